@@ -1,0 +1,81 @@
+# Every target says what it does; `make` alone lists them. Nothing is needed but Python 3.11 with venv, make and git.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+MANAGE := $(VENV)/bin/python manage.py
+CONFIG ?= trading/config/sessions.yaml
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- Installing -------------------------------------------------------------------------------------------------------
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "Python 3.11 or newer is needed; '$(PYTHON)' is not. Name one: make PYTHON=python3.11"; exit 1; }
+	@echo "Making the virtual environment $(VENV) …"
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "Python's venv module is missing (Debian: apt-get install python3-venv)."; exit 1; }
+
+$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
+	@echo "Installing $$(grep -c '^[a-zA-Z]' requirements.txt) packages into $(VENV), checked by their hashes (once, 1-2 minutes) …"
+	@$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.txt \
+		| sed -u -n 's/^Collecting \([^ ]*\).*/  \1/p; /^Installing collected/s/:.*/ …/p'; exit $${PIPESTATUS[0]}
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	@echo "Installing $$(grep -c '^[a-zA-Z]' requirements-dev.txt) packages for tests and checks (once) …"
+	@$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes \
+		-r requirements.txt -r requirements-dev.txt \
+		| sed -u -n 's/^Collecting \([^ ]*\).*/  \1/p; /^Installing collected/s/:.*/ …/p'; exit $${PIPESTATUS[0]}
+	@touch $@
+
+.PHONY: setup lock
+setup: $(VENV)/.installed-dev ## install everything, tests' tools included, into .venv (skipped when the locks are unchanged)
+
+lock: ## pin requirements*.in with hashes (needs uv)
+	@command -v uv >/dev/null || { echo "uv is needed to make the lock: https://docs.astral.sh/uv/"; exit 1; }
+	uv pip compile --generate-hashes --python-version 3.11 requirements.in -o requirements.txt
+	uv pip compile --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+
+# --- Running ----------------------------------------------------------------------------------------------------------
+.PHONY: run paper recon verify simulator live_port_replay live_oanda_replay
+run: $(VENV)/.installed ## run everything: PostgreSQL, Redis, simulator, web, workers, beat (Ctrl-C stops it)
+	@exec $(MANAGE) desk
+
+paper: run ## the same: the desk trades on paper unless you give it a broker
+
+recon: $(VENV)/.installed ## compare the books with the broker's now and print the RECON block
+	@$(MANAGE) reconcile
+
+verify: $(VENV)/.installed ## check every rule that can be seen in the data
+	@$(MANAGE) verify
+
+simulator: $(VENV)/.installed ## run only the broker simulator
+	@$(MANAGE) simulator
+
+live_port_replay: $(VENV)/.installed ## replay bars on the paper book: make live_port_replay CSV="EURUSD=bars.csv XAUUSD=more.csv"
+	@test -n "$(CSV)" || { echo 'Say which bars: make live_port_replay CSV="EURUSD=bars.csv"'; exit 1; }
+	@$(MANAGE) live_port --cfg $(CONFIG) --mode replay --source csv $(foreach pair,$(CSV),--csv $(pair))
+
+live_oanda_replay: $(VENV)/.installed ## the same, mirrored to a simulator of its own: make live_oanda_replay CSV="EURUSD=bars.csv"
+	@test -n "$(CSV)" || { echo 'Say which bars: make live_oanda_replay CSV="EURUSD=bars.csv"'; exit 1; }
+	@$(MANAGE) live_oanda --cfg $(CONFIG) --mode replay --mirror oanda --source csv $(foreach pair,$(CSV),--csv $(pair))
+
+# --- Testing ----------------------------------------------------------------------------------------------------------
+.PHONY: test lint crash-first screenshots
+test: $(VENV)/.installed-dev ## run the whole suite, checks included; nothing else needs to run
+	@echo "Running the tests (their own PostgreSQL, Redis and simulator in the temporary directory) …"
+	@$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.installed-dev ## only the checks: ruff, import contracts, types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/mypy backoffice trading reconciliation
+
+crash-first: $(VENV)/.installed-dev ## kill workers around the send, 20 times each: exactly one broker order every time
+	@$(VENV)/bin/python -m benchmarks.crash_first
+
+screenshots: $(VENV)/.installed-dev ## pictures of every screen into reports/screenshots (needs chromium)
+	@$(VENV)/bin/python -m benchmarks.screenshots

@@ -1,0 +1,34 @@
+"""The Celery application: workers and beat. A worker without database, key or Redis refuses to start."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from celery.signals import beat_init, worker_init, worker_ready
+
+from backoffice.demands import demand
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backoffice.settings")
+
+app = Celery("backoffice")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def refuse_half_a_worker(**_: Any) -> None:
+    """Refuse to start a worker that could not do its work, or that nobody could reach."""
+    missing = demand("BACKOFFICE_SECRET_KEY", "DATABASE_URL", "REDIS_URL")
+    if missing:
+        sys.exit(missing)  # Celery logs and ignores any lesser exception of a signal handler
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+@beat_init.connect  # type: ignore[untyped-decorator]
+def tell_the_desk(**_: Any) -> None:
+    """Make the file that the desk waits for, if it asked for one."""
+    wanted = os.environ.get("BACKOFFICE_READY_FILE")
+    if wanted:
+        Path(wanted).touch()

@@ -1,0 +1,14 @@
+"""Every address of the web."""
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+from backoffice.health import healthz, readyz
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("healthz", healthz),
+    path("readyz", readyz),
+    path("admin/", admin.site.urls),
+]

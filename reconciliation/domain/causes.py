@@ -1,0 +1,84 @@
+"""Why we think a difference is there, as a sentence a person understands.
+
+What always holds here: numbers are written plainly and signed as people say them (BUY or SELL with units); a sentence
+says what is known and from where, and never more than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from reconciliation.domain.kinds import Kind
+from trading.domain.broker import CashData, FillData
+from trading.domain.money import plain
+
+
+def held(quantity: Decimal) -> str:
+    """`long 1000`, `short 500` or `nothing`."""
+    if quantity == 0:
+        return "nothing"
+    return f"{'long' if quantity > 0 else 'short'} {plain(abs(quantity))}"
+
+
+def fills_in_words(fills: Sequence[FillData]) -> str:
+    """`1 fill of EUR_USD BUY 1000 at 1.1`, or the first three of several."""
+    told = [f"{fill.instrument} {fill.side} {plain(fill.quantity)} at {plain(fill.price)}" for fill in fills[:3]]
+    more = f" and {len(fills) - 3} more" if len(fills) > 3 else ""
+    return f"{len(fills)} fill{'s' if len(fills) > 1 else ''} of {', '.join(told)}{more}"
+
+
+def position_cause(
+    kind: Kind, symbol: str, *, books: Decimal, broker: Decimal | None, fills: Sequence[FillData], unexplained: Decimal
+) -> str:
+    """Why a position differs. `fills` are somebody else's fills that our books lack."""
+    are, were = ("are", "orders were") if len(fills) > 1 else ("is", "order was")
+    history = f"{fills_in_words(fills)} {are} in the broker's history and not in our books; the {were} not ours."
+    if kind is Kind.MISSING_FILL:
+        tail = " Together they leave the position as it is, but they moved cash." if broker is not None else ""
+        return f"{history}{tail}"
+    if kind is Kind.EXTRA_FILL:
+        return (
+            f"Broker and books both hold {held(books)} of {symbol}, although {fills_in_words(fills)} {are} in the "
+            "broker's history and not in our books: our books contain something that these fills should replace."
+        )
+    shape = f"The broker holds {held(broker or Decimal(0))} of {symbol}, our books hold {held(books)}."
+    if fills and unexplained == 0:
+        return f"{history} {shape}"
+    if fills:
+        return f"{history} {shape} That leaves {plain(unexplained)} units without any fill that explains them."
+    return f"{shape} The broker's history has no fill that explains it."
+
+
+def own_fill_cause(fill: FillData) -> str:
+    """A fill of an order of ours that is not in the books."""
+    return (
+        f"The broker's history has {fills_in_words([fill])} for our order {fill.client_id or fill.broker_order_id}; "
+        "it is stored and not yet in the books."
+    )
+
+
+def cash_cause(currency: str, *, books: Decimal, broker: Decimal, explained: Decimal, difference: Decimal) -> str:
+    """Cash that no event explains."""
+    known = f" Events not yet booked explain {plain(explained)} of it." if explained else ""
+    return (
+        f"The broker's {currency} balance is {plain(broker)}, our books say {plain(books)}.{known} "
+        f"{plain(difference)} {currency} moved without any event in the broker's history."
+    )
+
+
+def cash_event_cause(cash: CashData) -> str:
+    """A typed movement of cash in the history that is not booked."""
+    about = f" for {cash.instrument}" if cash.instrument else ""
+    return (
+        f"The broker booked {cash.kind} of {plain(cash.amount)} {cash.currency}{about} (its event {cash.external_id}); "
+        "our policy does not book that kind by itself."
+    )
+
+
+def cost_cause(symbol: str, *, books: Decimal, broker: Decimal) -> str:
+    """Same quantity at another average price."""
+    return (
+        f"Quantities of {symbol} agree, but the broker's average price is {plain(broker)} and ours {plain(books)}: "
+        "it closed other lots than first in, first out, or adjusted the price."
+    )

@@ -1,0 +1,106 @@
+"""The kinds of difference, which of them are one and the same case over time, and what may be done about them.
+
+What always holds here: a kind belongs to exactly one family, and a case is named by account, family and key, so that
+a difference that changes its shape (somebody else's position that grows into a quantity mismatch) stays one case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Kind(StrEnum):
+    """What a difference is."""
+
+    EXTERNAL_POSITION = "EXTERNAL_POSITION"
+    PHANTOM_POSITION = "PHANTOM_POSITION"
+    SIDE_MISMATCH = "SIDE_MISMATCH"
+    QUANTITY_MISMATCH = "QUANTITY_MISMATCH"
+    COST_BASIS = "COST_BASIS"
+    MISSING_FILL = "MISSING_FILL"
+    EXTRA_FILL = "EXTRA_FILL"
+    FILL_MISMATCH = "FILL_MISMATCH"
+    OVERFILL = "OVERFILL"
+    ORDER_UNCONFIRMED = "ORDER_UNCONFIRMED"
+    EXTERNAL_ORDER = "EXTERNAL_ORDER"
+    STATUS_DRIFT = "STATUS_DRIFT"
+    DUPLICATE_ORDER = "DUPLICATE_ORDER"
+    UNPROTECTED_POSITION = "UNPROTECTED_POSITION"
+    CASH_UNEXPLAINED = "CASH_UNEXPLAINED"
+    FINANCING_NOT_BOOKED = "FINANCING_NOT_BOOKED"
+    DIVIDEND_NOT_BOOKED = "DIVIDEND_NOT_BOOKED"
+    FEE_NOT_BOOKED = "FEE_NOT_BOOKED"
+    TRANSFER_NOT_BOOKED = "TRANSFER_NOT_BOOKED"
+    UNMAPPED_INSTRUMENT = "UNMAPPED_INSTRUMENT"
+    BAD_DATA = "BAD_DATA"
+
+
+class Severity(StrEnum):
+    """How much money may be at stake while the difference stands."""
+
+    LOW = "LOW"
+    MEDIUM = "MEDIUM"
+    HIGH = "HIGH"
+    CRITICAL = "CRITICAL"
+
+
+class Action(StrEnum):
+    """What two people may decide to do about a difference."""
+
+    BOOK_FILLS = "book_fills"
+    BOOK_CASH = "book_cash"
+    ADOPT_POSITION = "adopt_position"
+    CLOSE_AT_ESTIMATE = "close_at_estimate"
+    FLATTEN = "flatten"
+    ADJUST = "adjust"
+    ACCEPT = "accept"
+
+
+class Confidence(StrEnum):
+    """Which part of the broker's answer a finding rests on."""
+
+    POSITIONS = "positions"
+    CASH = "cash"
+    ORDERS = "orders"
+    HISTORY = "history"
+
+
+POSITION_KINDS = frozenset(
+    {Kind.EXTERNAL_POSITION, Kind.PHANTOM_POSITION, Kind.SIDE_MISMATCH, Kind.QUANTITY_MISMATCH}
+)
+CASH_NOT_BOOKED = frozenset(
+    {Kind.FINANCING_NOT_BOOKED, Kind.DIVIDEND_NOT_BOOKED, Kind.FEE_NOT_BOOKED, Kind.TRANSFER_NOT_BOOKED}
+)
+
+_FAMILIES: Mapping[Kind, str] = MappingProxyType(
+    {
+        Kind.EXTERNAL_POSITION: "POSITION",
+        Kind.PHANTOM_POSITION: "POSITION",
+        Kind.SIDE_MISMATCH: "POSITION",
+        Kind.QUANTITY_MISMATCH: "POSITION",
+        Kind.MISSING_FILL: "POSITION",
+        Kind.EXTRA_FILL: "POSITION",
+        Kind.COST_BASIS: "COST_BASIS",
+        Kind.FILL_MISMATCH: "EVENT_BODY",
+        Kind.OVERFILL: "OVERFILL",
+        Kind.ORDER_UNCONFIRMED: "ORDER",
+        Kind.STATUS_DRIFT: "ORDER",
+        Kind.EXTERNAL_ORDER: "EXTERNAL_ORDER",
+        Kind.DUPLICATE_ORDER: "DUPLICATE_ORDER",
+        Kind.UNPROTECTED_POSITION: "PROTECTION",
+        Kind.CASH_UNEXPLAINED: "CASH",
+        Kind.FINANCING_NOT_BOOKED: "CASH_EVENT",
+        Kind.DIVIDEND_NOT_BOOKED: "CASH_EVENT",
+        Kind.FEE_NOT_BOOKED: "CASH_EVENT",
+        Kind.TRANSFER_NOT_BOOKED: "CASH_EVENT",
+        Kind.UNMAPPED_INSTRUMENT: "UNMAPPED_INSTRUMENT",
+        Kind.BAD_DATA: "BAD_DATA",
+    }
+)
+
+
+def family(kind: Kind) -> str:
+    """The family of a kind: the part of a case's identity that does not change with its shape."""
+    return _FAMILIES[kind]

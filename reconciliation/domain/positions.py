@@ -1,0 +1,210 @@
+"""Positions: quantity, side and cost of each instrument, with the fills that explain the difference.
+
+What always holds here: fills of our own orders that are not yet booked are findings of their own and taken out of the
+difference first; what is left is one case per instrument, whatever its shape, and it carries the fills of other
+people's orders and the cash they moved.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from reconciliation.domain.actions import actions_for, actions_for_position
+from reconciliation.domain.bad_data import Inspection
+from reconciliation.domain.causes import cost_cause, own_fill_cause, position_cause
+from reconciliation.domain.findings import Finding
+from reconciliation.domain.kinds import Confidence, Kind
+from reconciliation.domain.policy import ReconciliationPolicy
+from reconciliation.domain.severity import severity_of
+from reconciliation.domain.snapshots import BooksPosition, BooksSnapshot, UnpostedEvent
+from trading.domain.broker import BrokerSnapshot, FillData
+from trading.domain.money import ZERO, plain
+
+
+@dataclass(slots=True)
+class _Unposted:
+    """Fills of one instrument that are not in the books, each with its event."""
+
+    ours: list[tuple[UnpostedEvent, FillData]] = field(default_factory=list)
+    external: list[tuple[UnpostedEvent, FillData]] = field(default_factory=list)
+
+
+def cash_of(fill: FillData) -> Decimal:
+    """What a fill moved of the account's cash."""
+    return fill.realised + fill.financing + fill.commission
+
+
+def signed(fill: FillData) -> Decimal:
+    """What a fill moved of the position."""
+    return fill.side.sign * fill.quantity
+
+
+def compare_positions(
+    broker: BrokerSnapshot, books: BooksSnapshot, policy: ReconciliationPolicy, seen: Inspection
+) -> list[Finding]:
+    """The findings about positions, fills not booked, and cost."""
+    held = {position.instrument: position for position in books.positions}
+    unposted = _unposted(books, seen)
+    comparable = set(seen.comparable_symbols(broker, books))
+    found: list[Finding] = []
+    for symbol in sorted(comparable | set(unposted)):
+        fills = unposted.get(symbol, _Unposted())
+        found.extend(_own_fill(symbol, event, fill, books.currency) for event, fill in fills.ours)
+        known = seen.broker_quantity(symbol) if symbol in comparable else None
+        position = held.get(symbol, BooksPosition(symbol, ZERO, None))
+        finding = _position_case(symbol, position, known, fills, books, policy, seen)
+        if finding is not None:
+            found.append(finding)
+        elif known is not None and not fills.ours:
+            found.extend(_cost(symbol, position, known, policy, seen))
+    return found
+
+
+def _unposted(books: BooksSnapshot, seen: Inspection) -> Mapping[str, _Unposted]:
+    result: dict[str, _Unposted] = defaultdict(_Unposted)
+    for event in books.unposted:
+        for fill in event.fills:
+            rule = seen.by_broker_symbol.get(fill.instrument)
+            if rule is None:
+                continue
+            side = result[rule.symbol].ours if fill.external_id in event.ours else result[rule.symbol].external
+            side.append((event, fill))
+    return result
+
+
+def _own_fill(symbol: str, event: UnpostedEvent, fill: FillData, currency: str) -> Finding:
+    actions, suggestion = actions_for(Kind.MISSING_FILL, stored=event.event_id != 0)
+    return Finding(
+        kind=Kind.MISSING_FILL,
+        key=f"fill:{fill.external_id}",
+        severity=severity_of(Kind.MISSING_FILL),
+        cause=own_fill_cause(fill),
+        relies_on=Confidence.HISTORY,
+        instrument=symbol,
+        commodity=symbol,
+        books_value=ZERO,
+        broker_value=signed(fill),
+        difference=signed(fill),
+        explains=_explains(symbol, signed(fill), currency, [fill]),
+        event_ids=(event.event_id,),
+        evidence={"fills": [_told(fill)], "order_is_ours": True},
+        actions=actions,
+        suggestion=suggestion,
+    )
+
+
+def _position_case(
+    symbol: str,
+    position: BooksPosition,
+    known: Decimal | None,
+    fills: _Unposted,
+    books: BooksSnapshot,
+    policy: ReconciliationPolicy,
+    seen: Inspection,
+) -> Finding | None:
+    tolerance = policy.quantity_tolerance(seen.rules[symbol])
+    after_ours = position.quantity + sum((signed(fill) for _, fill in fills.ours), ZERO)
+    external = [fill for _, fill in fills.external]
+    external_net = sum((signed(fill) for fill in external), ZERO)
+    difference = external_net if known is None else known - after_ours
+    if abs(difference) <= tolerance and not external:
+        return None
+    kind = _shape(after_ours, known, difference, external_net, tolerance)
+    unexplained = difference - external_net
+    stored = all(event.event_id != 0 for event, _ in fills.external)
+    actions, suggestion = actions_for_position(
+        kind,
+        books=after_ours,
+        broker=known,
+        has_fills=bool(external),
+        unexplained=unexplained,
+        priced=symbol in seen.prices,
+        stored=stored and not fills.ours,
+        policy=policy,
+    )
+    evidence: dict[str, object] = {"fills": [_told(fill) for fill in external], "unexplained": plain(unexplained)}
+    if symbol in seen.prices:
+        evidence["broker_average_price"] = plain(seen.prices[symbol])
+    if position.average_price is not None:
+        evidence["books_average_price"] = plain(position.average_price)
+    return Finding(
+        kind=kind,
+        key=symbol,
+        severity=severity_of(kind, books=after_ours, broker=known),
+        cause=position_cause(kind, symbol, books=after_ours, broker=known, fills=external, unexplained=unexplained),
+        relies_on=Confidence.HISTORY if known is None else Confidence.POSITIONS,
+        instrument=symbol,
+        commodity=symbol,
+        books_value=position.quantity,
+        broker_value=known,
+        difference=difference,
+        explains=_explains(symbol, difference, books.currency, external),
+        event_ids=tuple(sorted({event.event_id for event, _ in fills.external})),
+        evidence=evidence,
+        actions=actions,
+        suggestion=suggestion,
+    )
+
+
+def _shape(
+    ours: Decimal, known: Decimal | None, difference: Decimal, external_net: Decimal, tolerance: Decimal
+) -> Kind:
+    if known is None:
+        return Kind.MISSING_FILL
+    if abs(difference) <= tolerance:
+        return Kind.MISSING_FILL if abs(external_net) <= tolerance else Kind.EXTRA_FILL
+    if ours == 0:
+        return Kind.EXTERNAL_POSITION
+    if known == 0:
+        return Kind.PHANTOM_POSITION
+    return Kind.SIDE_MISMATCH if known * ours < 0 else Kind.QUANTITY_MISMATCH
+
+
+def _cost(
+    symbol: str, position: BooksPosition, known: Decimal, policy: ReconciliationPolicy, seen: Inspection
+) -> list[Finding]:
+    theirs, ours = seen.prices.get(symbol), position.average_price
+    if theirs is None or ours is None or known == 0:
+        return []
+    if abs(theirs - ours) <= policy.price_tolerance(seen.rules[symbol]):
+        return []
+    actions, suggestion = actions_for(Kind.COST_BASIS)
+    return [
+        Finding(
+            kind=Kind.COST_BASIS,
+            key=symbol,
+            severity=severity_of(Kind.COST_BASIS),
+            cause=cost_cause(symbol, books=ours, broker=theirs),
+            relies_on=Confidence.POSITIONS,
+            instrument=symbol,
+            books_value=ours,
+            broker_value=theirs,
+            difference=theirs - ours,
+            actions=actions,
+            suggestion=suggestion,
+        )
+    ]
+
+
+def _explains(symbol: str, quantity: Decimal, currency: str, fills: Sequence[FillData]) -> dict[str, Decimal]:
+    cash = sum((cash_of(fill) for fill in fills), ZERO)
+    parts = {symbol: quantity, currency: cash}
+    return {commodity: amount for commodity, amount in parts.items() if amount != 0}
+
+
+def _told(fill: FillData) -> dict[str, str]:
+    return {
+        "id": fill.external_id,
+        "order": fill.broker_order_id,
+        "client_id": fill.client_id,
+        "side": fill.side,
+        "quantity": plain(fill.quantity),
+        "price": plain(fill.price),
+        "realised": plain(fill.realised),
+        "financing": plain(fill.financing),
+        "commission": plain(fill.commission),
+        "reason": fill.reason,
+    }

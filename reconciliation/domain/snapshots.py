@@ -1,0 +1,190 @@
+"""Our books as one frozen value, cut at the same event of the broker's history as the broker's own snapshot.
+
+What always holds here: quantities of positions are signed (above zero is long) and in units; instruments are in our
+own names, the broker's names are translated through `instruments`; nothing here was read after the cut; equal books
+give equal text whatever order the database returned them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+
+from trading.domain.broker import BrokerSnapshot, CashData, FillData
+from trading.domain.canonical import canonical_json
+from trading.domain.money import ZERO
+from trading.domain.orders import OrderState, Tag
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentRule:
+    """What a comparison must know of an instrument. `broker_symbol` is the broker's name for it."""
+
+    symbol: str
+    broker_symbol: str
+    quantity_step: Decimal
+    price_step: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class BooksPosition:
+    """What our lots add up to. `quantity` signed; `external_quantity` is the part that no strategy holds."""
+
+    instrument: str
+    quantity: Decimal
+    average_price: Decimal | None
+    external_quantity: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class BooksOrder:
+    """An order of ours. `rides_on_entry` is True for a leg that the broker places when the entry fills."""
+
+    order_id: int
+    client_id: str
+    broker_order_id: str
+    instrument: str
+    side: str
+    tag: Tag
+    state: OrderState
+    quantity: Decimal
+    filled: Decimal
+    price: Decimal | None
+    rides_on_entry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BooksHolding:
+    """What a strategy holds from one decision, and the stop that must cover it (None: none was planned)."""
+
+    decision_id: int
+    instrument: str
+    side: str
+    quantity: Decimal
+    stop_client_ids: tuple[str, ...]
+    stop_planned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnpostedEvent:
+    """An event of the broker's history that is stored and not in the books.
+
+    `event_id` is our row of it, 0 while it was only read and not stored. `ours` names the client ids of `fills` that
+    belong to orders of ours.
+    """
+
+    event_id: int
+    external_id: str
+    sequence: int
+    at: datetime
+    fills: tuple[FillData, ...] = ()
+    cash: tuple[CashData, ...] = ()
+    ours: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedBody:
+    """An event that the broker showed again with another body. Both bodies by their SHA-256."""
+
+    external_id: str
+    first_sha256: str
+    later_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class BooksSnapshot:
+    """Our books of one account at one cut. `cut_event_id` is the newest event of the broker's that they include."""
+
+    account_id: str
+    currency: str
+    at: datetime
+    cut_event_id: str
+    cash: Mapping[str, Decimal]
+    positions: tuple[BooksPosition, ...]
+    orders: tuple[BooksOrder, ...] = ()
+    holdings: tuple[BooksHolding, ...] = ()
+    unposted: tuple[UnpostedEvent, ...] = ()
+    changed: tuple[ChangedBody, ...] = ()
+    instruments: Mapping[str, InstrumentRule] = field(default_factory=dict)
+
+    def normalised(self) -> BooksSnapshot:
+        """The same books in one fixed order."""
+        return replace(
+            self,
+            positions=tuple(sorted(self.positions, key=lambda p: p.instrument)),
+            orders=tuple(sorted(self.orders, key=lambda o: o.client_id)),
+            holdings=tuple(sorted(self.holdings, key=lambda h: h.decision_id)),
+            unposted=tuple(sorted(self.unposted, key=lambda e: (e.sequence, e.external_id))),
+            changed=tuple(sorted(self.changed, key=lambda c: (c.external_id, c.later_sha256))),
+        )
+
+    def text(self) -> str:
+        """Canonical JSON of the books."""
+        books = self.normalised()
+        return canonical_json(
+            {
+                "account_id": books.account_id,
+                "currency": books.currency,
+                "at": books.at,
+                "cut_event_id": books.cut_event_id,
+                "cash": dict(books.cash),
+                "positions": books.positions,
+                "orders": books.orders,
+                "holdings": books.holdings,
+                "unposted": [
+                    {
+                        "event_id": event.event_id,
+                        "external_id": event.external_id,
+                        "sequence": event.sequence,
+                        "at": event.at,
+                        "fills": event.fills,
+                        "cash": event.cash,
+                        "ours": sorted(event.ours),
+                    }
+                    for event in books.unposted
+                ],
+                "changed": books.changed,
+                "instruments": dict(books.instruments),
+            }
+        )
+
+
+def normalised_broker(snapshot: BrokerSnapshot) -> BrokerSnapshot:
+    """The same broker snapshot in one fixed order, without the raw bodies (they are kept as messages)."""
+    return replace(
+        snapshot,
+        positions=tuple(
+            sorted(
+                snapshot.positions,
+                key=lambda p: (p.instrument, p.product, p.side, p.quantity, p.average_price),
+            )
+        ),
+        orders=tuple(
+            sorted(
+                (replace(order, raw={}) for order in snapshot.orders),
+                key=lambda o: (o.broker_order_id, o.client_id, o.instrument, o.type, o.raw_status),
+            )
+        ),
+        raw={},
+    )
+
+
+def broker_text(snapshot: BrokerSnapshot) -> str:
+    """Canonical JSON of a broker snapshot, without raw bodies and unrealised profit (nothing is compared to them)."""
+    plain = normalised_broker(snapshot)
+    return canonical_json(
+        {
+            "account_id": plain.account_id,
+            "currency": plain.currency,
+            "at": plain.at,
+            "last_event_id": plain.last_event_id,
+            "cash": plain.cash,
+            "cash_part": plain.cash_part,
+            "positions": [replace(position, unrealised=None) for position in plain.positions],
+            "positions_part": plain.positions_part,
+            "orders": plain.orders,
+            "orders_part": plain.orders_part,
+        }
+    )

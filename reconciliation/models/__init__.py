@@ -1,0 +1,6 @@
+"""What reconciliation keeps, one aggregate a file."""
+
+from .discrepancies import Discrepancy, DiscrepancyEvent
+from .runs import Run, Snapshot
+
+__all__ = ["Discrepancy", "DiscrepancyEvent", "Run", "Snapshot"]

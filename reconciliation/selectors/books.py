@@ -1,0 +1,189 @@
+"""Our books of one account as a frozen snapshot, read at one moment.
+
+What always holds: call it inside a transaction that holds the account's lock, so that cash, positions, orders and the
+cut belong together; nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db.models import F, Q
+
+from reconciliation.domain.snapshots import (
+    BooksHolding,
+    BooksOrder,
+    BooksPosition,
+    BooksSnapshot,
+    ChangedBody,
+    InstrumentRule,
+    UnpostedEvent,
+)
+from trading.clock import now
+from trading.domain.broker import BrokerEvent as PortEvent
+from trading.domain.broker import BrokerSnapshot, FillData
+from trading.domain.money import ONE
+from trading.domain.orders import TERMINAL, OrderState, Tag
+from trading.models import Account, BrokerEvent, CashEvent, Fill, InstrumentAlias, Order, OrderEvent, RiskEvent, Trade
+from trading.selectors import books
+from trading.selectors.inbox import unposted
+from trading.services import cursors
+from trading.services.event_facts import cash_in, fills_in
+from trading.services.inbox import INFLOW, link
+
+POST_TRADE = "post_trade"
+
+
+def books_snapshot(
+    account: Account, *, broker: BrokerSnapshot | None = None, unread: Sequence[PortEvent] = (), cut: str | None = None
+) -> BooksSnapshot:
+    """The books, with the orders that matter to `broker`'s answer.
+
+    `unread` are events that were read and deliberately not stored (a report-only comparison): they count as stored
+    and unposted, and `cut` is then the newest of them.
+    """
+    return BooksSnapshot(
+        account_id=account.external_id,
+        currency=account.currency,
+        at=now(account),
+        cut_event_id=cut if cut is not None else cursors.get(account, INFLOW),
+        cash=books.cash_balances(account),
+        positions=tuple(
+            BooksPosition(p.symbol, p.quantity, p.average_price, p.external_quantity)
+            for p in books.positions(account).values()
+        ),
+        orders=tuple(_orders(account, broker)),
+        holdings=tuple(_holdings(account)),
+        unposted=(*_stored(account), *_unread(account, unread)),
+        changed=tuple(_changed(account)),
+        instruments=instrument_rules(account),
+    )
+
+
+def instrument_rules(account: Account) -> dict[str, InstrumentRule]:
+    """Every instrument that the account's broker has a name for, by our symbol."""
+    aliases = InstrumentAlias.objects.filter(broker=account.broker, valid_until=None).select_related("instrument")
+    return {
+        alias.instrument.symbol: InstrumentRule(
+            symbol=alias.instrument.symbol,
+            broker_symbol=alias.symbol,
+            quantity_step=alias.instrument.lot_size,
+            price_step=ONE.scaleb(-alias.instrument.price_decimals),
+        )
+        for alias in aliases
+    }
+
+
+def post_trade_mark(account: Account) -> str:
+    """How far the account's fills and ended orders have come: what a run that reads the books now has seen."""
+    fill = Fill.objects.filter(account=account).order_by("-id").values_list("id", flat=True).first() or 0
+    ended = (
+        OrderEvent.objects.filter(order__account=account, to_state__in=[str(state) for state in TERMINAL])
+        .order_by("-id")
+        .values_list("id", flat=True)
+        .first()
+        or 0
+    )
+    return f"{fill}:{ended}"
+
+
+def _orders(account: Account, broker: BrokerSnapshot | None) -> list[BooksOrder]:
+    wanted = ~Q(state__in=[str(state) for state in TERMINAL]) | Q(filled_quantity__gt=F("quantity"))
+    if broker is not None:
+        wanted |= Q(client_order_id__in=[o.client_id for o in broker.orders if o.client_id])
+        wanted |= Q(broker_order_id__in=[o.broker_order_id for o in broker.orders if o.broker_order_id])
+    rows = Order.objects.filter(account=account).filter(wanted).select_related("instrument").order_by("id")
+    return [
+        BooksOrder(
+            order_id=order.pk,
+            client_id=order.client_order_id,
+            broker_order_id=order.broker_order_id,
+            instrument=order.instrument.symbol,
+            side=order.side,
+            tag=Tag(order.tag),
+            state=OrderState(order.state),
+            quantity=order.quantity,
+            filled=order.filled_quantity,
+            price=order.price,
+            rides_on_entry=order.rides_on_id is not None,
+        )
+        for order in rows
+    ]
+
+
+def _holdings(account: Account) -> list[BooksHolding]:
+    still_open = Trade.objects.filter(account=account, state=Trade.State.OPEN, open_quantity__gt=0)
+    trades = list(still_open.select_related("instrument").order_by("decision_id"))
+    stops: dict[int, list[str]] = {}
+    named = Order.objects.filter(account=account, tag=Tag.STOP, decision__in=[trade.decision_id for trade in trades])
+    for decision_id, client_id in named.order_by("id").values_list("decision_id", "client_order_id"):
+        stops.setdefault(decision_id, []).append(client_id)
+    return [
+        BooksHolding(
+            decision_id=trade.decision_id,
+            instrument=trade.instrument.symbol,
+            side=trade.side,
+            quantity=trade.open_quantity,
+            stop_client_ids=tuple(stops.get(trade.decision_id, [])),
+            stop_planned=trade.decision_id in stops,
+        )
+        for trade in trades
+    ]
+
+
+def unposted_parts(account: Account, row: BrokerEvent) -> UnpostedEvent:
+    """What of a stored event is not in the books."""
+    fills, cash = fills_in(row), cash_in(row)
+    booked = set(
+        Fill.objects.filter(account=account, external_id__in=[f.external_id for f in fills]).values_list(
+            "external_id", flat=True
+        )
+    )
+    paid = set(
+        CashEvent.objects.filter(account=account, external_id__in=[c.external_id for c in cash]).values_list(
+            "external_id", flat=True
+        )
+    )
+    left = tuple(fill for fill in fills if fill.external_id not in booked)
+    return UnpostedEvent(
+        event_id=row.pk,
+        external_id=row.external_id,
+        sequence=row.sequence,
+        at=row.at,
+        fills=left,
+        cash=tuple(c for c in cash if c.external_id not in paid),
+        ours=_ours(account, left),
+    )
+
+
+def _ours(account: Account, fills: Sequence[FillData]) -> frozenset[str]:
+    return frozenset(
+        fill.external_id
+        for fill in fills
+        if link(account, client_id=fill.client_id, broker_order_id=fill.broker_order_id) is not None
+    )
+
+
+def _stored(account: Account) -> list[UnpostedEvent]:
+    return [unposted_parts(account, row) for row in unposted(account)]
+
+
+def _unread(account: Account, events: Sequence[PortEvent]) -> list[UnpostedEvent]:
+    rows = BrokerEvent.objects.filter(account=account, external_id__in=[event.external_id for event in events])
+    known = set(rows.values_list("external_id", flat=True))
+    return [
+        UnpostedEvent(
+            0, event.external_id, event.sequence, event.at, event.fills, event.cash, _ours(account, event.fills)
+        )
+        for event in events
+        if event.external_id not in known and (event.fills or event.cash)
+    ]
+
+
+def _changed(account: Account) -> list[ChangedBody]:
+    events = RiskEvent.objects.filter(account=account, kind="EVENT_BODY_CHANGED").order_by("id")
+    later = {event.numbers["event"]: event.numbers["sha256"] for event in events}
+    first = dict(
+        BrokerEvent.objects.filter(account=account, external_id__in=later).values_list("external_id", "body_sha256")
+    )
+    return [ChangedBody(name, first.get(name, ""), sha256) for name, sha256 in later.items()]

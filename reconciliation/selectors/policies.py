@@ -1,0 +1,12 @@
+"""The part of an account's policy that reconciliation goes by."""
+
+from __future__ import annotations
+
+from reconciliation.domain.policy import ReconciliationPolicy
+from trading.models import Account
+from trading.selectors.policies import policy_of
+
+
+def reconciliation_policy(account: Account) -> ReconciliationPolicy:
+    """Reconciliation's reading of the account's policy."""
+    return ReconciliationPolicy.of(policy_of(account))

@@ -1,0 +1,297 @@
+"""What a resolution would do, exactly: the entries it would post and the orders it would place.
+
+What always holds: the payload is computed from current facts and the proposal's own parameters alone, so computing it
+again at application shows whether anything has moved in between; nothing is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from reconciliation.domain.actions import estimated_close
+from reconciliation.domain.kinds import Action, Kind
+from reconciliation.models import Discrepancy
+from reconciliation.selectors.books import unposted_parts
+from trading.domain.broker import FillData, Side
+from trading.domain.canonical import canonical_json, sha256_hex
+from trading.domain.money import STORED_STEP, ZERO, parse_decimal, plain, round_to_step
+from trading.models import Account, BrokerEvent
+from trading.selectors import books
+from trading.services.errors import RuleBroken
+
+from .discrepancies import stored
+
+MARKET = "MARKET"
+FLATTEN_TAG = "FLATTEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A resolution as people see it before they decide. `sentences` say the same as `payload`."""
+
+    action: Action
+    payload: dict[str, Any]
+    sha256: str
+    sentences: tuple[str, ...]
+
+
+def preview(
+    row: Discrepancy, action: str, *, price: Decimal | None = None, realised: Decimal | None = None
+) -> Preview:
+    """What `action` would do about this case now.
+
+    `price` (quote currency per unit) and `realised` (account currency) are for `adopt_position` and
+    `close_at_estimate`; left out, they are estimated from what is known. Raises RuleBroken when the action does not
+    fit the case.
+    """
+    chosen = _action(row, action)
+    parameters = _parameters(row, chosen, price, realised)
+    payload = build(row, chosen, parameters)
+    return Preview(chosen, payload, sha256_hex(canonical_json(payload)), tuple(_sentences(row, payload)))
+
+
+def build(row: Discrepancy, action: Action, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """The payload of an action with these parameters, from current facts. Raises RuleBroken when it does not fit."""
+    entries, orders = _work(row, action, parameters)
+    payload: dict[str, Any] = stored(
+        {
+            "action": action,
+            "account": row.account.name,
+            "discrepancy": row.pk,
+            "fingerprint": row.fingerprint,
+            "kind": row.kind,
+            "key": row.key,
+            "version": row.version,
+            "substance": row.evidence.get("substance", ""),
+            "difference": row.difference,
+            "parameters": dict(parameters),
+            "entries": entries,
+            "orders": orders,
+        }
+    )
+    return payload
+
+
+def _action(row: Discrepancy, action: str) -> Action:
+    offered = list(row.evidence.get("actions", []))
+    if action not in offered:
+        choices = ", ".join(offered) or "nothing yet"
+        raise RuleBroken(f"{action} does not resolve {row.kind} {row.key}. What can be proposed for it: {choices}.")
+    return Action(action)
+
+
+def _parameters(
+    row: Discrepancy, action: Action, price: Decimal | None, realised: Decimal | None
+) -> dict[str, str]:
+    for name, given in (("price", price), ("realised amount", realised)):
+        if given is not None and (not given.is_finite() or given != round_to_step(given, STORED_STEP)):
+            raise RuleBroken(f"The {name} {given} cannot be booked: give a plain number with at most twelve decimals.")
+    if price is not None and price <= 0:
+        raise RuleBroken(f"The price {plain(price)} must be above zero.")
+    if action is Action.CLOSE_AT_ESTIMATE:
+        moved = realised if realised is not None else _unexplained_cash(row.account)
+        return {"price": plain(price or _estimated_price(row, moved)), "realised": plain(moved)}
+    if action is Action.ADOPT_POSITION or (action is Action.FLATTEN and not _fills(row)):
+        return {"price": plain(price or _adoption_price(row))}
+    return {}
+
+
+def _work(
+    row: Discrepancy, action: Action, parameters: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    if action is Action.BOOK_FILLS:
+        return _fill_entries(row), []
+    if action is Action.BOOK_CASH:
+        return _cash_entries(row), []
+    if action is Action.ADOPT_POSITION:
+        return [_adoption(row, parameters)], []
+    if action is Action.CLOSE_AT_ESTIMATE:
+        return [_estimate(row, parameters)], []
+    if action is Action.FLATTEN:
+        entries = _fill_entries(row) if _fills(row) else [_adoption(row, parameters)]
+        return entries, [_closing_order(row)]
+    if action is Action.ADJUST:
+        return [{"entry": "ADJUSTMENT", "currency": row.commodity, "amount": _difference(row)}], []
+    return [], []
+
+
+def _events(row: Discrepancy) -> list[BrokerEvent]:
+    wanted = [identity for identity in row.evidence.get("events", []) if identity]
+    return list(BrokerEvent.objects.filter(account=row.account, pk__in=wanted).order_by("sequence", "id"))
+
+
+def _fills(row: Discrepancy) -> list[tuple[BrokerEvent, FillData, bool]]:
+    """The fills of the case that are not booked yet: event, fill, whether its order is ours."""
+    wanted = {fill["id"] for fill in row.evidence.get("evidence", {}).get("fills", [])}
+    found: list[tuple[BrokerEvent, FillData, bool]] = []
+    for event in _events(row):
+        parts = unposted_parts(row.account, event)
+        found.extend((event, f, f.external_id in parts.ours) for f in parts.fills if f.external_id in wanted)
+    return found
+
+
+def _fill_entries(row: Discrepancy) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = [
+        {
+            "entry": "FILL" if ours else "EXTERNAL_FILL",
+            "event": event.pk,
+            "event_sha256": event.body_sha256,
+            "external_id": fill.external_id,
+            "instrument": fill.instrument,
+            "side": fill.side,
+            "quantity": fill.quantity,
+            "price": fill.price,
+            "realised": fill.realised,
+            "financing": fill.financing,
+            "commission": fill.commission,
+        }
+        for event, fill, ours in _fills(row)
+    ]
+    if not entries:
+        raise RuleBroken(f"All fills behind {row.kind} {row.key} are in the books already. Run a reconciliation again.")
+    return entries
+
+
+def _cash_entries(row: Discrepancy) -> list[dict[str, Any]]:
+    wanted = row.evidence.get("evidence", {}).get("id")
+    entries: list[dict[str, Any]] = [
+        {
+            "entry": cash.kind,
+            "event": event.pk,
+            "event_sha256": event.body_sha256,
+            "external_id": cash.external_id,
+            "currency": cash.currency,
+            "amount": cash.amount,
+        }
+        for event in _events(row)
+        for cash in unposted_parts(row.account, event).cash
+        if cash.external_id == wanted
+    ]
+    if not entries:
+        raise RuleBroken(f"The cash behind {row.kind} {row.key} is in the books already. Run a reconciliation again.")
+    return entries
+
+
+def _difference(row: Discrepancy) -> Decimal:
+    if row.difference is None or row.difference == 0:
+        raise RuleBroken(f"{row.kind} {row.key} has no difference in numbers to book.")
+    return Decimal(row.difference)
+
+
+def _held(row: Discrepancy) -> Decimal:
+    assert row.instrument is not None  # position cases name an instrument of ours
+    position = books.positions(row.account).get(row.instrument.symbol)
+    return position.quantity if position is not None else ZERO
+
+
+def _adoption(row: Discrepancy, parameters: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "entry": "ADOPTION",
+        "instrument": row.instrument.symbol if row.instrument else "",
+        "quantity": _difference(row),
+        "price": parameters["price"],
+    }
+
+
+def _estimate(row: Discrepancy, parameters: Mapping[str, str]) -> dict[str, Any]:
+    held = _held(row)
+    quantity = estimated_close(books=held, broker=held + _difference(row))
+    if quantity == 0:
+        raise RuleBroken(f"Our books no longer hold more of {row.key} than the broker. Run a reconciliation again.")
+    return {
+        "entry": "ESTIMATE",
+        "instrument": row.instrument.symbol if row.instrument else "",
+        "quantity": quantity,
+        "price": parameters["price"],
+        "realised": parameters["realised"],
+    }
+
+
+def _closing_order(row: Discrepancy) -> dict[str, Any]:
+    difference = _difference(row)
+    return {
+        "tag": FLATTEN_TAG,
+        "instrument": row.instrument.symbol if row.instrument else "",
+        "side": Side.SELL if difference > 0 else Side.BUY,
+        "quantity": abs(difference),
+        "type": MARKET,
+        "reduce_only": True,
+    }
+
+
+def _adoption_price(row: Discrepancy) -> Decimal:
+    """The price of the adopted units that makes our average the broker's."""
+    evidence = row.evidence.get("evidence", {})
+    if "broker_average_price" not in evidence:
+        raise RuleBroken("The broker named no average price: give the price at which the position is taken over.")
+    theirs = parse_decimal(evidence["broker_average_price"])
+    held, difference = _held(row), _difference(row)
+    if held == 0 or "books_average_price" not in evidence:
+        return theirs
+    ours = parse_decimal(evidence["books_average_price"])
+    implied = round_to_step((theirs * (held + difference) - ours * held) / difference, STORED_STEP)
+    return implied if implied > 0 else theirs
+
+
+def _estimated_price(row: Discrepancy, realised: Decimal) -> Decimal:
+    """The closing price that realises `realised`; our own cost where that cannot be said."""
+    evidence = row.evidence.get("evidence", {})
+    if row.instrument is None or "books_average_price" not in evidence:
+        raise RuleBroken("Our books have no cost for this position: give the price at which it is to be closed.")
+    cost = parse_decimal(evidence["books_average_price"])
+    held = _held(row)
+    closed = -estimated_close(books=held, broker=held + _difference(row))
+    if closed == 0 or row.instrument.quote != row.account.currency:
+        return round_to_step(cost, STORED_STEP)
+    implied = round_to_step(cost + realised / (closed * row.instrument.multiplier), STORED_STEP)
+    return implied if implied > 0 else round_to_step(cost, STORED_STEP)
+
+
+def _unexplained_cash(account: Account) -> Decimal:
+    """What the broker's cash moved without an event: the best witness of what a vanished position realised."""
+    case = Discrepancy.objects.filter(
+        account=account, kind=Kind.CASH_UNEXPLAINED, key=account.currency, state__in=Discrepancy.LIVE
+    ).first()
+    return case.difference if case is not None and case.difference is not None else ZERO
+
+
+def _sentences(row: Discrepancy, payload: Mapping[str, Any]) -> list[str]:
+    told = [_entry_sentence(entry, row.account.currency) for entry in payload["entries"]]
+    told += [
+        f"Send a {order['type']} order to the broker: {order['side']} {order['quantity']} {order['instrument']}, "
+        "which may only reduce the position."
+        for order in payload["orders"]
+    ]
+    if payload["action"] == Action.ACCEPT:
+        told.append(
+            "Post nothing and send nothing: the difference stays as it is and counts as explained. It opens again "
+            "when it changes."
+        )
+    return told
+
+
+def _entry_sentence(entry: Mapping[str, Any], currency: str) -> str:
+    kind = entry["entry"]
+    if kind in ("FILL", "EXTERNAL_FILL"):
+        cash = sum((parse_decimal(entry[part]) for part in ("realised", "financing", "commission")), ZERO)
+        whose = "our order" if kind == "FILL" else "somebody else's order"
+        return (
+            f"Post the fill {entry['external_id']} of {whose}: {entry['side']} {entry['quantity']} "
+            f"{entry['instrument']} at {entry['price']}; cash moves by {plain(cash)} {currency}."
+        )
+    if kind == "ADOPTION":
+        return (
+            f"Take {entry['quantity']} {entry['instrument']} at {entry['price']} into the books as a position that is "
+            "not ours; no cash moves."
+        )
+    if kind == "ESTIMATE":
+        return (
+            f"Change the books' {entry['instrument']} by {entry['quantity']} at the estimated price {entry['price']}; "
+            f"cash moves by {entry['realised']} {currency}."
+        )
+    if kind == "ADJUSTMENT":
+        return f"Adjust cash by {entry['amount']} {entry['currency']} against the suspense account."
+    return f"Post {kind} of {entry['amount']} {entry['currency']} (the broker's event {entry['external_id']})."

@@ -1,0 +1,111 @@
+"""Accounts with their positions, cash and restrictions; instruments; versions of configuration."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from trading.models import Account, ConfigVersion, Instrument, InstrumentAlias, LedgerAccount, Position, Restriction
+
+from . import columns, values
+from .balances import with_balance
+from .pages import Panel, Raw, ReadOnlyAdmin, Table, audit_panel
+
+
+@admin.register(Account)
+class AccountAdmin(ReadOnlyAdmin):
+    """An account: PAPER or LIVE in words, and what the books say it holds."""
+
+    change_form_template = "admin/trading/account/change_form.html"
+    list_display = (
+        "name",
+        columns.pill("mode"),
+        "broker",
+        "environment",
+        columns.code("external_id"),
+        "currency",
+        columns.link("mirror_of", "mirror of"),
+        "is_active",
+        columns.moment("opened_at", "opened"),
+    )
+    list_filter = ("mode", "broker", "environment", "is_active")
+    list_select_related = ("mirror_of", "policy")
+    search_fields = ("name", "external_id", "scope")
+    show_facets = admin.ShowFacets.ALWAYS
+
+    def panels(self, request: HttpRequest, subject: Account) -> list[Panel]:
+        """Cash and positions of the books, live restrictions, mirrors, the policy."""
+        kinds = (LedgerAccount.Kind.CASH, LedgerAccount.Kind.SUSPENSE)
+        cash = with_balance(subject.ledger_accounts.filter(kind__in=kinds)).order_by("kind", "commodity_id")
+        positions = Position.objects.filter(account=subject).exclude(quantity=0).select_related("instrument")
+        live = Restriction.objects.filter(lifted_at=None, account=subject).select_related("instrument")
+        return [
+            Table(
+                "Cash in the books",
+                ("Ledger account", "Balance", "Currency"),
+                [(values.link(row, row.get_kind_display()), row.balance, row.commodity_id) for row in cash],
+                "Nothing booked yet.",
+            ),
+            Table(
+                "Positions in the books",
+                ("Instrument", "Quantity", "Of it external", "Average price"),
+                [
+                    (values.link(p, str(p.instrument)), p.quantity, p.external_quantity, p.average_price)
+                    for p in positions
+                ],
+                "Flat.",
+            ),
+            Table(
+                "Restrictions in force",
+                ("Level", "Strategy", "Instrument", "Source", "Reason", "Since (UTC)", "Until (UTC)"),
+                [
+                    (values.pill(r.level), r.strategy, r.instrument, r.source, values.link(r, r.reason), r.at, r.until)
+                    for r in live
+                ],
+                "None: trading is open.",
+            ),
+            Table("Mirrors", ("Account", "Scale"), [(mirror, mirror.mirror_scale) for mirror in subject.mirrors.all()]),
+            Raw("Policy in force", subject.policy.body),
+            audit_panel(subject),
+        ]
+
+
+@admin.register(Instrument)
+class InstrumentAdmin(ReadOnlyAdmin):
+    """What is traded, and each broker's name for it."""
+
+    list_display = (
+        "symbol",
+        "base",
+        "quote",
+        columns.number("pip_size"),
+        columns.number("price_decimals"),
+        columns.number("lot_size"),
+        columns.number("min_units"),
+        columns.number("max_units"),
+        "is_margin",
+    )
+    list_filter = ("quote", "is_margin")
+    search_fields = ("symbol", "aliases__symbol")
+    show_facets = admin.ShowFacets.ALWAYS
+
+    def panels(self, request: HttpRequest, subject: Instrument) -> list[Panel]:
+        """The brokers' names, each with its dates."""
+        aliases: Any = InstrumentAlias.objects.filter(instrument=subject).order_by("broker", "valid_from")
+        rows = [(a.broker, values.code(a.symbol), a.valid_from, a.valid_until) for a in aliases]
+        return [Table("Brokers' names", ("Broker", "Symbol", "From (UTC)", "Until (UTC)"), rows)]
+
+
+@admin.register(ConfigVersion)
+class ConfigVersionAdmin(ReadOnlyAdmin):
+    """Session files and policies, each version for ever."""
+
+    list_display = ("name", "kind", columns.code("sha256", length=12), columns.moment("recorded_at", "recorded"))
+    list_filter = ("kind", "name")
+    search_fields = ("name", "sha256")
+    date_hierarchy = "recorded_at"
+    hidden = ("body",)
+
+    def panels(self, request: HttpRequest, subject: ConfigVersion) -> list[Panel]:
+        """The whole text."""
+        return [Raw("Content", subject.body, is_open=True)]

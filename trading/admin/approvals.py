@@ -1,0 +1,129 @@
+"""Proposals with their verdicts and application: the record of what two people decided. Deciding is done on the page
+of what the proposal is about."""
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from trading.clock import wall_now
+from trading.models import Application, Approval, Entry, Proposal
+from trading.services.approvals import standing
+
+from . import columns, values
+from .intent import ORDER_COLUMNS, order_rows
+from .pages import Panel, Raw, ReadOnlyAdmin, Table, audit_panel
+
+VERDICT_COLUMNS = ("At (UTC)", "Who", "Person", "Verdict", "Reason", "Payload hash", "Version")
+
+
+def verdict_rows(proposal: Proposal) -> list[tuple[Any, ...]]:
+    """Each verdict, with what the person saw."""
+    return [
+        (
+            verdict.recorded_at,
+            verdict.approver.get_username(),
+            verdict.approver.person.name,
+            values.pill(verdict.verdict),
+            verdict.reason,
+            values.code(verdict.payload_sha256[:12]),
+            verdict.subject_version,
+        )
+        for verdict in proposal.approvals.select_related("approver__person").order_by("id")
+    ]
+
+
+def _standing(row: Any, moment: datetime) -> str:
+    if row.is_applied:
+        return "APPLIED"
+    for verdict, word in ((Approval.Verdict.REJECT, "REJECTED"), (Approval.Verdict.WITHDRAW, "WITHDRAWN")):
+        if any(approval.verdict == verdict for approval in row.approvals.all()):
+            return word
+    if moment >= row.expires_at:
+        return "EXPIRED"
+    people = {approval.approver.person_id for approval in row.approvals.all()} - {row.proposer.person_id}
+    return "APPROVED" if len(people) >= row.approvals_required else "WAITING"
+
+
+@admin.register(Proposal)
+class ProposalAdmin(ReadOnlyAdmin):
+    """What was proposed, and where it stands."""
+
+    list_display = (
+        "id", columns.moment("recorded_at", "proposed"), columns.link("account"), "kind", "proposer", "reason",
+        "state", columns.moment("expires_at", "expires"),
+    )  # fmt: skip
+    list_filter = ("kind", "account", "proposer")
+    list_select_related = ("account", "proposer__person")
+    search_fields = ("reason", "kind", "payload_sha256")
+    date_hierarchy = "recorded_at"
+    hidden = ("payload",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Proposal]:
+        """With verdicts, and whether it was applied."""
+        applied = Exists(Application.objects.filter(proposal=OuterRef("pk")))
+        proposals = super().get_queryset(request).annotate(is_applied=applied)
+        annotated: QuerySet[Proposal] = proposals.prefetch_related("approvals__approver")
+        return annotated
+
+    @admin.display(description="stands")
+    def state(self, proposal: Proposal) -> SafeString:
+        """Where it stands now."""
+        return values.pill(_standing(proposal, wall_now()))
+
+    def facts(self, subject: Proposal) -> list[tuple[str, SafeString]]:
+        """Its standing first."""
+        return [("Stands", values.pill(standing(subject))), *super().facts(subject)]
+
+    def panels(self, request: HttpRequest, subject: Proposal) -> list[Panel]:
+        """The payload word for word, the verdicts, and what its application did."""
+        application = Application.objects.filter(proposal=subject).first()
+        panels: list[Panel] = [
+            Raw("Payload", subject.payload, is_open=True),
+            Table("Verdicts", VERDICT_COLUMNS, verdict_rows(subject), "Nobody has decided yet."),
+        ]
+        if application is not None:
+            panels += applied_panels(application)
+        return [*panels, audit_panel(subject)]
+
+
+def applied_panels(application: Application) -> list[Panel]:
+    """What an application did: orders and entries."""
+    orders = application.orders.select_related("instrument", "account")
+    entries = Entry.objects.filter(application=application)
+    rows = [(values.link(e, f"entry {e.pk}"), e.kind, e.memo, e.recorded_at) for e in entries]
+    return [
+        Table("Orders it placed", ORDER_COLUMNS, order_rows(orders)),
+        Table("Entries it posted", ("Entry", "Kind", "Memo", "Recorded (UTC)"), rows),
+        Raw("Result", application.result),
+    ]
+
+
+@admin.register(Approval)
+class ApprovalAdmin(ReadOnlyAdmin):
+    """Every verdict."""
+
+    list_display = (
+        columns.moment("recorded_at", "at"), columns.link("proposal"), "approver", columns.pill("verdict"), "reason",
+    )  # fmt: skip
+    list_display_links = (list_display[0],)
+    list_filter = ("verdict", "approver")
+    list_select_related = ("proposal", "approver")
+    date_hierarchy = "recorded_at"
+
+
+@admin.register(Application)
+class ApplicationAdmin(ReadOnlyAdmin):
+    """Every application of an approved proposal."""
+
+    list_display = (columns.moment("recorded_at", "at"), columns.link("proposal"), "applied_by")
+    list_display_links = (list_display[0],)
+    list_select_related = ("proposal", "applied_by")
+    date_hierarchy = "recorded_at"
+
+    def panels(self, request: HttpRequest, subject: Application) -> list[Panel]:
+        """What it did."""
+        return [*applied_panels(subject), audit_panel(subject)]

@@ -1,0 +1,81 @@
+"""Control and audit: restrictions, risk events, heartbeats, stuck work, the audit trail."""
+
+from django.contrib import admin
+
+from trading.models import AuditEvent, Heartbeat, Restriction, RiskEvent, TaskAttempt
+
+from . import columns
+from .pages import ReadOnlyAdmin
+
+
+@admin.register(Restriction)
+class RestrictionAdmin(ReadOnlyAdmin):
+    """What limits trading, and who lifted it."""
+
+    list_display = (
+        columns.moment("at", "since"), columns.pill("level"), columns.link("account"), "strategy",
+        columns.link("instrument"), "source", "reason", columns.moment("until"), columns.moment("lifted_at", "lifted"),
+        "lifted_by",
+    )  # fmt: skip
+    list_display_links = (list_display[0],)
+    list_filter = (("lifted_at", admin.EmptyFieldListFilter), "level", "source", "account")
+    list_select_related = ("account", "instrument", "lifted_by")
+    search_fields = ("reason", "source", "strategy")
+    ordering = ("-id",)
+    show_facets = admin.ShowFacets.ALWAYS
+
+
+@admin.register(RiskEvent)
+class RiskEventAdmin(ReadOnlyAdmin):
+    """Blocks, refusals and alarms of the risk side."""
+
+    list_display = (columns.moment("at"), columns.link("account"), "kind", "reason")
+    list_display_links = (list_display[0],)
+    list_filter = ("kind", "account")
+    list_select_related = ("account", "decision__signal__instrument")
+    search_fields = ("reason", "kind")
+    date_hierarchy = "at"
+    ordering = ("-id",)
+
+
+@admin.register(Heartbeat)
+class HeartbeatAdmin(ReadOnlyAdmin):
+    """When each part of the desk was last alive."""
+
+    list_display = ("name", columns.moment("at", "last alive"))
+    ordering = ("name",)
+
+
+@admin.register(TaskAttempt)
+class TaskAttemptAdmin(ReadOnlyAdmin):
+    """Work that was begun and did not end; dead work waits for a person."""
+
+    list_display = (
+        "key",
+        columns.number("attempts"),
+        "last_error",
+        columns.moment("dead_at"),
+        columns.moment("updated_at"),
+    )
+    list_filter = (("dead_at", admin.EmptyFieldListFilter),)
+    search_fields = ("key", "last_error")
+    ordering = ("-updated_at",)
+    show_facets = admin.ShowFacets.ALWAYS
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    """Who did what, through which door, why, and what it changed."""
+
+    list_display = (
+        columns.moment("at"), "level", "kind", "actor_name", "via", columns.link("account"), "object_repr", "reason",
+    )  # fmt: skip
+    list_display_links = (list_display[0],)
+    list_filter = ("level", "via", "kind", "actor_name", "account")
+    list_select_related = ("account", "actor", "cause")
+    search_fields = ("kind", "object_repr", "object_type", "object_id", "reason", "request_id")
+    date_hierarchy = "at"
+
+    def lookup_allowed(self, lookup: str, value: str, request: object = None) -> bool:
+        """The trail of one object is a plain address."""
+        return lookup in {"object_type", "object_id"} or super().lookup_allowed(lookup, value, request)

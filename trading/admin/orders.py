@@ -1,0 +1,97 @@
+"""Orders with their whole story, and the raw messages behind it."""
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from trading.models import BrokerMessage, Order
+
+from . import columns
+from .order_page import lineage
+from .pages import Panel, Raw, ReadOnlyAdmin, facts_of
+
+LEASE_FIELDS = (
+    "lease_until",
+    "lease_token",
+    "next_check_at",
+    "kill_epoch",
+    "application",
+    "exit_intent",
+    "since_event_id",
+)
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnlyAdmin):
+    """One leg of one intent: where it stands, and how it got there."""
+
+    list_display = (
+        columns.moment("at"),
+        columns.link("account"),
+        "tag",
+        "side",
+        columns.number("quantity"),
+        columns.link("instrument"),
+        "type",
+        columns.number("price"),
+        columns.pill("state"),
+        columns.number("filled_quantity", "filled"),
+        columns.number("average_price"),
+        columns.code("client_order_id", "client id"),
+        columns.code("broker_order_id", "broker id"),
+    )
+    list_display_links = (list_display[0],)
+    list_filter = ("state", "tag", "account", "instrument")
+    list_select_related = (
+        "account",
+        "instrument",
+        "parent_group",
+        "rides_on__instrument",
+        "decision__signal__instrument",
+        "exit_intent__decision__signal__instrument",
+        "application__proposal",
+    )
+    search_fields = ("client_order_id", "broker_order_id", "instrument__symbol", "reason")
+    date_hierarchy = "at"
+
+    def get_list_select_related(self, request: HttpRequest) -> tuple[str, ...]:
+        """The list names less than the page."""
+        return ("account", "instrument")
+
+    def facts(self, subject: Order) -> list[tuple[str, SafeString]]:
+        """Without the sender's book-keeping unless it says something now."""
+        empty = [name for name in LEASE_FIELDS if not getattr(subject, name)]
+        return facts_of(subject, (*empty, "decision"))
+
+    def panels(self, request: HttpRequest, subject: Order) -> list[Panel]:
+        """Signal → decision → order → fills → entries."""
+        return lineage(subject)
+
+
+@admin.register(BrokerMessage)
+class BrokerMessageAdmin(ReadOnlyAdmin):
+    """What was written to a broker and what came back; secrets were redacted before it was stored."""
+
+    list_display = (
+        columns.moment("at"),
+        columns.link("account"),
+        "purpose",
+        "method",
+        "path",
+        "status",
+        "error",
+        columns.link("order"),
+    )
+    list_display_links = (list_display[0],)
+    list_filter = ("purpose", "account")
+    list_select_related = ("account", "order__instrument")
+    search_fields = ("path", "error", "order__client_order_id")
+    date_hierarchy = "at"
+    hidden = ("request_body", "response_body")
+
+    def panels(self, request: HttpRequest, subject: BrokerMessage) -> list[Panel]:
+        """Both bodies."""
+        return [
+            Raw("Request", subject.request_body or "(empty)", is_open=True),
+            Raw("Answer", subject.response_body or "(no answer)", is_open=True),
+        ]

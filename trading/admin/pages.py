@@ -1,0 +1,140 @@
+"""The page of one object, as all of them look: its facts, then panels. Nothing on it can be edited.
+
+What always holds: a `ReadOnlyAdmin` adds, changes and deletes nothing, whoever asks, a superuser included; what people
+may decide goes through a service, never through a form of the admin.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+
+from trading.models import AuditEvent
+
+from . import values
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a page. Values are shown as `values.show` does; numbers stand to the right."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    empty: str = "None."
+    note: str = ""
+    template: str = "admin/panels/table.html"
+
+    @property
+    def cells(self) -> list[list[tuple[str, SafeString]]]:
+        """Each cell with its style class and its text."""
+        shown = [[values.show(value) for value in row] for row in self.rows]
+        return [[("number" if text.startswith('<span class="num') else "", text) for text in row] for row in shown]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A message or document, folded."""
+
+    title: str
+    body: Any
+    is_open: bool = False
+    template: str = "admin/panels/raw.html"
+
+    @property
+    def text(self) -> str:
+        """Indented where it is JSON."""
+        return values.pretty(self.body)
+
+
+Panel = Table | Raw
+
+
+def audit_panel(subject: Model, limit: int = 100) -> Table:
+    """What the audit trail says of an object, the newest first."""
+    events = AuditEvent.objects.filter(object_type=subject._meta.label, object_id=str(subject.pk))[:limit]
+    rows = [
+        (event.at, event.actor_name, event.via, values.link(event, event.kind), event.reason, event.after)
+        for event in events
+    ]
+    return Table("Audit trail", ("At (UTC)", "Who", "Through", "What", "Reason", "After"), rows, "Nothing recorded.")
+
+
+def facts_of(subject: Model, hidden: Iterable[str] = ()) -> list[tuple[str, SafeString]]:
+    """Every field of an object with its name; states as pills, hashes as code."""
+    hidden = set(hidden)
+    facts = []
+    for field in subject._meta.concrete_fields:
+        if field.name in hidden:
+            continue
+        value = getattr(subject, field.name)
+        if field.name in {"state", "verdict", "status", "mode", "severity", "level"} and value:
+            value = values.pill(value)
+        elif "sha256" in field.name or field.name.endswith(("external_id", "client_order_id", "broker_order_id")):
+            value = values.code(str(value))
+        facts.append((capfirst(field.verbose_name), values.show(value)))
+    return facts
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """A list and a page to read."""
+
+    change_form_template = "admin/facts_page.html"
+    actions = None
+    list_per_page = 50
+    show_full_result_count = False
+    hidden: Sequence[str] = ()
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never: rows come from services."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def facts(self, subject: Any) -> list[tuple[str, SafeString]]:
+        """Name and value of what the page shows first."""
+        return facts_of(subject, self.hidden)
+
+    def panels(self, request: HttpRequest, subject: Any) -> list[Panel]:
+        """What follows the facts."""
+        return []
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list under its own name instead of "Select … to view"."""
+        changes = super().get_changelist_instance(request)
+        changes.title = capfirst(str(self.opts.verbose_name_plural))
+        return changes
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The object with what its page names."""
+        related = self.list_select_related
+        wanted: QuerySet[Any] = self.get_queryset(request)
+        if isinstance(related, list | tuple) and related:
+            wanted = wanted.select_related(*related)
+        try:
+            return wanted.filter(pk=object_id).first()
+        except (ValueError, ValidationError):
+            return None
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Django's page with our facts and panels in place of its form."""
+        subject = context["original"]
+        context["title"] = capfirst(str(self.opts.verbose_name))
+        context["facts"] = self.facts(subject)
+        context["panels"] = self.panels(request, subject)
+        return super().render_change_form(request, context, *args, **kwargs)

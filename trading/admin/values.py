@@ -1,0 +1,115 @@
+"""How one value looks on a page: numbers without noise, times in UTC, links, states as pills, JSON to unfold.
+
+What always holds: nothing here reads a float or rounds; whatever comes from outside is escaped.
+"""
+
+import json
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import quote
+from django.db.models import Model
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+NOTHING = mark_safe('<span class="quiet">—</span>')
+GOOD = {"OPEN", "APPROVED", "APPROVE", "FILLED", "COMPLETE", "CLOSED_OK", "APPLIED", "CLEARED", "CONFIRMED", "posted"}
+BAD = {"REJECTED", "REJECT", "FAILED", "UNKNOWN", "UNSAFE", "CRITICAL", "HIGH", "EXPIRED", "NOT_FLAT", "LIVE", "MISSED"}
+WAITING = {
+    "SUSPECTED", "PROPOSED", "PARTIAL", "SENDING", "CANCELLING", "WAITING", "MEDIUM", "WARNING", "INCOMPLETE", "held",
+    "REDUCE_ONLY", "PLANNED", "WORKING",
+}  # fmt: skip
+
+
+def plain_number(value: Decimal | int) -> str:
+    """A number with thousands separated, without an exponent and without trailing zeros; never "-0"."""
+    text = format(value, ",f") if isinstance(value, Decimal) else format(value, ",d")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in {"-0", ""} else text
+
+
+def signed_number(value: Decimal) -> str:
+    """A number with its sign, for differences and profits."""
+    return plain_number(value) if value <= 0 else f"+{plain_number(value)}"
+
+
+def moment(value: datetime) -> str:
+    """A time in UTC, to the second."""
+    return f"{value:%Y-%m-%d %H:%M:%S}"
+
+
+def span(delta: timedelta) -> str:
+    """An age in two units: `3 h 12 m`."""
+    seconds = max(int(delta.total_seconds()), 0)
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} m"
+    return f"{minutes} m {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def pill(word: str) -> SafeString:
+    """A state as a word in a frame; the colour only repeats what the word says."""
+    tone = "good" if word in GOOD else "bad" if word in BAD else "waiting" if word in WAITING else "plain"
+    return format_html('<span class="pill {}">{}</span>', tone, word)
+
+
+def link(target: Model | None, text: str = "") -> SafeString:
+    """A link to an object's page, or its name when it has no page."""
+    if target is None:
+        return NOTHING
+    if not admin.site.is_registered(type(target)):
+        return format_html("{}", text or str(target))
+    options = target._meta
+    url = reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[quote(target.pk)])
+    return format_html('<a href="{}">{}</a>', url, text or str(target))
+
+
+def code(text: str) -> SafeString:
+    """An identifier to copy."""
+    return format_html("<code>{}</code>", text) if text else NOTHING
+
+
+def pretty(value: Any) -> str:
+    """JSON for people: indented, keys as they are; text that is JSON is indented too, other text stays."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return str(value)
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def raw(value: Any, title: str = "show") -> SafeString:
+    """JSON behind a line to unfold it."""
+    if value in (None, "", {}, []):
+        return NOTHING
+    return format_html('<details class="raw"><summary>{}</summary><pre>{}</pre></details>', title, pretty(value))
+
+
+def show(value: Any) -> SafeString:
+    """Any value as a page shows it."""
+    if value is None or value == "":
+        return NOTHING
+    if isinstance(value, SafeString):
+        return value
+    if isinstance(value, bool):
+        return mark_safe("yes" if value else "no")
+    if isinstance(value, Decimal):
+        return format_html('<span class="num">{}</span>', plain_number(value))
+    if isinstance(value, datetime):
+        return format_html('<time datetime="{}">{}</time>', value.isoformat(), moment(value))
+    if isinstance(value, date):
+        return format_html("{}", value.isoformat())
+    if isinstance(value, timedelta):
+        return format_html("{}", span(value))
+    if isinstance(value, Model):
+        return link(value)
+    if isinstance(value, dict | list):
+        return raw(value)
+    return format_html("{}", str(value))

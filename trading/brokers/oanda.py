@@ -1,0 +1,240 @@
+"""The OANDA v20 adapter: the port `Broker` for one account, on oandapyV20 for requests and our session for the wire.
+
+What always holds: reads raise `BrokerUnreachable` (or its kinds) and never turn a bad answer into an empty one; writes
+return an outcome and never raise (see `oanda_orders.py`). Times are OANDA's own, except a snapshot's `at`: the details
+answer carries none, so that is our wall clock when it arrived.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from trading.brokers import oanda_orders, oanda_parse
+from trading.brokers.errors import BadData
+from trading.brokers.oanda_client import OandaClient
+from trading.brokers.oanda_events import consecutive
+from trading.brokers.oanda_lookup import Looking, order_by_client_id
+from trading.domain.broker import (
+    AccountIdentity,
+    BrokerCandle,
+    BrokerEvent,
+    BrokerInstrument,
+    BrokerPrice,
+    BrokerSnapshot,
+    BrokerUnreachable,
+    BrokerWentBack,
+    Capabilities,
+    Completeness,
+    EventPage,
+    LookupOutcome,
+    OrderRequest,
+    SubmitOutcome,
+)
+
+logger = logging.getLogger(__name__)
+
+BAR = timedelta(minutes=5)
+CANDLES_PER_PAGE = 5000
+# One call follows the history over this many answers; a longer one goes on from the cursor that it returns.
+PAGES_PER_CALL = 20
+# OANDA's status for a history after an id that it has not reached.
+NOTHING_SO_NEW = 416
+# Every OANDA account can ask for this pair's price, whose answer carries the broker's time.
+CLOCK_INSTRUMENT = "EUR_USD"
+
+
+class OandaBroker:
+    """One OANDA account. `url` is the API's root without /v3; `token` the personal access token."""
+
+    capabilities = Capabilities(
+        native_bracket=True, idempotent_client_id=False, replace_keeps_id=False, hedging=True, fractional=False
+    )
+
+    def __init__(self, *, account_id: str, token: str, url: str, name: str = "oanda") -> None:
+        self.name = name
+        self._account_id = account_id
+        self._client = OandaClient(account_id=account_id, token=token, url=url)
+        self._currency = ""
+
+    def identity(self) -> AccountIdentity:
+        """Who OANDA says we are, which the caller compares with who we should be."""
+        from oandapyV20.endpoints.accounts import AccountSummary
+
+        body, _ = self._client.read(AccountSummary(self._account_id), "the identity")
+        try:
+            account = oanda_parse.child(body, "account")
+            return AccountIdentity(
+                account_id=oanda_parse.text(account, "id"),
+                currency=oanda_parse.text(account, "currency"),
+                hedging=oanda_parse.flag(account, "hedgingEnabled"),
+                last_event_id=oanda_parse.identifier(body, "lastTransactionID"),
+            )
+        except BadData as error:
+            raise self._unusable("the identity", error) from error
+
+    def now(self) -> datetime:
+        """OANDA's time: that of a price answer, or of the price itself where the answer has none."""
+        body = self._pricing([CLOCK_INSTRUMENT])
+        try:
+            if body.get("time") is not None:
+                return oanda_parse.moment(body, "time")
+            return max(oanda_parse.moment(row, "time") for row in oanda_parse.rows(body, "prices"))
+        except ValueError as error:  # BadData, or no price at all
+            raise self._unusable("the time", error) from error
+
+    def instruments(self) -> Sequence[BrokerInstrument]:
+        """All pairs that this account may trade; one that cannot be read is left out and logged."""
+        from oandapyV20.endpoints.accounts import AccountInstruments
+
+        body, _ = self._client.read(AccountInstruments(self._account_id), "the instruments")
+        found = []
+        try:
+            listed = oanda_parse.rows(body, "instruments")
+        except BadData as error:
+            raise self._unusable("the instruments", error) from error
+        for row in listed:
+            try:
+                found.append(oanda_parse.instrument(row))
+            except BadData as error:
+                logger.warning("OANDA instrument %.40r is left out: %s", row.get("name"), error)
+        return found
+
+    def snapshot(self) -> BrokerSnapshot:
+        """Positions, pending orders and cash of one moment, from one answer; each part says how complete it is."""
+        from oandapyV20.endpoints.accounts import AccountDetails
+
+        body, exchange = self._client.read(AccountDetails(self._account_id), "the state")
+        at = exchange.finished_at or datetime.now(UTC)
+        return oanda_parse.snapshot(body, account_id=self._account_id, at=at)
+
+    def order_by_client_id(self, client_id: str, *, since: str = "") -> LookupOutcome:
+        """Look for an order by @id, in the history after `since`, and by the trade it opened."""
+        return order_by_client_id(Looking(self._client), client_id, since)
+
+    def events_since(self, cursor: str) -> EventPage:
+        """All transactions after the cursor ("" from the beginning), COMPLETE when they reach OANDA's newest one.
+
+        Raises `BrokerWentBack` when OANDA's newest transaction is older than the cursor.
+        """
+        from oandapyV20.endpoints.transactions import TransactionsSinceID
+
+        start = int(cursor or "0")
+        events: list[BrokerEvent] = []
+        last = start
+        for _ in range(PAGES_PER_CALL):
+            endpoint = TransactionsSinceID(self._account_id, params={"id": str(last)})
+            exchange = self._client.ask(endpoint)
+            if exchange.complete and exchange.status == NOTHING_SO_NEW:
+                newest, listed = int(self.identity().last_event_id), []
+            else:
+                body = self._client.good_answer(exchange, "the history")
+                try:
+                    newest = int(oanda_parse.identifier(body, "lastTransactionID"))
+                    listed = oanda_parse.rows(body, "transactions")
+                except BadData as error:
+                    raise self._unusable("the history", error) from error
+            if newest < last:
+                raise BrokerWentBack(
+                    f"OANDA's newest transaction of account {self._account_id} is {newest}, but {last} was seen "
+                    "before: it shows an older state of the account. Do not trade on it until a person has asked OANDA."
+                )
+            run = consecutive(listed, after=last, account_id=self._account_id, currency=self._home_currency())
+            events.extend(run.events)
+            last = run.last_id
+            problem = run.problem
+            if not problem and not listed and last < newest:
+                problem = f"the history ends at {last}, though {newest} is the newest transaction"
+            if problem:
+                return EventPage(tuple(events), Completeness.PARTIAL, str(last) if last else cursor, problem)
+            if last >= newest:
+                return EventPage(tuple(events), Completeness.COMPLETE, str(last) if last else cursor)
+        return EventPage(tuple(events), Completeness.PARTIAL, str(last), f"more to come after transaction {last}")
+
+    def submit(self, request: OrderRequest) -> SubmitOutcome:
+        """Place one order with exactly one POST."""
+        return oanda_orders.submit(self._client, request)
+
+    def cancel(self, *, broker_order_id: str, client_id: str) -> SubmitOutcome:
+        """Cancel one order; see `oanda_orders.cancel` for the outcomes of an order that is not pending."""
+        return oanda_orders.cancel(self._client, broker_order_id=broker_order_id, known_client_id=client_id)
+
+    def prices(self, instruments: Sequence[str]) -> Sequence[BrokerPrice]:
+        """Prices of these instruments; one that is missing or makes no sense is left out and logged."""
+        if not instruments:
+            return []
+        body = self._pricing(instruments)
+        try:
+            listed = oanda_parse.rows(body, "prices")
+        except BadData as error:
+            raise self._unusable("the prices", error) from error
+        found = []
+        for row in listed:
+            try:
+                found.append(oanda_parse.price(row))
+            except BadData as error:
+                logger.warning("an OANDA price of %.40r is left out: %s", row.get("instrument"), error)
+        return found
+
+    def candles(self, instrument: str, *, since: datetime, until: datetime | None = None) -> Sequence[BrokerCandle]:
+        """Five-minute mid candles that open in [since, until), oldest first; without `until` up to OANDA's present.
+
+        The last one may be incomplete. OANDA counts only candles that exist, so `count` candles from `since` always
+        reach over the asked span, and no end in OANDA's future (which it refuses) is ever named.
+        """
+        found: list[BrokerCandle] = []
+        start = since
+        while until is None or start < until:
+            count = CANDLES_PER_PAGE
+            if until is not None:
+                count = min(count, (until - start) // BAR + 2)
+            page = self._candle_page(instrument, start, count)
+            found.extend(candle for candle in page if candle.start >= start and (until is None or candle.start < until))
+            if len(page) < count:
+                break
+            start = page[-1].start + BAR
+        return found
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def _candle_page(self, instrument: str, start: datetime, count: int) -> list[BrokerCandle]:
+        from oandapyV20.endpoints.instruments import InstrumentsCandles
+
+        begin = start.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        params = {"granularity": "M5", "price": "M", "from": begin, "count": count}
+        body, _ = self._client.read(InstrumentsCandles(instrument, params=params), f"the candles of {instrument}")
+        try:
+            if oanda_parse.text(body, "instrument") != instrument or oanda_parse.text(body, "granularity") != "M5":
+                raise BadData("the answer is about other candles")
+            page = [oanda_parse.candle(row, instrument) for row in oanda_parse.rows(body, "candles")]
+            if any(later.start <= earlier.start for earlier, later in pairwise(page)):
+                raise BadData("the candles are not in the order of time")
+            if page and page[-1].start < start:
+                raise BadData(f"all candles are older than {begin}, which was asked for")
+        except BadData as error:
+            raise self._unusable(f"the candles of {instrument}", error) from error
+        return page
+
+    def _pricing(self, instruments: Sequence[str]) -> dict[str, Any]:
+        from oandapyV20.endpoints.pricing import PricingInfo
+
+        params = {"instruments": ",".join(instruments)}
+        body, _ = self._client.read(PricingInfo(self._account_id, params=params), "the prices")
+        return body
+
+    def _home_currency(self) -> str:
+        """The account's currency, which transactions do not name; asked once, it never changes."""
+        if not self._currency:
+            self._currency = self.identity().currency
+        return self._currency
+
+    def _unusable(self, question: str, error: Exception) -> BrokerUnreachable:
+        return BrokerUnreachable(
+            f"OANDA's answer to {question} of account {self._account_id} cannot be used: {error}. "
+            "This says nothing about positions or money; ask again."
+        )

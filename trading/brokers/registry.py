@@ -1,0 +1,142 @@
+"""Which broker a connection means, and which connection the environment names.
+
+What always holds: an adapter and its SDK are imported only when a connection to that broker is opened; credentials
+never show in a repr; nothing falls back to another broker, host or environment than the one named, and a live key
+never goes to a host or account of the practice environment, nor the reverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
+
+from trading.domain.broker import Broker
+
+OANDA_HOSTS = {"practice": "api-fxpractice.oanda.com", "live": "api-fxtrade.oanda.com"}
+# OANDA's account numbers begin with the environment: 101-… are practice accounts, 001-… live ones.
+OANDA_ACCOUNT_PREFIX = {"practice": "101-", "live": "001-"}
+SIMULATOR = "simulator"
+SIMULATOR_OANDA_TOKEN = "sim-oanda-token"
+SIMULATOR_OANDA_ACCOUNT = "101-001-1000001-001"
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class BadConnection(ValueError):
+    """The settings of a connection contradict themselves or could send a key where it must not go."""
+
+
+class MissingCredentials(Exception):
+    """No credentials for a broker are set. The text names what must be set."""
+
+    _NEEDED = {"oanda": "OANDA_API_KEY and OANDA_ACCOUNT_ID must be set"}
+
+    def __init__(self, broker: str) -> None:
+        super().__init__(self._NEEDED.get(broker, f"credentials for {broker} must be set"))
+        self.broker = broker
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach one account of one broker. `environment` is practice, live or simulator; `url` has no version."""
+
+    broker: str
+    environment: str
+    url: str
+    account_id: str
+    credentials: Mapping[str, str] = field(repr=False)
+
+
+def open_broker(connection: Connection) -> Broker:
+    """The adapter for a connection. Sends nothing yet. Raises `BadConnection` for a broker that is not known here."""
+    if connection.broker == "oanda":
+        from trading.brokers.oanda import OandaBroker
+
+        token = connection.credentials.get("token", "")
+        if not token or not connection.account_id:
+            raise MissingCredentials("oanda")
+        check_oanda(connection)
+        return OandaBroker(account_id=connection.account_id, token=token, url=connection.url)
+    raise BadConnection(f"There is no adapter for the broker {connection.broker!r}; known is: oanda.")
+
+
+def credentials_from_environment(broker: str, environ: Mapping[str, str]) -> Connection | None:
+    """The connection that the environment names for a broker; None when it names none.
+
+    Raises `BadConnection` when what it names contradicts itself.
+    """
+    if broker != "oanda":
+        return None
+    token, account_id = environ.get("OANDA_API_KEY", ""), environ.get("OANDA_ACCOUNT_ID", "")
+    url = environ.get("OANDA_URL", "").rstrip("/")
+    environment = environ.get("OANDA_ENV", "") or "practice"
+    control_url = environ.get("SIMULATOR_URL", "").rstrip("/")
+    if control_url:
+        simulated = simulator_oanda_url(control_url)
+        if url and url != simulated:
+            raise BadConnection(
+                f"OANDA_URL ({url}) and SIMULATOR_URL (whose OANDA is at {simulated}) name different brokers. "
+                "Unset the one that you do not mean; nothing was sent to either."
+            )
+        if environment == "live":
+            raise BadConnection("OANDA_ENV is live, but SIMULATOR_URL is set: unset one of them. Nothing was sent.")
+        credentials = {"token": token or SIMULATOR_OANDA_TOKEN}
+        return Connection("oanda", SIMULATOR, simulated, account_id or SIMULATOR_OANDA_ACCOUNT, credentials)
+    if not token or not account_id:
+        return None
+    if environment not in OANDA_HOSTS:
+        raise BadConnection(f"OANDA_ENV is {environment!r}; it must be practice or live.")
+    connection = Connection(
+        "oanda", environment, url or f"https://{OANDA_HOSTS[environment]}", account_id, {"token": token}
+    )
+    check_oanda(connection)
+    return connection
+
+
+def simulator_oanda_url(control_url: str) -> str:
+    """Where the simulator with this control address speaks OANDA: the next port. Raises `BadConnection`."""
+    parts = _split(control_url, "SIMULATOR_URL")
+    if parts.port is None:
+        raise BadConnection(f"SIMULATOR_URL ({control_url}) must name the control port, as in http://127.0.0.1:9100.")
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{parts.port + 1}"
+
+
+def check_oanda(connection: Connection) -> None:
+    """Refuse an URL, environment and account that do not belong together. Raises `BadConnection`."""
+    parts = _split(connection.url, "OANDA_URL")
+    host = parts.hostname or ""
+    if parts.path.rstrip("/").endswith("/v3"):
+        raise BadConnection(
+            f"OANDA_URL ({connection.url}) must be given without /v3: {connection.url.rstrip('/')[:-3]}"
+        )
+    if parts.scheme != "https" and host not in _LOOPBACK and connection.environment != SIMULATOR:
+        raise BadConnection(
+            f"OANDA_URL ({connection.url}) uses {parts.scheme}: the key would travel in clear text. Use https."
+        )
+    for environment, official in OANDA_HOSTS.items():
+        if host != official:
+            continue
+        if connection.environment != environment:
+            raise BadConnection(
+                f"{official} is OANDA's {environment} host, but the environment is {connection.environment}. "
+                "Set OANDA_ENV and OANDA_URL to the same one; nothing was sent."
+            )
+        if not connection.account_id.startswith(OANDA_ACCOUNT_PREFIX[environment]):
+            raise BadConnection(
+                f"Account {connection.account_id} is no {environment} account (those begin with "
+                f"{OANDA_ACCOUNT_PREFIX[environment]}). Check OANDA_ENV and OANDA_ACCOUNT_ID; nothing was sent."
+            )
+
+
+def _split(url: str, name: str) -> SplitResult:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise BadConnection(f"{name} ({url}) has no usable port.") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise BadConnection(f"{name} ({url}) is no address; it looks like https://host or http://127.0.0.1:9101.")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise BadConnection(f"{name} must be a bare address without user, query or fragment.")
+    return parts

@@ -1,0 +1,73 @@
+"""What the domain must know of an instrument, and the table of those built in.
+
+What always holds here: a pip is what the table says and nothing is derived from the number of decimals (0.0001 for
+most currency pairs, 0.01 against the yen, 0.1 for gold); quantities are units of the base (one ounce of gold, one
+euro), so profit in the quote currency is price difference × units × multiplier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+
+
+class UnknownInstrument(ValueError):
+    """A symbol that is not in the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentSpec:
+    """One instrument. Prices are in `quote` per unit of `base`; sizes are in units.
+
+    `lot_size` is the step of an order's quantity, `min_units` and `max_units` its bounds. `margin` is True when
+    opening moves no cash (currency pairs, gold, futures) and False when it does (shares).
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    pip_size: Decimal
+    price_decimals: int
+    lot_size: Decimal = Decimal(1)
+    min_units: Decimal = Decimal(1)
+    max_units: Decimal = Decimal(100_000_000)
+    margin: bool = True
+    multiplier: Decimal = Decimal(1)
+
+    @property
+    def price_step(self) -> Decimal:
+        """The smallest difference between two prices."""
+        return Decimal(1).scaleb(-self.price_decimals)
+
+    def pips(self, distance: Decimal) -> Decimal:
+        """A difference of prices, in pips."""
+        return distance / self.pip_size
+
+
+def _pair(symbol: str, pip: str, decimals: int) -> InstrumentSpec:
+    return InstrumentSpec(symbol, symbol[:3], symbol[3:], Decimal(pip), decimals)
+
+
+BUILT_IN: Mapping[str, InstrumentSpec] = MappingProxyType(
+    {
+        spec.symbol: spec
+        for spec in (
+            *(
+                _pair(symbol, "0.0001", 5)
+                for symbol in ("EURUSD", "GBPUSD", "EURGBP", "AUDUSD", "USDCHF", "USDCAD", "NZDUSD")
+            ),
+            *(_pair(symbol, "0.01", 3) for symbol in ("USDJPY", "GBPJPY", "EURJPY")),
+            InstrumentSpec("XAUUSD", "XAU", "USD", Decimal("0.1"), 3, max_units=Decimal(10_000)),
+        )
+    }
+)
+
+
+def instrument(symbol: str) -> InstrumentSpec:
+    """The built-in instrument of that symbol. Raises `UnknownInstrument` with the symbols that exist."""
+    spec = BUILT_IN.get(symbol)
+    if spec is None:
+        raise UnknownInstrument(f"{symbol!r} is not a known symbol; known are {', '.join(sorted(BUILT_IN))}")
+    return spec

@@ -1,0 +1,124 @@
+"""The policy of an account: how its books are compared with the broker's, what may resolve itself, and its risk caps.
+
+What always holds here: a policy is refused when a key is unknown or a value is outside the bounds that the product
+guarantees (add-on buys need the highest confidence, no symbol gets more than a tenth of the account); its canonical
+JSON is the body of the config version, so an application by policy names exactly the rule that allowed it. What a
+policy may apply by itself is only exact fills of our own orders and typed cash events; everything else stays a
+proposal for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from trading.domain.canonical import canonical_json, sha256_hex
+from trading.domain.settings_text import STRICT, BadSettings, Flag, Number, Text, Whole, read_settings, validate
+
+NotBelowZero = Annotated[Number, Field(ge=0)]
+Percent = Annotated[Number, Field(gt=0, le=100)]
+Seconds = Annotated[Whole, Field(ge=0)]
+Minutes = Annotated[Whole, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Tolerances:
+    """How far two books may differ without being different.
+
+    `quantity_steps` in steps of the instrument's lot, `average_price_steps` in steps of its price, `cash` in units of
+    each currency (`cash_default` for those not named).
+    """
+
+    quantity_steps: NotBelowZero = Decimal(0)
+    average_price_steps: NotBelowZero = Decimal(1)
+    cash: Mapping[Text, NotBelowZero] = Field(default_factory=dict)
+    cash_default: NotBelowZero = Decimal("0.01")
+
+    def cash_in(self, currency: str) -> Decimal:
+        """The tolerance of a currency's cash."""
+        return self.cash.get(currency, self.cash_default)
+
+
+@dataclass(frozen=True, config=STRICT)
+class AccountPolicy:
+    """One account's policy.
+
+    A difference opens once `k_confirmations` complete runs saw it, or once it is older than `race_window_seconds`.
+    `quarantine_seconds` is how long after a send's deadline an absent order may still arrive at the broker.
+    `max_risk_per_trade_pct` and `max_portfolio_heat_pct` are percent of equity, `max_allocation_per_symbol_pct` is the
+    fraction that its name has always meant (0.05 is five percent).
+    """
+
+    name: Text
+    # Comparing
+    k_confirmations: Annotated[Whole, Field(ge=1)] = 2
+    race_window_seconds: Seconds = 60
+    reconciliation_interval_seconds: Annotated[Whole, Field(ge=1)] = 300
+    max_retries: Annotated[Whole, Field(ge=0, le=10)] = 3
+    quarantine_seconds: Seconds = 15
+    stale_order_minutes: Minutes = 60
+    unmapped_alert_above: Annotated[Whole, Field(ge=0)] = 3
+    tolerances: Tolerances = Field(default_factory=Tolerances)
+    # Resolving
+    default_proposal: Literal["ask", "adopt_broker", "flatten_external"] = "ask"
+    flatten_on_conflict: Flag = False
+    apply_exact_own_fills: Flag = True
+    apply_typed_cash_events: Flag = True
+    reconciliation_backfill_enabled: Flag = True
+    reconciliation_mark_unknown_closed: Flag = True
+    # Risk
+    max_risk_per_trade_pct: Percent = Decimal("0.5")
+    max_portfolio_heat_pct: Percent = Decimal(2)
+    price_age_limit_seconds: Annotated[Whole, Field(ge=1)] = 60
+    # Swing trading
+    add_on_buy_enabled: Flag = True
+    add_on_buy_confidence_threshold: Annotated[Whole, Field(ge=5)] = 5
+    max_allocation_per_symbol_pct: Annotated[Number, Field(gt=0, le=Decimal("0.10"))] = Decimal("0.05")
+    swing_exit_two_phase_enabled: Flag = True
+    swing_exit_execution_window_start_min: Minutes = 5
+    swing_exit_execution_window_end_min: Minutes = 30
+
+    def __post_init__(self) -> None:
+        """Refuse rules that contradict each other."""
+        if self.swing_exit_execution_window_start_min >= self.swing_exit_execution_window_end_min:
+            raise ValueError("swing_exit_execution_window_start_min must be before swing_exit_execution_window_end_min")
+        if self.max_risk_per_trade_pct > self.max_portfolio_heat_pct:
+            raise ValueError("max_risk_per_trade_pct must not be above max_portfolio_heat_pct")
+        if self.flatten_on_conflict and self.default_proposal == "adopt_broker":
+            raise ValueError("flatten_on_conflict contradicts default_proposal adopt_broker")
+
+    @property
+    def conflict_proposal(self) -> str:
+        """What is proposed first for a position that only the broker has."""
+        return "flatten_external" if self.flatten_on_conflict else self.default_proposal
+
+    @property
+    def price_age_limit(self) -> timedelta:
+        """Prices older than this block entries, never exits."""
+        return timedelta(seconds=self.price_age_limit_seconds)
+
+    @property
+    def canonical(self) -> str:
+        """The canonical JSON text: the body of the config version."""
+        return canonical_json(self)
+
+    @property
+    def sha256(self) -> str:
+        """The identity of this policy."""
+        return sha256_hex(self.canonical)
+
+
+def load_policy(text: str) -> AccountPolicy:
+    """The policy that YAML `text` (one key `policy`) writes. Raises `BadSettings` with the path of what is wrong."""
+    data = read_settings(text)
+    for key in data:
+        if key != "policy":
+            raise BadSettings(f"{key}: unknown key (known here: policy)")
+    if "policy" not in data:
+        raise BadSettings("policy: missing")
+    return validate(AccountPolicy, data["policy"], "policy")

@@ -1,0 +1,90 @@
+"""How large a trade may be, and what it made in units of its risk.
+
+What always holds here: a size never risks more than the budget it was given: it is cut down to whole lots and to
+the largest order, and what does not reach the smallest order is zero with a reason, never rounded up. Percentages
+are percent (0.5 means half a percent); the value of a price step is converted into the account's currency by a rate
+that the caller names; without a rate there is no size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from trading.domain.instruments import InstrumentSpec
+from trading.domain.money import HUNDRED, ONE, STORED_STEP, ZERO, floor_to_step, plain
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """`units` to trade (zero: none, `reason` says why) and what they lose at the stop, in account currency."""
+
+    units: Decimal
+    risk_amount: Decimal
+    reason: str
+
+
+def position_size(
+    equity: Decimal,
+    risk_pct: Decimal,
+    weight: Decimal,
+    entry: Decimal,
+    stop: Decimal,
+    spec: InstrumentSpec,
+    quote_to_account_rate: Decimal | None,
+) -> Size:
+    """floor to lot( equity × risk % × weight / (|entry - stop| × multiplier × rate) ).
+
+    `quote_to_account_rate` is what one unit of the quote currency is worth in the account's; None when it is not
+    known, which gives no size.
+    """
+    if quote_to_account_rate is None:
+        return _none(f"there is no rate from {spec.quote} to the account's currency, so the risk cannot be computed")
+    numbers = (equity, risk_pct, weight, entry, stop, quote_to_account_rate)
+    if not all(number.is_finite() for number in numbers):
+        return _none("a number that is needed is not finite")
+    distance = abs(entry - stop)
+    if distance == 0:
+        return _none("the stop lies on the entry, so the risk of one unit is zero")
+    budget = equity * risk_pct / HUNDRED * weight
+    if budget <= 0:
+        return _none(f"the risk budget is {plain(budget)}")
+    if quote_to_account_rate <= 0:
+        return _none(f"the rate from {spec.quote} is {plain(quote_to_account_rate)}")
+    risk_per_unit = distance * spec.multiplier * quote_to_account_rate
+    affordable = budget / risk_per_unit
+    units = floor_to_step(min(affordable, spec.max_units), spec.lot_size)
+    smallest = max(spec.min_units, spec.lot_size)
+    if units < smallest:
+        wanted = plain(floor_to_step(affordable, Decimal("0.000001")))
+        return _none(f"the risk budget of {plain(budget)} allows {wanted} units, the smallest order is {smallest:f}")
+    reason = f"cut to the largest order of {plain(spec.max_units)}" if affordable > spec.max_units else ""
+    return Size(units, risk_amount(units, entry, stop, spec, quote_to_account_rate), reason)
+
+
+def risk_amount(units: Decimal, entry: Decimal, stop: Decimal, spec: InstrumentSpec, rate: Decimal) -> Decimal:
+    """What `units` lose between entry and stop, in account currency, zero or above."""
+    return (units * abs(entry - stop) * spec.multiplier * rate).quantize(STORED_STEP)
+
+
+def r_multiple(
+    pnl: Decimal,
+    entry_after_costs: Decimal,
+    initial_stop: Decimal,
+    size: Decimal,
+    rate: Decimal,
+    multiplier: Decimal = ONE,
+) -> Decimal:
+    """Profit in units of the risk taken: pnl / (|entry after costs - initial stop| × size), to 12 decimals.
+
+    `pnl` is in account currency, `rate` converts the quote currency into it. The initial stop counts for ever: moving
+    the stop later changes no denominator. Raises `ValueError` where there was no risk to divide by.
+    """
+    risk = abs(entry_after_costs - initial_stop) * size * multiplier * rate
+    if risk <= 0:
+        raise ValueError("R is not defined for a trade whose entry lies on its stop, or that has no size")
+    return (pnl / risk).quantize(STORED_STEP)
+
+
+def _none(reason: str) -> Size:
+    return Size(ZERO, ZERO, reason)

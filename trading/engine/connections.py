@@ -1,0 +1,49 @@
+"""Open the adapter of an account: from the environment first, else from what the desk knows.
+
+What always holds: credentials in the environment win; a real account never gets the simulator's credentials, and an
+account is never asked through credentials that name another one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from trading.brokers.registry import (
+    SIMULATOR,
+    SIMULATOR_OANDA_TOKEN,
+    Connection,
+    MissingCredentials,
+    credentials_from_environment,
+    open_broker,
+)
+from trading.domain.broker import Broker, BrokerUnreachable
+from trading.models import Account
+
+
+def connection_for(account: Account, environ: Mapping[str, str] | None = None) -> Connection:
+    """Where and as whom to reach the account's broker.
+
+    Raises MissingCredentials, or BrokerUnreachable when the environment names another account than this.
+    """
+    env = os.environ if environ is None else environ
+    broker = account.broker.lower()
+    found = credentials_from_environment(broker, env)
+    simulated = account.environment == Account.Environment.SIMULATOR
+    if found is not None and found.account_id == account.external_id and (found.environment == SIMULATOR) == simulated:
+        return found
+    if simulated:
+        if not account.endpoint:
+            raise BrokerUnreachable(f"{account.name}: no simulator is known for it. Start the desk, or set SIMULATOR_URL.")
+        return Connection(broker, SIMULATOR, account.endpoint, account.external_id, {"token": SIMULATOR_OANDA_TOKEN})
+    if found is None:
+        raise MissingCredentials(broker)
+    raise BrokerUnreachable(
+        f"The environment names account {found.account_id}, not {account.external_id} ({account.name}); nothing was "
+        "asked of either. Set the credentials of this account, or deactivate it."
+    )
+
+
+def broker_for(account: Account, environ: Mapping[str, str] | None = None) -> Broker:
+    """An open adapter for the account. The caller closes it."""
+    return open_broker(connection_for(account, environ))

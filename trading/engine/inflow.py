@@ -1,0 +1,66 @@
+"""Inflow: fetch what happened at the broker since the cursor, and hand it to the inbox.
+
+What always holds: one reader per account at a time (a lease); no transaction is open while the socket is; the cursor
+moves with the rows it stands for; a page with a gap moves it only up to the gap.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+from trading.domain.broker import BrokerUnreachable, Completeness, OrderPort
+from trading.models import Account
+from trading.services import cursors, leases
+from trading.services.inbox import INFLOW, Received, receive
+
+BATCH = 200
+LEASE_SECONDS = 20
+
+
+def holder() -> str:
+    """This process, for leases."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def catch_up(*, account: Account, broker: OrderPort, wait_seconds: float = 5.0) -> Received:
+    """Read on from the cursor until the broker has nothing newer.
+
+    Raises BrokerUnreachable when the broker does not answer, or when another reader keeps the lease for longer than
+    `wait_seconds`.
+    """
+    key = f"inflow:{account.pk}"
+    token = leases.acquire(key=key, holder=holder(), seconds=LEASE_SECONDS)
+    deadline = time.monotonic() + wait_seconds
+    while token is None:
+        if time.monotonic() > deadline:
+            raise BrokerUnreachable(f"{account.name}: another process is still reading the broker's history")
+        time.sleep(0.05)
+        token = leases.acquire(key=key, holder=holder(), seconds=LEASE_SECONDS)
+    try:
+        return _read_on(account, broker)
+    finally:
+        leases.release(key=key, token=token)
+
+
+def _read_on(account: Account, broker: OrderPort) -> Received:
+    total = Received()
+    while True:
+        before = cursors.get(account, INFLOW)
+        page = broker.events_since(before)
+        if page.completeness is Completeness.FAILED:
+            raise BrokerUnreachable(f"{account.name}: {page.reason}")
+        for start in range(0, len(page.events), BATCH):
+            chunk = page.events[start : start + BATCH]
+            last = start + BATCH >= len(page.events)
+            result = receive(account=account, events=chunk, cursor=page.cursor if last else chunk[-1].external_id)
+            total.stored += result.stored
+            total.repeated += result.repeated
+            total.posted_fills += result.posted_fills
+            total.changed += result.changed
+            total.held += result.held
+        if page.completeness is not Completeness.COMPLETE:
+            raise BrokerUnreachable(f"{account.name}: the history has a gap ({page.reason}); read up to it")
+        if not page.events or page.cursor == before:
+            return total

@@ -1,0 +1,41 @@
+"""A live engine on the account that the environment names."""
+
+from __future__ import annotations
+
+from trading.brokers.registry import SIMULATOR, Connection, open_broker
+from trading.domain.session import SessionConfig
+from trading.models import Account
+from trading.services.setup import ensure_account
+
+from .accounts import paper_account
+from .live import LiveSetup
+
+
+def account_from_connection(connection: Connection, *, mirror_of: Account | None = None) -> Account:
+    """The row of the account that a connection reaches, made on first use. Raises BrokerUnreachable."""
+    broker = open_broker(connection)
+    try:
+        identity = broker.identity()
+    finally:
+        broker.close()
+    environments = {
+        SIMULATOR: Account.Environment.SIMULATOR,
+        "practice": Account.Environment.PRACTICE,
+        "live": Account.Environment.LIVE,
+    }
+    return ensure_account(
+        name=f"{connection.broker}-{connection.account_id}",
+        broker=connection.broker.upper(),
+        environment=environments[connection.environment],
+        external_id=connection.account_id,
+        currency=identity.currency,
+        endpoint=connection.url,
+        mirror_of=mirror_of,
+    )
+
+
+def setup_from_environment(session: SessionConfig, connection: Connection, *, mirrored: bool) -> LiveSetup:
+    """A paper account beside the broker's account, fed by its candles; mirrored to it if asked."""
+    paper = paper_account(name=f"paper-{connection.account_id}")
+    feed = account_from_connection(connection, mirror_of=paper if mirrored else None)
+    return LiveSetup(session=session, account=paper, feed_account=feed, mirrored=mirrored)

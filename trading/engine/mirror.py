@@ -1,0 +1,69 @@
+"""The mirror follows the paper account: what the paper account has left, the mirror leaves too.
+
+What always holds: it acts on the state of the rows, not on a message, so a lost wake-up costs time only; a mirror that
+was stopped out first stays flat; each exit is one order with a derived id that can only reduce.
+"""
+
+from __future__ import annotations
+
+from trading.clock import now
+from trading.domain.broker import BrokerUnreachable, OrderPort
+from trading.domain.orders import OrderState, Tag
+from trading.models import Account, ExitIntent, Order, Trade
+from trading.services.exits import cancel_unsent_entry, plan_exit
+
+from .inflow import catch_up
+from .sender import send_order
+
+
+def follow(*, paper: Account, mirror: Account, broker: OrderPort) -> int:
+    """Close on the mirror what the paper account no longer holds; returns how many closing orders were sent."""
+    if not _has_business(mirror):
+        return 0
+    try:
+        catch_up(account=mirror, broker=broker)
+    except BrokerUnreachable:
+        return 0  # the next round follows; nothing is judged on a broker that does not answer
+    closed = set(
+        Trade.objects.filter(account=paper, state=Trade.State.CLOSED, decision__in=_decisions(mirror)).values_list(
+            "decision_id", flat=True
+        )
+    )
+    sent = 0
+    for order in Order.objects.filter(account=mirror, tag=Tag.ENTRY, state=OrderState.PLANNED, decision__in=closed):
+        if order.decision is not None:
+            cancel_unsent_entry(
+                account=mirror, decision=order.decision, reason="the paper trade has ended already", at=now(mirror)
+            )
+    trades = Trade.objects.filter(account=mirror, state=Trade.State.OPEN, decision__in=closed)
+    for trade in trades.select_related("decision__signal__instrument"):
+        if ExitIntent.objects.filter(account=mirror, decision=trade.decision, state__in=ExitIntent.LIVE).exists():
+            continue
+        paper_trade = Trade.objects.get(account=paper, decision=trade.decision)
+        order = plan_exit(
+            account=mirror,
+            decision=trade.decision,
+            exit_type=paper_trade.close_reason or "PAPER",
+            reason=f"the paper trade closed ({paper_trade.close_reason})",
+            quantity=trade.open_quantity,
+            at=now(mirror),
+        )
+        send_order(order_id=order.pk, broker=broker)
+        sent += 1
+    return sent
+
+
+def _has_business(mirror: Account) -> bool:
+    return (
+        Trade.objects.filter(account=mirror, state=Trade.State.OPEN).exists()
+        or Order.objects.filter(account=mirror)
+        .exclude(state__in=["FILLED", "CANCELLED", "REJECTED", "EXPIRED"])
+        .exists()
+    )
+
+
+def _decisions(mirror: Account) -> list[int]:
+    """Decisions that the mirror has an open trade or an unsent entry for."""
+    trades = Trade.objects.filter(account=mirror, state=Trade.State.OPEN).values_list("decision_id", flat=True)
+    unsent = Order.objects.filter(account=mirror, tag=Tag.ENTRY, state=OrderState.PLANNED)
+    return [*trades, *(pk for pk in unsent.values_list("decision_id", flat=True) if pk is not None)]

@@ -1,0 +1,309 @@
+"""The portfolio engine: bars in, decisions and orders out. Replay and live are this one path.
+
+What always holds, for each moment at which bars close, in this order: exits at the bar's open for positions outside
+all windows; the bar passes over the paper book (gap, stop before target, resting entries); mirrors follow what closed;
+indicators take the bar in; then each strategy, symbols in alphabetical order, may signal once. Strategies see closed
+bars only. A second run over the same bars finds what stands and adds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from trading.brokers.paper import Market, PaperBroker
+from trading.domain.bars import Bar, GapKind, classify_gap
+from trading.domain.broker import OrderPort
+from trading.domain.indicators import Atr
+from trading.domain.instruments import BUILT_IN
+from trading.domain.money import ONE, ZERO
+from trading.domain.orders import OrderState, Tag
+from trading.domain.risk_parity import DailyVolatility, shares
+from trading.domain.session import SessionConfig, in_any_window, is_trading_bar, trading_day
+from trading.models import Account, ConfigVersion, Decision, Order, Trade
+from trading.services.decisions import MarketView, decide
+from trading.services.exits import plan_exit
+from trading.services.market import store_rate
+from trading.strategies.base import SignalIntent, Strategy
+from trading.strategies.registry import strategy_class
+
+from .inflow import catch_up
+from .mirror import follow
+from .sender import build_request, send_order
+
+Slot = Mapping[str, Bar]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a run has seen, for the status and the log."""
+
+    bars: int = 0
+    skipped: int = 0
+    holes: int = 0
+    signals: int = 0
+    approved: int = 0
+    rejected: int = 0
+
+
+@dataclass(slots=True)
+class SymbolState:
+    """What the engine keeps of one symbol."""
+
+    atr: Atr = field(default_factory=Atr)
+    last: Bar | None = None
+    mark: Decimal | None = None
+    volatility: DailyVolatility = field(default_factory=lambda: DailyVolatility(20))
+    in_hole: set[str] = field(default_factory=set)
+
+
+class Portfolio:
+    """One paper account, its strategies and its mirrors."""
+
+    def __init__(
+        self,
+        *,
+        session: SessionConfig,
+        version: ConfigVersion,
+        account: Account,
+        symbols: Sequence[str],
+        paper: PaperBroker,
+        mirrors: Mapping[Account, OrderPort] | None = None,
+        times: dict[int, datetime] | None = None,
+    ) -> None:
+        self.session, self.version, self.account, self.paper = session, version, account, paper
+        self.symbols = tuple(sorted(symbols))
+        self.mirrors: dict[Account, OrderPort] = dict(mirrors or {})
+        self.times = times if times is not None else {}
+        self.counters = Counters()
+        lookback = session.portfolio.risk_parity.lookback_d
+        self.states = {s: SymbolState(volatility=DailyVolatility(lookback)) for s in self.symbols}
+        self.strategies: dict[tuple[str, str], Strategy] = {
+            (item.name, symbol): strategy_class(item.name)(
+                symbol=symbol,
+                params=session.params_for(item.name, symbol),
+                spec=BUILT_IN[symbol],
+                session_start=session.portfolio.session_start,
+                windows=item.windows,
+                tz=session.portfolio.tz,
+            )
+            for item in session.strategies
+            for symbol in self.symbols
+        }
+        self.windows = {item.name: item.windows for item in session.strategies}
+        self.weights: dict[str, Decimal] = {symbol: ONE for symbol in self.symbols}
+        self.now: datetime | None = None
+        self.decisions: dict[str, Decision] = {
+            order.client_order_id: order.decision
+            for order in Order.objects.filter(account=account, tag=Tag.ENTRY).select_related("decision__signal")
+            if order.decision is not None
+        }
+        self._weigh()
+
+    def warm(self, slot: Slot) -> None:
+        """Let strategies and indicators see bars that were decided on before; nothing is decided or booked."""
+        for symbol in sorted(slot):
+            bar = slot[symbol]
+            if is_trading_bar(bar.start):
+                self._mind_gap(bar)
+                self._take_in(bar)
+                for name in self.windows:
+                    self.strategies[name, symbol].on_bar(bar)
+                self._clear_holes(symbol)
+
+    def step(self, slot: Slot) -> list[Decision]:
+        """Everything that the bars which close together do; returns the decisions of this moment."""
+        bars = [slot[symbol] for symbol in sorted(slot)]
+        trading = [bar for bar in bars if is_trading_bar(bar.start)]
+        self.counters.bars += len(bars)
+        self.counters.skipped += len(bars) - len(trading)
+        if not trading:
+            return []
+        self._set_time(trading[0].start)
+        had_position = {entry.instrument for entry in self.paper.book.open_entries}
+        for bar in trading:
+            self._mind_gap(bar)
+            self._tell(bar, at=bar.start, mid=bar.open)
+        for bar in trading:
+            self._leave_outside_windows(bar)
+            self.paper.on_bar(bar, atr=self.states[bar.symbol].atr.value, rate=self._rate_or_one(bar.symbol))
+        catch_up(account=self.account, broker=self.paper)
+        self._set_time(trading[0].end)
+        self._follow()
+        for bar in trading:
+            self._take_in(bar)
+            self._tell(bar, at=bar.end, mid=bar.close)
+        made = []
+        for bar in trading:
+            for name in self.windows:
+                intent = self.strategies[name, bar.symbol].on_bar(bar)
+                if intent is not None:
+                    made.append(self._decide(intent, bar, bar.symbol in had_position))
+            self._clear_holes(bar.symbol)
+        return made
+
+    def equity(self) -> Decimal:
+        """Balance and open profit of the paper book at the last marks."""
+        total = self.paper.book.balance
+        for entry in self.paper.book.open_entries:
+            mark, rate = self.states[entry.instrument].mark, self.rate(entry.instrument)
+            if mark is not None and rate is not None:
+                multiplier = BUILT_IN[entry.instrument].multiplier
+                total += (mark - entry.price) * entry.side.sign * entry.quantity * multiplier * rate
+        return total
+
+    def rate(self, symbol: str) -> Decimal | None:
+        """What one unit of the symbol's quote currency is worth in the account's, from the last closes; None if unknown."""
+        quote, own = BUILT_IN[symbol].quote, self.account.currency
+        if quote == own:
+            return ONE
+        for other, state in self.states.items():
+            spec = BUILT_IN[other]
+            if state.mark is None:
+                continue
+            if (spec.base, spec.quote) == (quote, own):
+                return state.mark
+            if (spec.base, spec.quote) == (own, quote):
+                return round(ONE / state.mark, 12)
+        return None
+
+    def resume(self) -> None:
+        """After a restart: orders of the paper account that were planned or being sent reach the book now."""
+        rows = Order.objects.filter(account=self.account, rides_on=None, state__in=["PLANNED", "SENDING"])
+        for order in rows.order_by("id"):
+            self._to_book(order)
+        catch_up(account=self.account, broker=self.paper)
+        self._follow()
+
+    def _set_time(self, moment: datetime) -> None:
+        self.now = moment
+        for account in (self.account, *self.mirrors):
+            if account.pk in self.times:
+                self.times[account.pk] = moment
+
+    def _mind_gap(self, bar: Bar) -> None:
+        state = self.states[bar.symbol]
+        if state.last is None:
+            return
+        day_before = trading_day(state.last.start, self.account.time_zone)
+        if trading_day(bar.start, self.account.time_zone) != day_before:
+            state.volatility.end_day()
+            self._weigh()
+        windows = [window for several in self.windows.values() for window in several]
+        kind = classify_gap(state.last, bar, windows, tz=self.account.time_zone)
+        if kind is not None:
+            state.atr.reset()
+        if kind is GapKind.HOLE:
+            self.counters.holes += 1
+            for name in self.windows:
+                self.strategies[name, bar.symbol].reset_after_hole()
+                state.in_hole.add(name)
+
+    def _clear_holes(self, symbol: str) -> None:
+        state = self.states[symbol]
+        state.in_hole = {name for name in state.in_hole if not self.strategies[name, symbol].ready}
+
+    def _take_in(self, bar: Bar) -> None:
+        state = self.states[bar.symbol]
+        state.atr.on_bar(bar)
+        state.last, state.mark = bar, bar.close
+        every_window = [window for several in self.windows.values() for window in several]
+        if state.atr.value is not None and in_any_window(every_window, bar.start):
+            state.volatility.add(state.atr.value / BUILT_IN[bar.symbol].pip_size)
+
+    def _weigh(self) -> None:
+        parity = self.session.portfolio.risk_parity
+        if parity.enabled:
+            means = {symbol: state.volatility.mean for symbol, state in self.states.items()}
+            self.weights = shares(means, floor=parity.floor, cap=parity.cap)
+
+    def _rate_or_one(self, symbol: str) -> Decimal:
+        return self.rate(symbol) or ONE
+
+    def _tell(self, bar: Bar, *, at: datetime, mid: Decimal) -> None:
+        atr = self.states[bar.symbol].atr.value
+        self.paper.tell(bar.symbol, Market(at=at, mid=mid, atr=atr, rate=self._rate_or_one(bar.symbol)))
+
+    def _leave_outside_windows(self, bar: Bar) -> None:
+        """A position whose strategy has no window any more is closed at this bar's open."""
+        for entry in self.paper.book.open_entries:
+            if entry.instrument != bar.symbol or entry.filled_at > bar.start:
+                continue
+            decision = self.decisions[entry.client_id]
+            if in_any_window(self.windows.get(decision.signal.strategy, ()), bar.start):
+                continue
+            order = plan_exit(
+                account=self.account,
+                decision=decision,
+                exit_type="TIME",
+                reason="the strategy's windows are over",
+                quantity=entry.quantity,
+                at=bar.start,
+            )
+            self.paper.closes(order.client_order_id, entry.client_id)
+            self._to_book(order)
+
+    def _decide(self, intent: SignalIntent, bar: Bar, had_position: bool) -> Decision:
+        state, rate = self.states[bar.symbol], self.rate(bar.symbol)
+        strategy = self.strategies[intent.strategy, bar.symbol]
+        spec = BUILT_IN[bar.symbol]
+        if rate is not None and spec.quote != self.account.currency:
+            store_rate(base=spec.quote, quote=self.account.currency, value=rate, at=bar.end, source="bars")
+        decision = decide(
+            account=self.account,
+            session=self.session,
+            version=self.version,
+            intent=intent,
+            market=MarketView(
+                now=self.clock_time(bar.end),
+                last_price=bar.close,
+                price_at=bar.end,
+                in_hole=intent.strategy in state.in_hole,
+                indicators_ready=strategy.ready,
+                bar_had_position=had_position,
+                equity=self.equity(),
+                weight=self.weights.get(bar.symbol),
+                quote_rate=rate,
+            ),
+            mirrors=list(self.mirrors),
+        )
+        self.counters.signals += 1
+        if decision.verdict != Decision.Verdict.APPROVED:
+            self.counters.rejected += 1
+            return decision
+        self.counters.approved += 1
+        entry = Order.objects.get(account=self.account, decision=decision, tag=Tag.ENTRY)
+        self.decisions[entry.client_order_id] = decision
+        self._to_book(entry)
+        catch_up(account=self.account, broker=self.paper)
+        for mirror, broker in self.mirrors.items():
+            for order in Order.objects.filter(account=mirror, decision=decision, rides_on=None, state=OrderState.PLANNED):
+                send_order(order_id=order.pk, broker=broker)
+        return decision
+
+    def clock_time(self, bar_end: datetime) -> datetime:
+        """The time of the decision: the bar's close in a replay; live engines override with the account's clock."""
+        return bar_end
+
+    def _to_book(self, order: Order) -> None:
+        """Give an order to the paper book: through the sender, or again as it was when a replay comes by again."""
+        if order.state == OrderState.PLANNED:
+            send_order(order_id=order.pk, broker=self.paper)
+        elif order.attempt > 0:
+            self.paper.submit(build_request(order))
+
+    def _follow(self) -> None:
+        for mirror, broker in self.mirrors.items():
+            follow(paper=self.account, mirror=mirror, broker=broker)
+
+    def open_trades(self) -> list[Trade]:
+        """Open trades of the paper account."""
+        return list(
+            Trade.objects.filter(account=self.account, state=Trade.State.OPEN).select_related("instrument", "decision")
+        )
+
+    def pending_risk(self) -> Decimal:
+        """Risk of what is open, in account currency."""
+        return sum((trade.risk_amount for trade in self.open_trades()), ZERO)

@@ -1,0 +1,189 @@
+"""Replay: bars from files through the same engine as live, on an account of the replay's own.
+
+What always holds: the account is named by the session and the data, so the second run finds the same decisions and
+adds nothing; the clock is the bars'; a mirrored replay drives a simulator's prices and clock, and one that was booked
+to its end is not driven again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from trading.brokers.simulator_control import SimulatorControl
+from trading.clock import replay_clock, trading_day, wall_now
+from trading.domain.bars import Bar, BarFile, GapKind, find_gaps
+from trading.domain.broker import Broker, OrderPort
+from trading.domain.ids import replay_account_name
+from trading.domain.instruments import BUILT_IN
+from trading.domain.session import SessionConfig
+from trading.models import Account, Decision, Trade
+from trading.services import cursors
+from trading.services.setup import ensure_account, ensure_session
+
+from .accounts import new_book, paper_account
+from .journal import Journal
+from .portfolio import Portfolio
+from .status import RunInfo, live_port
+
+DONE = "replay"
+Progress = Callable[[int, int, str], None]
+
+
+class ReplayRefused(Exception):
+    """This replay cannot be run as asked. The text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A simulator that the replay drives, and the adapter of its account there."""
+
+    control: SimulatorControl
+    broker: Broker
+    external_id: str
+    endpoint: str
+    scope: str = ""
+
+
+def holes_of(session: SessionConfig, files: Mapping[str, BarFile]) -> list[str]:
+    """Each hole in the data, in words with its line."""
+    found = []
+    for symbol, file in sorted(files.items()):
+        for gap in find_gaps(file, session.windows(), tz="UTC"):
+            if gap.kind is GapKind.HOLE:
+                found.append(f"{symbol}: {gap}")
+    return found
+
+
+def timeline(files: Mapping[str, BarFile]) -> list[dict[str, Bar]]:
+    """The bars of all symbols by their start, in order."""
+    slots: dict[datetime, dict[str, Bar]] = {}
+    for symbol, file in files.items():
+        for bar in file.bars:
+            slots.setdefault(bar.start, {})[symbol] = bar
+    return [slots[start] for start in sorted(slots)]
+
+
+def run_replay(
+    *,
+    session: SessionConfig,
+    files: Mapping[str, BarFile],
+    info: RunInfo,
+    emit: Callable[[dict[str, Any]], None],
+    progress: Progress,
+    journal: Journal,
+    stage: Stage | None = None,
+) -> dict[str, Any]:
+    """Run the bars; `emit` gets a status a day and the last one with the total, which is returned too."""
+    name = replay_account_name(session_sha256=session.sha256, data_sha256={s: f.sha256 for s, f in files.items()})
+    slots = timeline(files)
+    first = next(iter(slots[0].values())).start
+    symbols = tuple(sorted(files))
+    account = paper_account(name=name, scope=name, opened_at=first)
+    info.since = first
+    mirrors: dict[Account, OrderPort] = {}
+    if stage is not None:
+        mirror = mirror_account(name, account, stage, first)
+        if cursors.get(account, f"{DONE}:{mirror.pk}"):
+            info.notes.append("this mirrored replay is booked to its end already; the broker is not driven again")
+            stage = None
+        else:
+            mirrors[mirror] = stage.broker
+            _refuse_half_driven(mirror, stage)
+            stage.control.set_clock(now=first, speed=Decimal(0))
+    started = wall_now()
+    with replay_clock() as times:
+        times[account.pk] = first
+        times.update({mirror.pk: first for mirror in mirrors})
+        engine = Portfolio(
+            session=session,
+            version=ensure_session(session),
+            account=account,
+            symbols=symbols,
+            paper=new_book(session, symbols, currency=account.currency, opened_at=first),
+            mirrors=mirrors,
+            times=times,
+        )
+        for index, slot in enumerate(slots):
+            if stage is not None:
+                _drive(stage, session, slot, account)
+            decisions = engine.step(slot)
+            _log(journal, decisions, started)
+            progress(index + 1, len(slots), f"{next(iter(slot.values())).start:%Y-%m-%d}")
+            if _day_ends(account, slots, index):
+                emit(live_port(engine, info))
+        last = live_port(engine, info, total=True)
+        emit(last)
+        for trade in Trade.objects.filter(account=account, state="CLOSED", decision__recorded_at__gte=started):
+            if trade.closed_at is not None:
+                journal.write(
+                    "trade", trade.closed_at, strategy=trade.strategy, r=trade.r, pnl=trade.pnl, reason=trade.close_reason
+                )
+    for mirror in mirrors:
+        cursors.put(account=account, name=f"{DONE}:{mirror.pk}", value="booked")
+    return last
+
+
+def mirror_account(name: str, paper: Account, stage: Stage, opened_at: datetime) -> Account:
+    """The mirror's row for this replay's world."""
+    return ensure_account(
+        name=f"{name}-oanda",
+        broker=Account.Broker.OANDA,
+        environment=Account.Environment.SIMULATOR,
+        external_id=stage.external_id,
+        scope=stage.scope or name,
+        currency=stage.broker.identity().currency,
+        endpoint=stage.endpoint,
+        mirror_of=paper,
+        opened_at=opened_at,
+    )
+
+
+def _refuse_half_driven(mirror: Account, stage: Stage) -> None:
+    """A replay that stopped half-way left orders in a world whose clock has moved on; it cannot be driven again."""
+    if Trade.objects.filter(account=mirror).exists():
+        raise ReplayRefused(
+            f"The mirrored replay {mirror.name} stopped half-way before. Its broker's clock and prices have moved on, so "
+            "driving it again would book a second, different history; nothing was sent. Run it against a fresh "
+            "simulator on a fresh database, or change the session file."
+        )
+
+
+def _drive(stage: Stage, session: SessionConfig, slot: Mapping[str, Bar], account: Account) -> None:
+    for symbol in sorted(slot):
+        spec = BUILT_IN[symbol]
+        stage.control.play_bars(
+            instrument=f"{spec.base}_{spec.quote}",
+            bars=[slot[symbol]],
+            half_spread=session.spread_pips(symbol) * spec.pip_size / 2,
+        )
+
+
+def _day_ends(account: Account, slots: Sequence[Mapping[str, Bar]], index: int) -> bool:
+    if index + 1 >= len(slots):
+        return False
+    this, following = (next(iter(slots[i].values())).start for i in (index, index + 1))
+    return trading_day(account, this) != trading_day(account, following)
+
+
+def _log(journal: Journal, decisions: Sequence[Decision], started: datetime) -> None:
+    for decision in decisions:
+        if decision.recorded_at >= started:
+            signal = decision.signal
+            journal.write(
+                "decision",
+                decision.at,
+                verdict=decision.verdict,
+                strategy=signal.strategy,
+                symbol=signal.instrument.symbol,
+                side=signal.side,
+                entry=signal.entry,
+                stop=signal.stop,
+                target=signal.target,
+                units=decision.position_size,
+                reason=decision.reason,
+            )
+

@@ -1,0 +1,48 @@
+"""Closed five-minute bars from a broker's candles.
+
+What always holds: only bars that the broker calls complete come out, oldest first, valid by the same rules as a bar
+file (see `trading.domain.bars`), and none that opens after one that is still open; so a bar never changes after it was
+given out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import takewhile
+
+from trading.domain.bars import Bar, validate_bars
+from trading.domain.broker import Broker
+
+INTERVAL_SECONDS = 300
+
+
+class BrokerCandles:
+    """A feed over `Broker.candles`. `instruments` names the broker's instrument for each of our symbols."""
+
+    def __init__(self, broker: Broker, instruments: Mapping[str, str]) -> None:
+        self._broker = broker
+        self._instruments = dict(instruments)
+
+    def closed_bars(self, symbol: str, *, since: datetime, until: datetime | None = None) -> tuple[Bar, ...]:
+        """The closed bars of `symbol` that open in [since, until); without `until`, up to the broker's present.
+
+        Raises KeyError for a symbol that the feed was not given, `BrokerUnreachable` when the broker gives no usable
+        answer, and `BadBars` for candles that contradict themselves.
+        """
+        candles = self._broker.candles(self._instruments[symbol], since=since, until=until)
+        bars = tuple(
+            Bar(
+                symbol=symbol,
+                start=candle.start,
+                interval_seconds=INTERVAL_SECONDS,
+                open=candle.open,
+                high=candle.high,
+                low=candle.low,
+                close=candle.close,
+                volume=candle.volume,
+            )
+            for candle in takewhile(lambda candle: candle.complete, candles)
+        )
+        validate_bars(bars)
+        return bars

@@ -1,0 +1,166 @@
+"""What the engine's commands share: flags, session and bars from files, progress, blocks and refusals.
+
+What always holds: standard output carries blocks alone; progress and notes go to standard error; bad input ends in a
+block with `ok:false` and `error`, exit code 1, and nothing half done.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.core.management.base import CommandParser
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from trading.brokers.registry import BadConnection, MissingCredentials, credentials_from_environment
+from trading.domain.bars import BarFile
+from trading.domain.broker import BrokerUnreachable
+from trading.domain.money import parse_decimal
+from trading.domain.session import BadSettings, SessionConfig, choose_symbols, load_session
+from trading.engine.blocks import print_block
+from trading.engine.desk import PAPER, live_setups
+from trading.engine.journal import Journal
+from trading.engine.live import LiveSetup, evaluate_due
+from trading.engine.replay import ReplayRefused, Stage, holes_of, run_replay
+from trading.engine.status import RunInfo
+from trading.feeds.base import FeedError
+from trading.feeds.csv import CsvFeed, parse_csv_arguments
+
+SOURCES = ["auto", "csv", "simulator", "oanda"]
+REFUSALS = (BadSettings, FeedError, MissingCredentials, BadConnection, BrokerUnreachable, ReplayRefused, OSError)
+notes = Console(stderr=True, highlight=False)
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """The flags of `live_port` and `live_oanda`."""
+    parser.add_argument("--cfg", required=True, metavar="F", help="session file (YAML)")
+    parser.add_argument("--profile", default="portfolio", metavar="P", help="profile of the session file")
+    parser.add_argument("--mode", choices=["replay", "ws"], default="replay")
+    parser.add_argument("--source", choices=SOURCES, default="auto", help="where the bars come from")
+    parser.add_argument("--csv", action="append", default=[], metavar="SYMBOL=FILE", help="bars of a symbol (repeat)")
+    parser.add_argument("--spread_pips", metavar="X", help="one spread for all symbols, in pips")
+    parser.add_argument("--for_seconds", type=int, metavar="N", help="with --mode ws: stop after N seconds")
+
+
+def refuse(error: object, block: str = "LIVE-PORT") -> NoReturn:
+    """End with a block that says why, and exit code 1."""
+    print_block(block, {"ok": False, "error": str(error)})
+    raise SystemExit(1)
+
+
+def load(options: Mapping[str, Any]) -> SessionConfig:
+    """The session file that the flags name. Raises BadSettings or FeedError with a sentence."""
+    try:
+        text = Path(options["cfg"]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"the session file {options['cfg']} cannot be read: {error}") from error
+    session = load_session(text, options["profile"])
+    if options["spread_pips"] is not None:
+        session = session.with_spread(parse_decimal(options["spread_pips"]))
+    return session
+
+
+def load_files(options: Mapping[str, Any], session: SessionConfig) -> dict[str, BarFile]:
+    """The bars of the symbols that run; says which symbols of the profile do not."""
+    if options["source"] not in ("auto", "csv") or not options["csv"]:
+        raise FeedError("A replay needs bars from files: --source csv --csv SYMBOL=FILE for each symbol.")
+    paths = parse_csv_arguments(options["csv"])
+    run_these, not_run = choose_symbols(session, paths)
+    if not_run:
+        notes.print(f"Not run, since no file was given: {', '.join(not_run)}")
+    feed = CsvFeed(paths)
+    return {symbol: feed.file(symbol, session.interval_seconds) for symbol in run_these}
+
+
+def run(options: Mapping[str, Any], *, mirror: str) -> None:
+    """`live_port`: no mirror."""
+    try:
+        session = load(options)
+        if options["mode"] == "replay":
+            replay(options, session, load_files(options, session), mirror=mirror, stage=None)
+        else:
+            live(options, session, mirror=mirror)
+    except REFUSALS as error:
+        refuse(error)
+
+
+def replay(
+    options: Mapping[str, Any],
+    session: SessionConfig,
+    files: Mapping[str, BarFile],
+    *,
+    mirror: str,
+    stage: Stage | None,
+) -> dict[str, Any]:
+    """Run a replay with a progress bar; blocks go to standard output."""
+    for hole in holes_of(session, files):
+        notes.print(f"Hole in the data: {hole}; entries wait until the indicators are filled again")
+    info = RunInfo(mode="replay", source="csv", mirror=mirror)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=notes, transient=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("Replay", total=None)
+
+        def progress(done: int, total: int, day: str) -> None:
+            if done % 50 == 0 or done == total:
+                bar.update(task, completed=done, total=total, description=f"Replay {day}")
+
+        return run_replay(
+            session=session,
+            files=files,
+            info=info,
+            emit=lambda payload: print_block("LIVE-PORT", payload),
+            progress=progress,
+            journal=Journal(Path(settings.BASE_DIR) / "logs"),
+            stage=stage,
+        )
+
+
+def live_setup(options: Mapping[str, Any], session: SessionConfig, *, mirror: str) -> LiveSetup:
+    """What trades live: the account that the environment names, else the desk's. Raises MissingCredentials."""
+    from trading.engine.live_accounts import setup_from_environment
+
+    found = credentials_from_environment("oanda", settings_environment())
+    if found is not None and options["source"] in ("auto", "oanda", "simulator"):
+        return setup_from_environment(session, found, mirrored=mirror != "none")
+    desk = [setup for setup in live_setups() if setup.account.name == PAPER]
+    if desk and options["source"] in ("auto", "simulator"):
+        return LiveSetup(session=session, account=desk[0].account, feed_account=desk[0].feed_account)
+    raise MissingCredentials("oanda")
+
+
+def settings_environment() -> Mapping[str, str]:
+    """The process's environment."""
+    import os
+
+    return os.environ
+
+
+def live(options: Mapping[str, Any], session: SessionConfig, *, mirror: str) -> None:
+    """The live engine in the foreground, under the same account lease as the desk's workers."""
+    setup = live_setup(options, session, mirror=mirror)
+    info = RunInfo(mode="ws", source=setup.feed_account.broker.lower(), mirror=mirror, since=datetime.now(UTC))
+    notes.print(f"Live on {setup.account.name}, bars from {setup.feed_account.name}; Ctrl-C stops.")
+    began, last_status = time.monotonic(), 0.0
+    try:
+        while True:
+            due = time.monotonic() - last_status >= float(Decimal(session.portfolio.status_every_s)) or not last_status
+            try:
+                evaluate_due(setup, status=(lambda p: print_block("LIVE-PORT", p)) if due else None, info=info)
+                info.connected = True
+            except BrokerUnreachable as error:
+                info.connected, info.errors = False, info.errors + 1
+                notes.print(f"No bars: {error}")
+            if due:
+                last_status = time.monotonic()
+            if options["for_seconds"] and time.monotonic() - began >= options["for_seconds"]:
+                return
+            time.sleep(1)
+    except KeyboardInterrupt:
+        notes.print("Stopped. Positions and orders stay as they are; the desk's workers go on with them.")

@@ -1,0 +1,81 @@
+-- The ledger's shape and its only door.
+ALTER TABLE trading_transfer
+    ADD CONSTRAINT transfer_debit_commodity FOREIGN KEY (debit_id, commodity_id)
+        REFERENCES trading_ledgeraccount (id, commodity_id),
+    ADD CONSTRAINT transfer_credit_commodity FOREIGN KEY (credit_id, commodity_id)
+        REFERENCES trading_ledgeraccount (id, commodity_id);
+CREATE INDEX transfer_debits ON trading_transfer (debit_id, id) INCLUDE (amount);
+CREATE INDEX transfer_credits ON trading_transfer (credit_id, id) INCLUDE (amount);
+
+-- What accountants read: one row a side, debit positive.
+CREATE VIEW ledger_posting AS
+    SELECT t.id AS transfer_id, t.entry_id, t.debit_id AS ledger_account_id, t.commodity_id, t.amount FROM trading_transfer t
+    UNION ALL
+    SELECT t.id, t.entry_id, t.credit_id, t.commodity_id, -t.amount FROM trading_transfer t;
+
+-- ledger_post: one entry with its transfers, lots and lot closes, or nothing.
+-- The same key with the same payload returns the entry that stands; with another payload it is an error (23505).
+CREATE FUNCTION ledger_post(p jsonb) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = public, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    entry bigint;
+    stored text;
+    wanted text := encode(sha256(convert_to(p::text, 'UTF8')), 'hex');
+    owner_account bigint := (p->>'account_id')::bigint;
+    bad text;
+BEGIN
+    PERFORM 1 FROM trading_chainhead WHERE id = 1 FOR UPDATE;
+    SELECT e.id, e.payload_sha256 INTO entry, stored FROM trading_entry e WHERE e.idempotency_key = p->>'key';
+    IF FOUND THEN
+        IF stored <> wanted THEN
+            RAISE EXCEPTION 'ledger key % was posted before with another payload', p->>'key' USING errcode = '23505';
+        END IF;
+        RETURN entry;
+    END IF;
+    IF jsonb_array_length(coalesce(p->'transfers', '[]')) = 0 THEN
+        RAISE EXCEPTION 'entry % has no transfer', p->>'key' USING errcode = '23514';
+    END IF;
+
+    INSERT INTO trading_entry (account_id, idempotency_key, payload_sha256, kind, at, recorded_at, value_date, trading_day,
+                               fill_id, cash_event_id, application_id, reverses_id, memo)
+    VALUES (owner_account, p->>'key', wanted, p->>'kind', (p->>'at')::timestamptz, clock_timestamp(),
+            (p->>'value_date')::date, (p->>'trading_day')::date, (p->>'fill_id')::bigint, (p->>'cash_event_id')::bigint,
+            (p->>'application_id')::bigint, (p->>'reverses_id')::bigint, coalesce(p->>'memo', ''))
+    RETURNING id INTO entry;
+
+    SELECT string_agg(t->>'commodity' || ' ' || (t->>'amount'), ', ') INTO bad
+    FROM jsonb_array_elements(p->'transfers') t
+    LEFT JOIN trading_commodity c ON c.code = t->>'commodity'
+    LEFT JOIN trading_ledgeraccount d ON d.id = (t->>'debit')::bigint
+    LEFT JOIN trading_ledgeraccount k ON k.id = (t->>'credit')::bigint
+    WHERE c.code IS NULL OR d.account_id IS DISTINCT FROM owner_account OR k.account_id IS DISTINCT FROM owner_account
+       OR (t->>'amount')::numeric <> round((t->>'amount')::numeric, c.scale);
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'entry %: foreign ledger account, unknown commodity, or more decimals than it has: %', p->>'key', bad
+            USING errcode = '23514';
+    END IF;
+
+    INSERT INTO trading_transfer (entry_id, debit_id, credit_id, commodity_id, amount)
+    SELECT entry, (t->>'debit')::bigint, (t->>'credit')::bigint, t->>'commodity', (t->>'amount')::numeric
+    FROM jsonb_array_elements(p->'transfers') WITH ORDINALITY AS x(t, n) ORDER BY n;
+
+    INSERT INTO trading_lot (entry_id, account_id, instrument_id, fill_id, side, quantity, unit_cost, opened_at)
+    SELECT entry, owner_account, (t->>'instrument_id')::bigint, (p->>'fill_id')::bigint, (t->>'side')::smallint,
+           (t->>'quantity')::numeric, (t->>'unit_cost')::numeric, (p->>'at')::timestamptz
+    FROM jsonb_array_elements(coalesce(p->'lots', '[]')) WITH ORDINALITY AS x(t, n) ORDER BY n;
+
+    INSERT INTO trading_lotclose (entry_id, lot_id, fill_id, quantity, unit_price, profit_quote, closed_at)
+    SELECT entry, (t->>'lot_id')::bigint, (p->>'fill_id')::bigint, (t->>'quantity')::numeric,
+           (t->>'unit_price')::numeric, (t->>'profit_quote')::numeric, (p->>'at')::timestamptz
+    FROM jsonb_array_elements(coalesce(p->'lot_closes', '[]')) WITH ORDINALITY AS x(t, n) ORDER BY n;
+
+    SELECT string_agg(l.id::text, ', ') INTO bad
+    FROM trading_lot l
+    WHERE l.id IN (SELECT (t->>'lot_id')::bigint FROM jsonb_array_elements(coalesce(p->'lot_closes', '[]')) t)
+      AND (l.account_id <> owner_account
+           OR l.quantity < (SELECT sum(c.quantity) FROM trading_lotclose c WHERE c.lot_id = l.id));
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'entry % would close more of lot % than it holds', p->>'key', bad USING errcode = '23514';
+    END IF;
+    RETURN entry;
+END $$;

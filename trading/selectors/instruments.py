@@ -1,0 +1,38 @@
+"""Instruments by our name or a broker's."""
+
+from __future__ import annotations
+
+from trading.models import Account, Instrument, InstrumentAlias
+
+
+class UnmappedInstrument(LookupError):
+    """The broker names an instrument that we do not know: nothing is booked under a guess."""
+
+
+def instrument_for(account: Account, broker_symbol: str) -> Instrument:
+    """Our instrument for a broker's symbol. Raises UnmappedInstrument."""
+    if account.is_paper_book:
+        found = Instrument.objects.filter(symbol=broker_symbol).first()
+    else:
+        alias = (
+            InstrumentAlias.objects.filter(broker=account.broker, symbol=broker_symbol, valid_until=None)
+            .select_related("instrument")
+            .first()
+        )
+        found = alias.instrument if alias else None
+    if found is None:
+        raise UnmappedInstrument(
+            f"{account.broker} names {broker_symbol}, which no instrument of ours has as an alias: add the alias in the "
+            "admin (Instruments); until then its fills stay in the inbox, unbooked."
+        )
+    return found
+
+
+def broker_symbol(account: Account, instrument: Instrument) -> str:
+    """The broker's symbol for our instrument. Raises UnmappedInstrument."""
+    if account.is_paper_book:
+        return str(instrument.symbol)
+    alias = InstrumentAlias.objects.filter(broker=account.broker, instrument=instrument, valid_until=None).first()
+    if alias is None:
+        raise UnmappedInstrument(f"{instrument.symbol} has no name at {account.broker}: add an alias in the admin.")
+    return str(alias.symbol)

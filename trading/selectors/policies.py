@@ -1,0 +1,36 @@
+"""The policy that an account stands under."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from trading.domain.money import BadNumber, parse_decimal
+from trading.domain.policy import AccountPolicy
+from trading.domain.settings_text import validate
+from trading.models import Account, ConfigVersion
+
+
+def policy_of(account: Account) -> AccountPolicy:
+    """The account's policy, from its config version."""
+    return _parsed(account.policy_id)
+
+
+@lru_cache(maxsize=64)
+def _parsed(version_id: int) -> AccountPolicy:
+    """A version never changes, so its reading can be kept."""
+    body = ConfigVersion.objects.values_list("body", flat=True).get(pk=version_id)
+    return validate(AccountPolicy, _numbers(json.loads(body)), "policy")
+
+
+def _numbers(value: Any) -> Any:
+    """Canonical JSON writes decimals as text; give them back as numbers."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, str):
+        try:
+            return parse_decimal(value)
+        except BadNumber:
+            return value
+    return value

@@ -1,0 +1,43 @@
+"""How often a piece of work was begun without ending, counted in PostgreSQL before it begins.
+
+What always holds: work that kills its worker three times is dead: it is left alone and a person must look, however
+often Celery delivers it.
+"""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from trading.clock import wall_now
+from trading.models import Notification, TaskAttempt
+
+LIMIT = 3
+
+
+@transaction.atomic
+def begin(*, key: str) -> bool:
+    """Count a beginning; False when the work is dead."""
+    row, _ = TaskAttempt.objects.select_for_update().get_or_create(key=key)
+    if row.dead_at is not None:
+        return False
+    if row.attempts >= LIMIT:
+        row.dead_at = wall_now()
+        row.save(update_fields=["dead_at", "updated_at"])
+        Notification.objects.get_or_create(
+            key=f"dead:{key}",
+            defaults={
+                "level": "CRITICAL",
+                "text": f"{key} was begun {row.attempts} times and never ended. It is left alone now: look at the "
+                "worker's log, then at the order in the admin.",
+                "at": wall_now(),
+            },
+        )
+        return False
+    row.attempts += 1
+    row.save(update_fields=["attempts", "updated_at"])
+    return True
+
+
+def end(*, key: str) -> None:
+    """The work ended (well, or with an error that was handled): forget its beginnings."""
+    TaskAttempt.objects.filter(key=key, dead_at=None).delete()

@@ -1,0 +1,255 @@
+"""Decide: a strategy's intent becomes a Signal, a Decision with every gate's numbers, and, if approved, its orders.
+
+What always holds: gates and the room they reserve are evaluated under the account's lock, so that two signals cannot
+take the same room; the same bar gives the same signal and decision once; the mirrors' orders are planned in the same
+transaction as the decision, each with gates of its own, and a mirror's refusal is recorded, never silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from trading.clock import trading_day
+from trading.domain.canonical import canonical_json, sha256_hex
+from trading.domain.gates import GateContext, TradingState, Verdict, evaluate
+from trading.domain.ids import signal_key
+from trading.domain.instruments import BUILT_IN
+from trading.domain.money import HUNDRED, ZERO, floor_to_step, plain
+from trading.domain.orders import Tag
+from trading.domain.session import SessionConfig, window_end_after
+from trading.locks import lock_account
+from trading.models import Account, ConfigVersion, Decision, Instrument, OrderGroup, RiskEvent, Signal
+from trading.selectors import risk
+from trading.selectors.orders import has_pending_order
+from trading.selectors.policies import policy_of
+from trading.strategies.base import SignalIntent
+
+from . import audit
+from .audit import Actor
+from .orders import plan_order
+from .restrictions import OPEN, trading_state
+
+ACTOR = Actor.system("portfolio")
+
+
+@dataclass(frozen=True, slots=True)
+class MarketView:
+    """What the engine knows at the signal that the database does not. None means not known, and rejects."""
+
+    now: datetime
+    last_price: Decimal | None
+    price_at: datetime | None
+    in_hole: bool | None
+    indicators_ready: bool | None
+    bar_had_position: bool | None
+    equity: Decimal | None
+    weight: Decimal | None
+    quote_rate: Decimal | None
+
+
+@transaction.atomic
+def decide(
+    *,
+    account: Account,
+    session: SessionConfig,
+    version: ConfigVersion,
+    intent: SignalIntent,
+    market: MarketView,
+    mirrors: Sequence[Account] = (),
+) -> Decision:
+    """The decision on a signal; one that was made before is returned as it stands."""
+    for locked in sorted({account.pk, *(mirror.pk for mirror in mirrors)}):
+        lock_account(locked)
+    instrument = Instrument.objects.get(symbol=intent.symbol)
+    standing = Decision.objects.filter(
+        signal__account=account,
+        signal__strategy=intent.strategy,
+        signal__instrument=instrument,
+        signal__bar_start=intent.bar_start,
+    ).first()
+    if standing is not None:
+        return standing
+    windows = next(item.windows for item in session.strategies if item.name == intent.strategy)
+    verdict = evaluate(_context(account, session, intent, instrument, market))
+    signal = Signal.objects.create(
+        at=intent.bar_end,
+        account=account,
+        config_version=version,
+        strategy=intent.strategy,
+        instrument=instrument,
+        bar_start=intent.bar_start,
+        side=intent.side,
+        order_type=intent.order_type,
+        entry=intent.entry,
+        stop=intent.stop,
+        target=intent.target,
+        features=intent.features,
+        reason=intent.reason[:200],
+    )
+    decision = _record(account, version, intent, signal, verdict)
+    if verdict.approved:
+        until = window_end_after(windows, intent.bar_start)
+        _plan(account, decision, verdict.units, until)
+        for mirror in sorted(mirrors, key=lambda row: row.pk):
+            _plan_mirror(mirror, decision, verdict.units, until)
+    return decision
+
+
+def _context(
+    account: Account, session: SessionConfig, intent: SignalIntent, instrument: Instrument, market: MarketView
+) -> GateContext:
+    day = trading_day(account, intent.bar_start)
+    portfolio, policy = session.portfolio, policy_of(account)
+    state, reasons = trading_state(account, intent.strategy, instrument, at=market.now)
+    numbers = risk.numbers(account, strategy=intent.strategy, instrument=instrument, side=intent.side, day=day, until=market.now)
+    drawdown = risk.drawdown_pct(account, equity=market.equity, until=market.now)
+    return GateContext(
+        strategy=intent.strategy,
+        symbol=intent.symbol,
+        side=intent.side,
+        order_type=intent.order_type,
+        entry=intent.entry,
+        stop=intent.stop,
+        target=intent.target,
+        bar_start=intent.bar_start,
+        trading_state=TradingState(state),
+        halt_reasons=tuple(reasons),
+        windows=next(item.windows for item in session.strategies if item.name == intent.strategy),
+        drawdown_lock_enabled=portfolio.dd_lock.enabled,
+        drawdown_locked=None if drawdown is None else drawdown >= portfolio.dd_lock.trailing_pct,
+        drawdown_pct=drawdown,
+        cooloff_until=None,
+        news_guard_enabled=portfolio.news_guard.enabled,
+        news_events=None,
+        indicators_ready=market.indicators_ready,
+        in_hole=market.in_hole,
+        price_at=market.price_at,
+        now=market.now,
+        price_age_limit=policy.price_age_limit,
+        entries_today_this_way=numbers.entries_this_way,
+        bar_had_position=market.bar_had_position,
+        external_position=numbers.external,
+        pending_order=has_pending_order(account, instrument),
+        limits=portfolio.risk,
+        account_r_today=numbers.account_r,
+        strategy_trades_today=numbers.strategy_trades,
+        strategy_r_today=numbers.strategy_r,
+        spec=BUILT_IN[intent.symbol],
+        last_price=market.last_price,
+        equity=market.equity,
+        per_trade_risk_pct=portfolio.budget.per_trade_risk_pct,
+        weight=market.weight,
+        quote_to_account_rate=market.quote_rate,
+        max_risk_per_trade_pct=policy.max_risk_per_trade_pct,
+        daily_risk_pct=session.daily_risk_pct(intent.strategy),
+        daily_risk_used_pct=numbers.strategy_risk_used_pct,
+        max_heat_pct=policy.max_portfolio_heat_pct,
+        heat_pct=None if not market.equity else (numbers.open_risk / market.equity * HUNDRED).quantize(Decimal("0.000001")),
+        open_positions=numbers.open_positions,
+        open_on_symbol=numbers.open_on_symbol,
+    )
+
+
+def _record(
+    account: Account, version: ConfigVersion, intent: SignalIntent, signal: Signal, verdict: Verdict
+) -> Decision:
+    key = signal_key(
+        account=account.name, strategy=intent.strategy, symbol=intent.symbol, side=intent.side, bar_start=intent.bar_start
+    )
+    decision = Decision.objects.create(
+        at=intent.bar_end,
+        signal=signal,
+        account=account,
+        config_version=version,
+        client_plan_id=sha256_hex(canonical_json(["plan", key]))[:32],
+        verdict=Decision.Verdict.APPROVED if verdict.approved else Decision.Verdict.REJECTED,
+        reason="; ".join(verdict.reasons)[:300],
+        gates=[asdict(gate) for gate in verdict.gates],
+        risk_pct=verdict.risk_pct,
+        risk_amount=verdict.risk_amount,
+        position_size=verdict.units,
+        portfolio_heat_before=verdict.heat_before or ZERO,
+        portfolio_heat_after=verdict.heat_after or ZERO,
+        trading_day=trading_day(account, intent.bar_start),
+    )
+    audit.record(
+        kind="decision.made",
+        actor=ACTOR,
+        account=account,
+        obj=decision,
+        after={"verdict": decision.verdict, "units": plain(verdict.units)},
+        reason=decision.reason,
+        at=intent.bar_end,
+    )
+    return decision
+
+
+def _plan(account: Account, decision: Decision, units: Decimal, until: datetime | None) -> None:
+    """The entry and the legs that ride on it."""
+    signal = decision.signal
+    group, _ = OrderGroup.objects.get_or_create(account=account, decision=decision)
+    closing = "SELL" if signal.side == "BUY" else "BUY"
+    entry = plan_order(
+        account=account,
+        intent=decision,
+        tag=Tag.ENTRY,
+        instrument=signal.instrument,
+        side=signal.side,
+        quantity=units,
+        type=signal.order_type,
+        at=signal.at,
+        price=None if signal.order_type == "MARKET" else signal.entry,
+        stop_loss=signal.stop,
+        take_profit=signal.target,
+        group=group,
+        good_till=until,
+        actor=ACTOR,
+    )
+    legs = [(Tag.STOP, "STOP", signal.stop), (Tag.TP1, "LIMIT", signal.target)]
+    for tag, kind, price in legs:
+        if price is not None:
+            plan_order(
+                account=account,
+                intent=decision,
+                tag=tag,
+                instrument=signal.instrument,
+                side=closing,
+                quantity=units,
+                type=kind,
+                at=signal.at,
+                price=price,
+                reduce_only=True,
+                rides_on=entry,
+                group=group,
+                actor=ACTOR,
+            )
+
+
+def _plan_mirror(mirror: Account, decision: Decision, units: Decimal, until: datetime | None) -> None:
+    """The same decision on a mirror account: scaled, floored to lots, with the account's own gates."""
+    signal = decision.signal
+    state, reasons = trading_state(mirror, signal.strategy, signal.instrument)
+    quantity = floor_to_step(units * mirror.mirror_scale, signal.instrument.lot_size)
+    refusal = ""
+    if state != OPEN:
+        refusal = f"{mirror.name} is {state}: {'; '.join(reasons)}"
+    elif quantity < signal.instrument.min_units:
+        refusal = f"{plain(units)} units × {plain(mirror.mirror_scale)} are less than one lot"
+    elif risk.external_quantity(mirror, signal.instrument) != ZERO:
+        refusal = f"{mirror.name} holds {signal.instrument.symbol} that is not ours"
+    if refusal:
+        RiskEvent.objects.create(
+            account=mirror,
+            decision=decision,
+            at=signal.at,
+            kind="MIRROR_REFUSED",
+            reason=refusal[:300],
+            numbers={"units": plain(units), "scale": plain(mirror.mirror_scale)},
+        )
+        return
+    _plan(mirror, decision, quantity, until)

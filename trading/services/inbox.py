@@ -1,0 +1,175 @@
+"""The inbox: the broker's events, stored once, linked, and applied in the broker's order.
+
+What always holds: the same events twice, late or in another grouping leave the same books; an event is linked by
+client id, then by broker id, never by symbol and quantity; fills of our orders and typed cash are booked, everything
+else stays stored and unposted until people approve it; one bad event never stops the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db import transaction
+
+from trading.domain.broker import BrokerEvent as PortEvent
+from trading.domain.broker import BrokerOrderStatus, EventKind, FillData, OrderNews
+from trading.domain.canonical import canonical_json, sha256_hex
+from trading.domain.orders import OrderState, is_late, may_move, state_after_fill, state_from_broker
+from trading.domain.policy import AccountPolicy
+from trading.locks import lock_account
+from trading.models import Account, BrokerEvent, Fill, Order, RiskEvent
+from trading.selectors.instruments import UnmappedInstrument
+from trading.selectors.policies import policy_of
+
+from . import booking, cursors, orders
+from .audit import Actor
+from .event_facts import facts_of
+
+INFLOW = "events"
+ACTOR = Actor.system("inbox")
+TYPED_CASH = {EventKind.TRANSFER, EventKind.FINANCING, EventKind.DIVIDEND, EventKind.FEE}
+
+
+@dataclass(slots=True)
+class Received:
+    """What a batch came to: rows stored, repeated, with a changed body; fills booked; events held unposted."""
+
+    stored: int = 0
+    repeated: int = 0
+    posted_fills: int = 0
+    changed: list[str] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+
+
+@transaction.atomic
+def receive(*, account: Account, events: Sequence[PortEvent], cursor: str | None = None) -> Received:
+    """Store and apply a batch; `cursor` is moved in the same transaction."""
+    lock_account(account.pk)
+    result = Received()
+    policy = policy_of(account)
+    for event in sorted(events, key=lambda e: e.sequence):
+        row, is_new = _store(account, event, result)
+        if is_new:
+            _apply(account, event, row, policy, result)
+    if cursor is not None:
+        cursors.put(account=account, name=INFLOW, value=cursor)
+    return result
+
+
+def link(account: Account, *, client_id: str, broker_order_id: str) -> Order | None:
+    """Our order behind a broker's words: by client id, then by broker id."""
+    if client_id:
+        found = Order.objects.filter(account=account, client_order_id=client_id).first()
+        if found is not None:
+            return found
+    if broker_order_id:
+        return Order.objects.filter(account=account, broker_order_id=broker_order_id).first()
+    return None
+
+
+def _store(account: Account, event: PortEvent, result: Received) -> tuple[BrokerEvent, bool]:
+    body_sha256 = sha256_hex(canonical_json(event.raw))
+    standing = BrokerEvent.objects.filter(account=account, external_id=event.external_id).first()
+    if standing is None:
+        result.stored += 1
+        row = BrokerEvent.objects.create(
+            account=account,
+            external_id=event.external_id,
+            sequence=event.sequence,
+            at=event.at,
+            kind=event.kind,
+            body=event.raw,
+            body_sha256=body_sha256,
+            facts=facts_of(event),
+        )
+        return row, True
+    result.repeated += 1
+    if standing.body_sha256 != body_sha256:
+        result.changed.append(event.external_id)
+        known = RiskEvent.objects.filter(
+            account=account, kind="EVENT_BODY_CHANGED", numbers__event=event.external_id, numbers__sha256=body_sha256
+        )
+        if not known.exists():
+            RiskEvent.objects.create(
+                account=account,
+                at=event.at,
+                kind="EVENT_BODY_CHANGED",
+                reason=f"event {event.external_id} came again with another body; the books keep the first",
+                numbers={"event": event.external_id, "sha256": body_sha256, "body": event.raw},
+            )
+    return standing, False
+
+
+def _apply(account: Account, event: PortEvent, row: BrokerEvent, policy: AccountPolicy, result: Received) -> None:
+    for news in event.orders:
+        _apply_news(account, news, row)
+    for fill in event.fills:
+        order = link(account, client_id=fill.client_id, broker_order_id=fill.broker_order_id)
+        if order is None or not policy.apply_exact_own_fills:
+            result.held.append(row.pk)
+            continue
+        try:
+            _apply_fill(account, fill, row, order)
+            result.posted_fills += 1
+        except UnmappedInstrument as error:
+            _hold(account, row, result, kind="UNMAPPED_INSTRUMENT", reason=str(error))
+    for cash in event.cash:
+        if cash.kind not in TYPED_CASH or not policy.apply_typed_cash_events:
+            result.held.append(row.pk)
+            continue
+        try:
+            booking.book_cash(account=account, event=row, cash=cash, actor=ACTOR)
+        except UnmappedInstrument as error:
+            _hold(account, row, result, kind="UNMAPPED_INSTRUMENT", reason=str(error))
+
+
+def _hold(account: Account, row: BrokerEvent, result: Received, *, kind: str, reason: str) -> None:
+    result.held.append(row.pk)
+    RiskEvent.objects.create(
+        account=account, at=row.at, kind=kind, reason=reason[:300], numbers={"event": row.external_id}
+    )
+
+
+def _apply_news(account: Account, news: OrderNews, row: BrokerEvent) -> None:
+    found = link(account, client_id=news.client_id, broker_order_id=news.broker_order_id)
+    if found is None:
+        return
+    order = orders.locked(found.pk)
+    if news.broker_order_id and not order.broker_order_id:
+        order.broker_order_id = news.broker_order_id
+        order.save(update_fields=["broker_order_id", "updated_at"])
+    wanted = state_from_broker(news.status)
+    if wanted is None or news.status in (BrokerOrderStatus.FILLED, BrokerOrderStatus.PARTIAL):
+        return  # a fill moves the order when it is booked, not when it is announced
+    source = OrderState(order.state)
+    if wanted is not source and may_move(source, wanted) and not is_late(source, wanted):
+        orders.move(order, wanted, at=row.at, reason=news.reason or str(row.kind), broker_event=row)
+
+
+def _apply_fill(account: Account, fill: FillData, row: BrokerEvent, found: Order) -> None:
+    if Fill.objects.filter(account=account, external_id=fill.external_id).exists():
+        return
+    order = orders.locked(found.pk)
+    filled = order.filled_quantity + fill.quantity
+    paid = (order.average_price or 0) * order.filled_quantity + fill.price * fill.quantity
+    order.average_price = round(paid / filled, 12)
+    order.filled_quantity = filled
+    if fill.broker_order_id and not order.broker_order_id:
+        order.broker_order_id = fill.broker_order_id
+    source = OrderState(order.state)
+    target = state_after_fill(source, ordered=order.quantity, filled=filled)
+    reason = f"{fill.quantity.normalize():f} at {fill.price.normalize():f} ({fill.reason})"
+    orders.move(order, target, at=row.at, reason=reason, broker_event=row)
+    booking.book_fill(account=account, event=row, fill=fill, order=order, actor=ACTOR)
+    if is_late(source, target):
+        RiskEvent.objects.create(
+            account=account,
+            at=row.at,
+            kind="LATE_FILL",
+            reason=f"order {order.client_order_id} filled after it had ended {source} in our books; the fill is booked",
+            numbers={"order": order.pk, "fill": fill.external_id, "from": source},
+        )
+
+
+

@@ -1,0 +1,150 @@
+"""Positions, trades, days and equity, projected from the facts.
+
+What always holds: each function recomputes its row from fills, lots and entries alone, so calling it twice or late
+changes nothing. Callers hold the account's lock.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Q, Sum
+
+from trading.clock import trading_day
+from trading.domain.money import ZERO, round_to_step
+from trading.domain.orders import Tag
+from trading.models import Account, DayState, Decision, EquityPoint, Fill, Instrument, OrderGroup, Position, Rate, Trade
+from trading.selectors import books
+
+R_STEP = Decimal("0.000001")
+PRICE_STEP = Decimal("0.000000000001")
+CLOSE_REASONS = {Tag.STOP: "SL", Tag.TP1: "TP", Tag.TP2: "TP"}
+
+
+def quote_rate(account: Account, instrument: Instrument, fill: Fill) -> Decimal:
+    """What one unit of the instrument's quote currency was worth in the account's at the fill (a stored Rate)."""
+    if instrument.quote == account.currency:
+        return Decimal(1)
+    rate = (
+        Rate.objects.filter(base=instrument.quote, quote=account.currency, at__lte=fill.at).order_by("-at", "-id").first()
+    )
+    if rate is None:
+        raise LookupError(f"no rate {instrument.quote}→{account.currency} is stored at or before {fill.at:%Y-%m-%d %H:%M}")
+    return rate.value
+
+
+def project_position(account: Account, instrument: Instrument) -> Position:
+    """The position of an instrument, from its open lots; what no open trade holds is external."""
+    lots = books.open_lots(account, instrument)
+    quantity = sum((lot.quantity * lot.side for lot in lots), ZERO)
+    total = sum((lot.quantity for lot in lots), ZERO)
+    cost = sum((lot.quantity * lot.unit_cost for lot in lots), ZERO)
+    ours = ZERO
+    for trade in Trade.objects.filter(account=account, instrument=instrument, state=Trade.State.OPEN):
+        ours += trade.open_quantity if trade.side == "BUY" else -trade.open_quantity
+    position, _ = Position.objects.update_or_create(
+        account=account,
+        instrument=instrument,
+        defaults={
+            "quantity": quantity,
+            "external_quantity": quantity - ours,
+            "average_price": round_to_step(cost / total, PRICE_STEP) if total else None,
+        },
+    )
+    return position
+
+
+def fills_of(account: Account, decision: Decision) -> list[Fill]:
+    """Every fill of a decision's own orders on an account, in the broker's order."""
+    return list(
+        Fill.objects.filter(account=account)
+        .filter(Q(order__decision=decision) | Q(order__exit_intent__decision=decision))
+        .select_related("order", "order__exit_intent", "broker_event")
+        .order_by("broker_event__sequence", "id")
+    )
+
+
+def project_trade(account: Account, decision: Decision) -> Trade | None:
+    """The round trip of a decision on an account, from its own fills; None before the entry fills."""
+    fills = fills_of(account, decision)
+    entries = [fill for fill in fills if fill.order is not None and fill.order.tag == Tag.ENTRY]
+    exits = [fill for fill in fills if fill.order is not None and fill.order.tag != Tag.ENTRY]
+    if not entries:
+        return None
+    signal = decision.signal
+    quantity = sum((fill.quantity for fill in entries), ZERO)
+    entry_price = _average(entries)
+    closed = sum((fill.quantity for fill in exits), ZERO)
+    rate = quote_rate(account, signal.instrument, entries[0])
+    risk = abs(entry_price - signal.stop) * quantity * signal.instrument.multiplier * rate
+    fees = sum((fill.commission + fill.financing for fill in fills), ZERO)
+    pnl = sum((fill.realised for fill in fills), ZERO) + fees
+    flat = closed >= quantity
+    trade, _ = Trade.objects.update_or_create(
+        account=account,
+        decision=decision,
+        defaults={
+            "strategy": signal.strategy,
+            "instrument": signal.instrument,
+            "side": signal.side,
+            "state": Trade.State.CLOSED if flat else Trade.State.OPEN,
+            "quantity": quantity,
+            "open_quantity": max(quantity - closed, ZERO),
+            "entry_price": entry_price,
+            "exit_price": _average(exits) if exits else None,
+            "initial_stop": signal.stop,
+            "target": signal.target,
+            "risk_amount": round_to_step(risk, PRICE_STEP),
+            "pnl": pnl,
+            "fees": fees,
+            "r": round_to_step(pnl / risk, R_STEP) if risk else ZERO,
+            "opened_at": entries[0].at,
+            "closed_at": exits[-1].at if flat else None,
+            "trading_day": trading_day(account, exits[-1].at) if flat else None,
+            "close_reason": _close_reason(exits[-1]) if flat else "",
+        },
+    )
+    OrderGroup.objects.filter(account=account, decision=decision).exclude(state=OrderGroup.State.UNSAFE).update(
+        state=OrderGroup.State.CLOSED if flat else OrderGroup.State.OPEN
+    )
+    if flat:
+        project_day(trade)
+    return trade
+
+
+def project_day(trade: Trade) -> DayState:
+    """The day of a closed trade, from the closed trades of that day; and the equity point of the close."""
+    account, day = trade.account, trade.trading_day
+    rows = Trade.objects.filter(account=account, trading_day=day, state=Trade.State.CLOSED)
+    sums = rows.aggregate(pnl=Sum("pnl"), r=Sum("r"))
+    state, _ = DayState.objects.update_or_create(
+        account=account,
+        trading_day=day,
+        defaults={"trades": rows.count(), "pnl": sums["pnl"] or ZERO, "r": sums["r"] or ZERO},
+    )
+    if trade.closed_at is not None:
+        project_equity(account, trade.closed_at)
+    return state
+
+
+def project_equity(account: Account, moment: datetime) -> None:
+    """The balance after everything that took effect up to a moment, as a point of the equity curve."""
+    balance = books.balance_at(account, "CASH", account.currency, moment)
+    EquityPoint.objects.update_or_create(
+        account=account, at=moment, defaults={"balance": balance, "equity": balance}
+    )
+
+
+def _average(fills: list[Fill]) -> Decimal:
+    total = sum((fill.quantity for fill in fills), ZERO)
+    return round_to_step(sum((fill.quantity * fill.price for fill in fills), ZERO) / total, PRICE_STEP)
+
+
+def _close_reason(fill: Fill) -> str:
+    order = fill.order
+    if order is None:
+        return "EXTERNAL"
+    if order.exit_intent is not None:
+        return str(order.exit_intent.exit_type)
+    return CLOSE_REASONS.get(Tag(order.tag), str(order.tag))

@@ -1,0 +1,130 @@
+"""The rows that must exist before anything trades: instruments, policies, accounts.
+
+What always holds: each function finds what is there and adds only what is missing; a config version never changes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+from django.db import transaction
+
+from trading.clock import wall_now
+from trading.domain.canonical import sha256_hex
+from trading.domain.instruments import BUILT_IN
+from trading.domain.policy import load_policy
+from trading.domain.session import SessionConfig
+from trading.models import Account, ConfigVersion, Instrument, InstrumentAlias
+
+from . import audit
+from .audit import Actor
+
+POLICIES = Path(__file__).resolve().parent.parent / "config" / "policies"
+ACTOR = Actor.system("setup")
+
+
+def ensure_instruments() -> None:
+    """The built-in instruments with their OANDA names."""
+    known = set(Instrument.objects.values_list("symbol", flat=True))
+    for spec in BUILT_IN.values():
+        if spec.symbol in known:
+            continue
+        with transaction.atomic():
+            instrument, _ = Instrument.objects.get_or_create(
+                symbol=spec.symbol,
+                defaults={
+                    "base": spec.base,
+                    "quote": spec.quote,
+                    "pip_size": spec.pip_size,
+                    "price_decimals": spec.price_decimals,
+                    "lot_size": spec.lot_size,
+                    "min_units": spec.min_units,
+                    "max_units": spec.max_units,
+                    "multiplier": spec.multiplier,
+                    "is_margin": spec.margin,
+                },
+            )
+            InstrumentAlias.objects.get_or_create(
+                broker=Account.Broker.OANDA,
+                symbol=f"{spec.base}_{spec.quote}",
+                valid_until=None,
+                defaults={"instrument": instrument, "valid_from": wall_now()},
+            )
+
+
+def ensure_version(*, kind: str, name: str, body: str) -> ConfigVersion:
+    """The config version with this content."""
+    digest = sha256_hex(body)
+    found = ConfigVersion.objects.filter(kind=kind, sha256=digest).first()
+    if found is not None:
+        return found
+    return ConfigVersion.objects.get_or_create(
+        kind=kind, sha256=digest, defaults={"name": name, "body": body, "at": wall_now()}
+    )[0]
+
+
+def ensure_policy(name: str = "fx") -> ConfigVersion:
+    """The shipped policy of that name, as a config version."""
+    policy = load_policy((POLICIES / f"{name}.yaml").read_text(encoding="utf-8"))
+    return ensure_version(kind=ConfigVersion.Kind.POLICY, name=name, body=policy.canonical)
+
+
+def ensure_session(session: SessionConfig) -> ConfigVersion:
+    """The session as a config version: what every decision under it names."""
+    return ensure_version(kind=ConfigVersion.Kind.SESSION, name=session.profile, body=session.canonical)
+
+
+@transaction.atomic
+def ensure_account(
+    *,
+    name: str,
+    broker: str,
+    environment: str,
+    external_id: str,
+    currency: str,
+    scope: str = "",
+    endpoint: str = "",
+    time_zone: str = "UTC",
+    mirror_of: Account | None = None,
+    mirror_scale: Decimal = Decimal(1),
+    policy: ConfigVersion | None = None,
+    opened_at: datetime | None = None,
+) -> Account:
+    """The account at a broker, made on first use; its endpoint and what it mirrors are kept up to date."""
+    ensure_instruments()
+    account = Account.objects.filter(
+        broker=broker, environment=environment, scope=scope, external_id=external_id
+    ).first()
+    if account is None:
+        account = Account.objects.create(
+            name=name,
+            broker=broker,
+            environment=environment,
+            external_id=external_id,
+            scope=scope,
+            currency=currency,
+            time_zone=time_zone,
+            policy=policy or ensure_policy(),
+            mirror_of=mirror_of,
+            mirror_scale=mirror_scale,
+            endpoint=endpoint,
+            opened_at=opened_at or wall_now(),
+        )
+        audit.record(
+            kind="account.opened",
+            actor=ACTOR,
+            account=account,
+            obj=account,
+            after={"broker": broker, "environment": environment},
+            at=account.opened_at,
+        )
+        return account
+    changed = {"endpoint": endpoint or account.endpoint, "mirror_of": mirror_of or account.mirror_of}
+    before = {"endpoint": account.endpoint, "mirror_of": account.mirror_of}
+    if changed != before:
+        for field, value in changed.items():
+            setattr(account, field, value)
+        account.save(update_fields=list(changed))
+    return account

@@ -1,0 +1,202 @@
+"""The running simulator: the world, its dialects, its control operations, and the file it is rebuilt from.
+
+What always holds here: the world changes only through `perform`, with an input that has been, or is then, kept; the
+same inputs in the same order give the same world, journal and transaction ids included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, getcontext
+from pathlib import Path
+from typing import Any
+
+from .core.clock import Clock
+from .core.control import Control
+from .core.faults import Fault, find
+from .core.market import MarketState
+from .core.numbers import PRECISION, iso, moment, plain
+from .core.store import Store
+from .core.world import Late, World, WorldState
+from .oanda.answers import Answer, Call
+from .oanda.dialect import OandaDialect
+
+FORMAT = 1
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a simulator begins. `base` is the address that links in OANDA's answers start with."""
+
+    start: datetime
+    seed: int = 1
+    speed: Decimal = Decimal(1)
+    always_open: bool = False
+    directory: Path | None = None
+    base: str = "http://127.0.0.1:9101"
+
+
+class Runtime:
+    """One simulator."""
+
+    def __init__(self, settings: Settings, wall: Callable[[], float] = time.monotonic) -> None:
+        getcontext().prec = PRECISION
+        self.store = Store(settings.directory)
+        entries = self.store.entries()
+        begin = next(entries, None)
+        fresh = begin is None
+        if begin is None:
+            begin = {
+                "k": "begin", "format": FORMAT, "t": iso(settings.start), "seed": settings.seed,
+                "speed": plain(settings.speed), "always_open": settings.always_open,
+            }  # fmt: skip
+        if begin.get("k") != "begin" or begin.get("format") != FORMAT:
+            raise ValueError(f"{self.store.path} was not written by this version of the simulator")
+        state = WorldState(
+            now=moment(begin["t"]), speed=Decimal(begin["speed"]), always_open=begin["always_open"],
+            market=MarketState(begin["seed"]),
+        )  # fmt: skip
+        self.world = World(state)
+        oanda = OandaDialect(self.world, settings.base)
+        self.dialects = {oanda.name: oanda}
+        self.control = Control(self.world, dict(self.dialects))
+        oanda.open_account("101-001-1000001-001", "sim-oanda-token", "USD", Decimal(100_000), False)
+        for entry in entries:
+            self._replay(entry)
+        self.store.open()
+        if fresh:
+            self.store.append(begin)
+        self.clock = Clock(self.world.now, state.speed, wall)
+        self._kept = self.world.now
+
+    def _replay(self, entry: Entry) -> None:
+        # What was refused then is refused again now, at the same point: the world is the same.
+        with contextlib.suppress(ValueError, LookupError, ArithmeticError, TypeError, AttributeError):
+            self.perform(entry)
+
+    # inputs
+
+    def perform(self, entry: Entry) -> Any:
+        """Do what one input says. The only way in which the world changes."""
+        self.world.advance(moment(entry["t"]))
+        kind = entry["k"]
+        if kind == "control":
+            return self.control.apply(entry["op"], entry["body"])
+        if kind == "call":
+            return self._call(entry)
+        if kind == "late":
+            return self._late(entry)
+        return None
+
+    def _call(self, entry: Entry) -> Answer | None:
+        """A client's request: the fault it met, what the broker did, its row in the journal."""
+        dialect = self.dialects[entry["broker"]]
+        call = Call(entry["method"], entry["path"], entry["query"], entry["body"])
+        request_id = self.world.next_request()
+        fault = next((one for one in self.world.state.faults if one.id == entry.get("fault")), None)
+        if fault is not None:
+            fault.left -= 1
+        answer: Answer | None = None
+        if entry["acted"] and (dialect.is_write(call) or "status" not in entry):
+            answer = dialect.act(call, entry["auth"], request_id)
+            answer.headers["RequestID"] = request_id
+            entry.setdefault("status", answer.status)
+            entry.setdefault("outcome", answer.outcome or ("read" if answer.status < 400 else "refused"))
+        entry.setdefault("status", None)
+        entry.setdefault("outcome", "not_acted")
+        if entry.get("late") is not None:
+            late = entry["late"]
+            self.world.state.late.append(
+                Late(late["id"], late["due"], entry["broker"], entry["auth"], call.method, call.path, call.query, call.body)
+            )
+        data: Entry = {
+            "broker": entry["broker"],
+            "method": call.method,
+            "path": call.path + (f"?{call.query}" if call.query else ""),
+            "body": call.body,
+            "status": entry.get("sent", entry["status"]),
+            "answered": entry["answered"],
+            "outcome": entry["outcome"],
+        }
+        if fault is not None:
+            data["fault"] = fault.action
+        self.world.record("request", dialect.account_in(call.path), data)
+        return answer
+
+    def _late(self, entry: Entry) -> None:
+        """The broker acts on a request whose answer was lost a while ago."""
+        waiting = self.world.state.late
+        late = next((one for one in waiting if one.id == entry["id"]), None)
+        if late is None:
+            return
+        waiting.remove(late)
+        call = Call(late.method, late.path, late.query, late.body)
+        dialect = self.dialects[late.broker]
+        answer = dialect.act(call, late.authorization, self.world.next_request())
+        data: Entry = {
+            "broker": late.broker, "method": call.method, "path": call.path, "body": call.body,
+            "status": answer.status, "answered": False, "outcome": "late", "fault": "late_accept",
+        }  # fmt: skip
+        self.world.record("request", dialect.account_in(call.path), data)
+
+    # the running process
+
+    def _entry(self, kind: str, **fields: Any) -> Entry:
+        return {"k": kind, "t": iso(self.clock.now()), **fields}
+
+    def _settle_clock(self) -> None:
+        if self.world.now > self.clock.now() or self.clock.speed != self.world.state.speed:
+            self.clock.set(self.world.now, self.world.state.speed)
+
+    def command(self, operation: str, body: Entry) -> Entry:
+        """A control operation. Raises ValueError with a sentence."""
+        entry = self._entry("control", op=operation, body=body)
+        try:
+            result: Entry = self.perform(entry)
+        finally:
+            self.store.append(entry)
+            self._settle_clock()
+        return result
+
+    def refresh(self) -> None:
+        """Bring the world to the present time."""
+        self.world.advance(self.clock.now())
+
+    def fault_for(self, broker: str, call: Call) -> Fault | None:
+        """The wire fault that a request meets."""
+        return find(self.world.state.faults, broker, call.method, call.path)
+
+    def call(self, broker: str, call: Call, authorization: str, **how: Any) -> Answer | None:
+        """A client's request, acted on unless `how` says otherwise (acted, answered, sent, fault, late)."""
+        entry = self._entry(
+            "call", broker=broker, method=call.method, path=call.path, query=call.query, body=call.body,
+            auth=authorization, **{"acted": True, "answered": True, **how},
+        )  # fmt: skip
+        try:
+            answer: Answer | None = self.perform(entry)
+        finally:
+            self.store.append(entry)
+        return answer
+
+    def tick(self) -> None:
+        """Let time pass: prices move, resting orders fill, late requests are acted on."""
+        now = self.clock.now()
+        happened = self.world.advance(now)
+        if happened or (now - self._kept).total_seconds() >= 2:
+            self.store.append({"k": "tick", "t": iso(now)})
+            self._kept = now
+        for late in [one for one in self.world.state.late if one.due <= time.time()]:
+            entry = self._entry("late", id=late.id)
+            self.perform(entry)
+            self.store.append(entry)
+
+    def close(self) -> None:
+        """Keep the present time and stop."""
+        self.tick()
+        self.store.append({"k": "tick", "t": iso(self.world.now)})
+        self.store.close()

@@ -1,0 +1,43 @@
+"""Celery's doors into trading: parse, one engine verb, report. Rows are the work list; these only look at it."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+
+from trading.brokers.registry import MissingCredentials
+from trading.domain.broker import BrokerUnreachable
+from trading.engine.desk import live_setups
+from trading.engine.live import evaluate_due
+from trading.engine.sender import send_order
+from trading.engine.watcher import watch_once
+from trading.services import heartbeats
+
+log = logging.getLogger(__name__)
+
+
+@shared_task(name="signals.tick")
+def tick() -> int:
+    """Ask every live account whether bars have closed, and act on them."""
+    heartbeats.beat("signals")
+    done = 0
+    for setup in live_setups():
+        try:
+            done += evaluate_due(setup)
+        except (BrokerUnreachable, MissingCredentials) as error:
+            log.warning("%s: no bars: %s", setup.account.name, error)
+    return done
+
+
+@shared_task(name="orders.send")
+def send(order_id: int) -> str:
+    """Send one planned order; what happened is on the order."""
+    return str(send_order(order_id=order_id).state)
+
+
+@shared_task(name="orders.watch")
+def watch() -> dict[str, int]:
+    """One round over everything unfinished at the brokers."""
+    heartbeats.beat("orders")
+    return watch_once()
