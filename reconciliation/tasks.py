@@ -1,0 +1,45 @@
+"""Celery's doors into reconciliation: parse, one engine verb, report. Rows are the work list; these only look at it."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from reconciliation.engine.applications import apply_proposal, sweep
+from reconciliation.engine.due import due, reconcilable, run_if_due
+from reconciliation.engine.run import run_reconciliation
+from reconciliation.models import Run
+from trading.models import Account
+from trading.services import heartbeats
+from trading.wake import wake
+
+
+@shared_task(name="reconciliation.tick")
+def tick() -> dict[str, int]:
+    """Carry out what was approved; then run what is due: here when it is one account, else a task for each."""
+    heartbeats.beat("reconciliation")
+    accounts = reconcilable()
+    applied = sum(sweep(account) for account in accounts)
+    waiting = [account for account in accounts if due(account) is not None]
+    if len(waiting) == 1:
+        run_if_due(waiting[0])
+    else:
+        for account in waiting:
+            wake("reconciliation.run", account.pk)
+    return {"applied": applied, "due": len(waiting)}
+
+
+@shared_task(name="reconciliation.run")
+def run(account_id: int, trigger: str = "") -> str:
+    """Run an account now (with a trigger), or whatever is due for it (without one)."""
+    account = Account.objects.select_related("policy").get(pk=account_id)
+    if trigger:
+        return run_reconciliation(account=account, trigger=Run.Trigger(trigger)).status
+    result = run_if_due(account)
+    return result.status if result is not None else "NOTHING_DUE"
+
+
+@shared_task(name="reconciliation.apply")
+def apply(proposal_id: int) -> str:
+    """Carry out an approved proposal."""
+    outcome = apply_proposal(proposal_id=proposal_id)
+    return outcome.refused or f"application {outcome.application.pk if outcome.application else ''}"

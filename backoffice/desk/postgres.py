@@ -168,6 +168,8 @@ class PostgresServer:
 
         Raises `DeskError` with the end of its log when it does not.
         """
+        if not self.data.parent.exists():
+            self.data.parent.mkdir(mode=0o711, parents=True)
         if not os.access(self.data.parent, os.X_OK) or (self.data.exists() and not os.access(self.data, os.X_OK)):
             raise DeskError(
                 f"The data in {self.data} belongs to another user. Run as that user, or set BACKOFFICE_VAR."
@@ -240,7 +242,6 @@ class PostgresServer:
 
     def _create(self, binaries: Path, major: int, user: ServerUser) -> None:
         """Make the cluster in a directory of its own and move it into place, so that a cut leaves no half of one."""
-        self.data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         if self.data.exists() and any(self.data.iterdir()):
             raise DeskError(f"{self.data} is not empty, but holds no PostgreSQL data. Move it away and start again.")
         draft = self.data.with_name(f"{self.data.name}.new")

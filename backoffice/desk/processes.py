@@ -6,6 +6,7 @@ that half runs looks like one that trades.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -56,6 +57,12 @@ def python(*arguments: str | Path) -> list[str | Path]:
     return [sys.executable, *arguments]
 
 
+def tell(sentence: str) -> None:
+    """A line to the person in front of the terminal, if it is still there: stopping must not fail for want of one."""
+    with contextlib.suppress(OSError):
+        print(sentence, flush=True)
+
+
 class Clock:
     """Says each step with the seconds since the start."""
 
@@ -64,7 +71,7 @@ class Clock:
 
     def say(self, sentence: str) -> None:
         """One step, done."""
-        print(f"{time.monotonic() - self._begin:6.1f} s  {sentence}", flush=True)
+        tell(f"{time.monotonic() - self._begin:6.1f} s  {sentence}")
 
 
 class Supervisor:

@@ -20,7 +20,7 @@ from urllib.request import urlopen
 
 from backoffice.desk import children, join, locks, migrations, paths
 from backoffice.desk.paths import DeskError
-from backoffice.desk.processes import Clock, Part, Supervisor, child_environment, python
+from backoffice.desk.processes import Clock, Part, Supervisor, child_environment, python, tell
 from backoffice.desk.redis import RedisServer
 
 FIRST_WEB_PORT = 8000
@@ -72,7 +72,7 @@ class Desk:
         if not self._lock.take(alone=True, wait=False):
             other = paths.read_json(self._facts_file)
             where = other.get("web", "it is just starting")
-            print(f"A desk on {paths.var_directory()} is already running (process {other.get('pid', '?')}): {where}")
+            tell(f"A desk on {paths.var_directory()} is already running (process {other.get('pid', '?')}): {where}")
             return 1
         self._facts_file.unlink(missing_ok=True)
         code = 0
@@ -80,9 +80,9 @@ class Desk:
             self._start()
             self._watch()
         except KeyboardInterrupt:
-            print("\nStopping …", flush=True)
+            tell("\nStopping …")
         except DeskError as error:
-            print(f"\n{error}", file=sys.stderr, flush=True)
+            tell(f"\n{error}")
             code = 1
         finally:
             for caught in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -91,7 +91,7 @@ class Desk:
         return code
 
     def _start(self) -> None:
-        print(f"The desk starts; its data is in {paths.var_directory()}, its logs in {paths.log_directory()}.")
+        tell(f"The desk starts; its data is in {paths.var_directory()}, its logs in {paths.log_directory()}.")
         self._start_redis()
         simulator = self._simulator()
         self._supervisor.launch(simulator)
@@ -104,15 +104,15 @@ class Desk:
         self._supervisor.wait_for(web)
         self._facts.update(web=address, BACKOFFICE_SIMULATOR_URL=self._simulator_url())
         self._write_facts()
-        print(f"\n          {address}/admin/\n", flush=True)
+        tell(f"\n          {address}/admin/\n")
         users = self._users_of(seeding)
         worker, beat = self._celery("worker"), self._celery("beat")
         self._supervisor.launch(worker, beat)
         self._supervisor.wait_for(worker, beat)
-        print(f"\nThe back office is at {address}/admin/")
+        tell(f"\nThe back office is at {address}/admin/")
         for line in users:
-            print(f"  {line}")
-        print("Ctrl-C stops everything.\n", flush=True)
+            tell(f"  {line}")
+        tell("Ctrl-C stops everything.\n")
 
     def _watch(self) -> None:
         """Until Ctrl-C; raises `DeskError` when a part has ended."""

@@ -1,5 +1,5 @@
 """The admin of reconciliation: runs to read, discrepancies to decide. Importing this package registers all of it."""
 
-from . import runs
+from . import discrepancies, runs
 
-__all__ = ["runs"]
+__all__ = ["discrepancies", "runs"]

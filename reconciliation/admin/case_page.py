@@ -1,57 +1,66 @@
 """What the page of one discrepancy shows, and what the person in front of it may do there."""
 
-from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from reconciliation.models import Discrepancy
+from reconciliation.selectors.discrepancies import age, application_of
 from trading.admin import values
 from trading.admin.approvals import VERDICT_COLUMNS, applied_panels, verdict_rows
 from trading.admin.pages import Panel, Raw, Table, audit_panel
-from trading.clock import now
-from trading.models import Application, User
+from trading.models import Proposal, User
+
+from .offers import choices, live_proposal, rows_table
 
 STATE = Discrepancy.State
-PROPOSABLE = (STATE.SUSPECTED, STATE.OPEN)
-
-
-def age(case: Discrepancy, moment: datetime) -> timedelta:
-    """How long it has stood, on the account's clock."""
-    ended = case.closed_at if case.state in (STATE.CLOSED, STATE.CLEARED) else None
-    return (ended or moment) - case.first_seen_at
+WAITING_STATES = (STATE.PROPOSED, STATE.APPROVED)
+NOTHING_TO_DO = {
+    STATE.SUSPECTED: "It was seen too recently to act on. It opens when further runs confirm it, or clears by itself.",
+    STATE.APPLIED: "A resolution was carried out. The next complete run closes the case if books and broker agree.",
+    STATE.CLOSED: "Closed: books and broker agree.",
+    STATE.CLEARED: "It went away by itself before anybody had to decide.",
+}
 
 
 def facts(case: Discrepancy) -> list[tuple[str, SafeString]]:
     """Where it stands and since when."""
     shown: list[tuple[str, Any]] = [
+        ("Kind", case.kind),
         ("Severity", values.pill(case.severity)),
         ("State", values.pill(case.state)),
         ("Account", case.account),
         ("Instrument", case.instrument),
-        ("Age", age(case, now(case.account))),
-        ("First seen (UTC, account's clock)", case.first_seen_at),
-        ("Confirmed (UTC, account's clock)", case.opened_at),
-        ("Last seen (UTC, account's clock)", case.last_seen_at),
-        ("Closed (UTC, account's clock)", case.closed_at),
+        ("Age (account's clock)", age(case)),
+        ("First seen (UTC)", case.first_seen_at),
+        ("Confirmed (UTC)", case.opened_at),
+        ("Last seen (UTC)", case.last_seen_at),
+        ("Closed (UTC)", case.closed_at),
         ("Times seen", f"{case.times_seen}, reopened {case.times_reopened}"),
-        ("First run", values.link(case.first_run)),
-        ("Last run", values.link(case.last_run)),
+        ("First and last run", values.joined(values.link(case.first_run), values.link(case.last_run))),
         ("Version", str(case.version)),
     ]
     return [(name, values.show(value)) for name, value in shown]
 
 
 def panels(case: Discrepancy) -> list[Panel]:
-    """Earlier and present proposals with their verdicts, what was applied, evidence, timeline, audit."""
+    """What was applied, earlier proposals with their verdicts, evidence, timeline, audit."""
     shown: list[Panel] = []
-    if case.proposal is not None:
-        names = VERDICT_COLUMNS
-        shown.append(Table("Verdicts on the proposal", names, verdict_rows(case.proposal), "Nobody has decided yet."))
-        application = Application.objects.filter(proposal=case.proposal).first()
-        if application is not None:
-            shown += applied_panels(application)
+    application = application_of(case)
+    if application is not None:
+        shown += applied_panels(application)
+    proposals = Proposal.objects.filter(subject_type=case._meta.label, subject_id=case.pk).order_by("id")
+    verdicts = [
+        (values.link(proposal), *row)
+        for proposal in proposals.select_related("proposer__person")
+        for row in verdict_rows(proposal)
+    ]
+    shown.append(Table("Verdicts", ("Proposal", *VERDICT_COLUMNS), verdicts, "Nobody has decided anything yet."))
+    evidence = case.evidence.get("evidence", {})
+    fills = [fill for fill in evidence.get("fills", []) if isinstance(fill, dict)]
+    if fills:
+        shown.append(rows_table("The broker's fills behind it", fills, "None."))
     return [*shown, Raw("Evidence", case.evidence), timeline(case), audit_panel(case)]
 
 
@@ -63,28 +72,29 @@ def timeline(case: Discrepancy) -> Table:
             event.at,
             event.kind,
             values.pill(event.to_state),
-            event.actor.get_username() if event.actor else "the system",
+            event.actor.get_username() if event.actor else "the desk",
             event.reason,
-            values.link(event.run) if event.run else values.link(event.proposal) if event.proposal else None,
+            values.link(event.run or event.proposal),
             event.details,
         )
         for event in case.events.select_related("actor", "run", "proposal").order_by("sequence")
     ]
-    names = ("#", "At (UTC, account's clock)", "Step", "State", "Who", "Reason", "Because of", "Details")
-    return Table("Timeline", names, rows)
+    return Table("Timeline", ("#", "At (UTC)", "Step", "State", "Who", "Reason", "From", "Details"), rows)
 
 
 def decision(request: HttpRequest, case: Discrepancy) -> dict[str, Any]:
     """Context of the decision: the live proposal with the buttons of this person, or the form to make one."""
     user = request.user
-    assert isinstance(user, User)
-    comparison = [("Our books", case.books_value), ("The broker", case.broker_value)]
+    assert isinstance(user, User)  # the admin's views are behind its login
+    compared = (("Our books", case.books_value), ("The broker", case.broker_value))
     context: dict[str, Any] = {
-        "compared": [(name, values.show(value)) for name, value in comparison],
+        "compared": [(name, values.show(value)) for name, value in compared],
         "difference": values.signed_number(case.difference) if case.difference is not None else "",
     }
-    if case.proposal is not None and case.state in (STATE.PROPOSED, STATE.APPROVED):
-        context["live"] = live_proposal(case.proposal, user)
-    elif case.state in PROPOSABLE and user.has_perm("trading.propose"):
-        context["options"] = options(case)
-    return context
+    if case.proposal is not None and case.state in WAITING_STATES:
+        return {**context, "live": live_proposal(case, case.proposal, user)}
+    if case.state != STATE.OPEN:
+        return {**context, "nothing_to_do": NOTHING_TO_DO.get(STATE(case.state), "")}
+    if not user.has_perm("trading.propose"):
+        return {**context, "nothing_to_do": "It waits for somebody with the right to propose a resolution."}
+    return {**context, **choices(case)}

@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from reconciliation.models import Discrepancy
+from reconciliation.selectors.discrepancies import age
 from trading.admin import columns, values
 from trading.admin.pages import Panel, ReadOnlyAdmin
 from trading.clock import now
@@ -85,7 +86,7 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
     @admin.display(description="age", ordering="-first_seen_at")
     def age(self, case: Any) -> SafeString:
         """Since it was first seen, on the account's clock; an ended case keeps the age it had."""
-        return values.show(case_page.age(case, case.account_now))
+        return values.show(age(case, case.account_now))
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """With the account's time on each row, asked once an account."""

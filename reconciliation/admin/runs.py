@@ -10,23 +10,45 @@ from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
+from reconciliation.engine.run import BUSY, SKIPPED, run_reconciliation
 from reconciliation.models import Discrepancy, Run, Snapshot
 from trading.admin import columns, values
 from trading.admin.pages import Panel, Raw, ReadOnlyAdmin, Table
-from trading.models import Account
+from trading.models import Account, User
+from trading.services import audit
+from trading.services.audit import Actor
+from trading.services.errors import RuleBroken
+
+from .offers import rows_table
 
 
 def counts_text(counts: dict[str, Any]) -> str:
-    """`3 orders, 2 fills`: what is not zero."""
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count) or "nothing"
+    """`2 findings, 1 opened`: what is a number and not zero."""
+    numbers = [(name, count) for name, count in counts.items() if isinstance(count, int) and count]
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in numbers) or "nothing"
 
 
-def start_run(account: Account) -> tuple[int, str]:
-    """Level and sentence of a run made now."""
-    from reconciliation.engine.run import run_reconciliation
-
-    run_reconciliation(account=account)
-    return messages.SUCCESS, "done"
+def start_run(account: Account, user: User) -> tuple[int, str, int | None]:
+    """A run made now: level and sentence of the message, and the run."""
+    if account.is_paper_book or not account.is_active:
+        return messages.ERROR, f"{account} has no broker to compare with; nothing was run.", None
+    audit.record(kind="reconciliation.requested", actor=Actor.of(user, via="admin"), account=account, obj=account)
+    try:
+        result = run_reconciliation(account=account, trigger=Run.Trigger.MANUAL)
+    except RuleBroken as refusal:
+        return messages.ERROR, str(refusal), None
+    if result.status in (BUSY, SKIPPED):
+        return messages.WARNING, result.error or "A run of this account was made just now.", result.run_id
+    if not result.ok:
+        sentence = f"The run ended {result.status}: {result.error} Nothing was concluded and no case was touched."
+        return messages.ERROR, sentence, result.run_id
+    seen = len(result.findings.findings) if result.findings is not None else 0
+    if seen == 0:
+        return messages.SUCCESS, "Books and broker agree.", result.run_id
+    sentence = (
+        f"{seen} difference{'s' if seen > 1 else ''} found; {result.live} live case{'s' if result.live != 1 else ''}."
+    )
+    return messages.WARNING, sentence, result.run_id
 
 
 @admin.register(Run)
@@ -39,8 +61,7 @@ class RunAdmin(ReadOnlyAdmin):
         "trigger",
         columns.pill("status"),
         columns.pill("completeness"),
-        "compared",
-        "found",
+        "counted",
         "took",
         "error",
     )
@@ -55,15 +76,10 @@ class RunAdmin(ReadOnlyAdmin):
         """The list names less than the page."""
         return ("account",)
 
-    @admin.display(description="compared")
-    def compared(self, run: Run) -> str:
-        """What was counted."""
+    @admin.display(description="counted")
+    def counted(self, run: Run) -> str:
+        """What came of it, in numbers."""
         return counts_text(run.counts)
-
-    @admin.display(description="findings")
-    def found(self, run: Run) -> int:
-        """How many differences this run saw."""
-        return len(run.findings)
 
     @admin.display(description="took")
     def took(self, run: Run) -> str:
@@ -74,16 +90,20 @@ class RunAdmin(ReadOnlyAdmin):
         """Counts, findings, the proof, and the cases it saw last."""
         cases = Discrepancy.objects.filter(last_run=subject).select_related("account")
         rows = [(values.link(case), values.pill(case.severity), values.pill(case.state), case.cause) for case in cases]
+        counts = subject.counts.items()
+        proof = [{"commodity": commodity, **line} for commodity, line in subject.proof.items()]
         empty = (
             "No difference."
             if subject.status == Run.Status.COMPLETE
             else "A run that is not complete concludes nothing."
         )
         return [
-            Table("Compared", ("What", "Count"), [(name.replace("_", " "), n) for name, n in subject.counts.items()]),
+            Table("Counted", ("What", "Number"), [(n.replace("_", " "), c) for n, c in counts if isinstance(c, int)]),
+            Table("What could not be concluded", ("Note",), [(note,) for note in subject.counts.get("notes", [])]),
             Table("Cases it saw last", ("Case", "Severity", "State", "Cause"), rows, empty),
+            rows_table("Proof: broker − books = explained", proof, "Nothing was compared."),
             Raw("Findings", subject.findings),
-            Raw("Proof: broker − books − open cases", subject.proof),
+            Raw("Tolerances in force", subject.counts.get("tolerances", {})),
         ]
 
     def get_urls(self) -> list[URLPattern]:
@@ -98,9 +118,13 @@ class RunAdmin(ReadOnlyAdmin):
         if not request.user.has_perm("trading.propose"):  # type: ignore[union-attr]
             raise PermissionDenied
         account = get_object_or_404(Account, pk=account_id)
-        level, sentence = start_run(account)
+        user = request.user
+        assert isinstance(user, User)  # whoever has a permission is one of ours
+        level, sentence, run_id = start_run(account, user)
         messages.add_message(request, level, sentence)
-        return redirect("admin:trading_account_change", account.pk)
+        if run_id is None:
+            return redirect("admin:trading_account_change", account.pk)
+        return redirect("admin:reconciliation_run_change", run_id)
 
 
 @admin.register(Snapshot)

@@ -5,19 +5,21 @@ who proposed.
 """
 
 from decimal import Decimal
-from typing import Any
 
 from django.http import HttpRequest
 
+from reconciliation.domain.kinds import Action
 from reconciliation.models import Discrepancy
-from reconciliation.services import resolutions
+from reconciliation.services import applying, resolutions
 from trading.domain.money import BadNumber, parse_decimal
 from trading.models import Proposal, User
 from trading.services.approvals import standing
 from trading.services.audit import Actor
 from trading.services.errors import RuleBroken
 
-SHORTEST_REASON = 5
+from .offers import WITH_PRICE
+
+WITH_REALISED = (Action.CLOSE_AT_ESTIMATE,)
 
 
 def _person(request: HttpRequest) -> tuple[User, Actor]:
@@ -27,36 +29,40 @@ def _person(request: HttpRequest) -> tuple[User, Actor]:
     return user, Actor.of(user, via="admin")
 
 
-def _price(text: str) -> Decimal | None:
-    text = text.strip().replace(",", "")
+def _number(request: HttpRequest, name: str) -> Decimal | None:
+    text = request.POST.get(name, "").strip()
     if not text:
         return None
     try:
-        price = parse_decimal(text)
+        return parse_decimal(text)
     except BadNumber as error:
-        raise RuleBroken(f"The price was not understood: {error}. Nothing was proposed; correct it and try again.") from error
-    if price <= 0:
-        raise RuleBroken("A price is above zero. Nothing was proposed; correct it and try again.")
-    return price
+        raise RuleBroken(
+            f"The {name} was not understood: {error}. Nothing was proposed; correct it and try again."
+        ) from error
 
 
 def propose(request: HttpRequest, case: Discrepancy) -> str:
     """Put an action forward for approval."""
     user, actor = _person(request)
-    parameters: dict[str, Any] = {}
     action = request.POST.get("action", "")
-    price = _price(request.POST.get("price", ""))
-    if price is not None and action in resolutions.NEEDS_PRICE:
-        parameters["price"] = price
+    price, realised = _number(request, "price"), _number(request, "realised")
+    if (price is not None and action not in WITH_PRICE) or (realised is not None and action not in WITH_REALISED):
+        raise RuleBroken(
+            "This action takes no number of its own: empty the number fields, or choose the action they belong to. "
+            "Nothing was proposed."
+        )
     proposal = resolutions.propose(
-        discrepancy=case,
+        discrepancy_id=case.pk,
         action=action,
         reason=request.POST.get("reason", ""),
         proposer=user,
         actor=actor,
-        **parameters,
+        price=price,
+        realised=realised,
     )
-    return f"Proposed as {proposal.pk}. A second person must approve it before {proposal.expires_at:%Y-%m-%d %H:%M} UTC."
+    return (
+        f"Proposed as {proposal.pk}. A second person must approve it before {proposal.expires_at:%Y-%m-%d %H:%M} UTC."
+    )
 
 
 def decide(request: HttpRequest, case: Discrepancy) -> str:
@@ -65,23 +71,21 @@ def decide(request: HttpRequest, case: Discrepancy) -> str:
     verdict = request.POST.get("verdict", "")
     reason = request.POST.get("reason", "").strip()
     proposal = _seen(request, case)
-    seen: dict[str, Any] = {
-        "proposal": proposal,
-        "payload_sha256": request.POST.get("payload_sha256", ""),
-        "subject_version": _version(request),
-        "reason": reason,
-        "actor": actor,
-    }
     if verdict == "APPROVE":
-        resolutions.approve(approver=user, **seen)
-        return _apply(proposal, actor)
-    if len(reason) < SHORTEST_REASON:
-        raise RuleBroken("Say why in at least five characters: the others read it. Nothing was changed.")
+        resolutions.approve(
+            proposal_id=proposal.pk,
+            approver=user,
+            payload_sha256=request.POST.get("payload_sha256", ""),
+            subject_version=_version(request),
+            reason=reason,
+            actor=actor,
+        )
+        return _apply(proposal, user, actor)
     if verdict == "REJECT":
-        resolutions.reject(approver=user, **seen)
+        resolutions.reject(proposal_id=proposal.pk, approver=user, reason=reason, actor=actor)
         return "Rejected. The case is open again, and somebody may propose another resolution."
     if verdict == "WITHDRAW":
-        resolutions.withdraw(approver=user, **seen)
+        resolutions.withdraw(proposal_id=proposal.pk, proposer=user, reason=reason, actor=actor)
         return "Withdrawn. The case is open again."
     raise RuleBroken("No verdict was given. Nothing was changed.")
 
@@ -91,7 +95,7 @@ def _seen(request: HttpRequest, case: Discrepancy) -> Proposal:
     proposal = case.proposal
     if proposal is None or str(proposal.pk) != request.POST.get("proposal"):
         raise RuleBroken(
-            "The proposal you looked at is not this case's any more; nothing was decided. Look at the page as it is now."
+            "The proposal you looked at is not this case's any more; nothing was decided. See the page as it is now."
         )
     return proposal
 
@@ -103,12 +107,12 @@ def _version(request: HttpRequest) -> int:
     return int(text)
 
 
-def _apply(proposal: Proposal, actor: Actor) -> str:
-    """Carry out what has all its approvals; what cannot be carried out now stays approved and is tried again."""
-    if standing(proposal) != "APPROVED":
+def _apply(proposal: Proposal, user: User, actor: Actor) -> str:
+    """Carry out what has all its approvals. A worker may have been faster; either way it happens once."""
+    if standing(proposal) == "WAITING":
         return "Approved. It needs one more person before it is applied."
-    try:
-        resolutions.apply(proposal_id=proposal.pk, actor=actor)
-    except RuleBroken as refusal:
-        return f"Approved, but not applied yet: {refusal}"
-    return "Approved and applied. The next complete run closes the case if books and broker agree."
+    applied = applying.apply(proposal_id=proposal.pk, actor=actor, applied_by=user)
+    if applied.refused:
+        raise RuleBroken(f"Approved, but it could not be applied. {applied.refused}")
+    sent = f" {len(applied.orders)} order is on its way to the broker." if applied.orders else ""
+    return f"Approved and applied.{sent} The next complete run closes the case if books and broker agree."

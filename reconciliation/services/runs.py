@@ -132,6 +132,20 @@ def block_until_reconciled(*, account: Account, reason: str, actor: Actor) -> Re
     )
 
 
+@transaction.atomic
+def note_missed(*, account: Account, missed: int, actor: Actor) -> None:
+    """Say that slots of the schedule passed without a run."""
+    lock_account(account.pk)
+    audit.record(
+        kind="reconciliation.overdue",
+        actor=actor,
+        account=account,
+        level="WARNING",
+        after={"missed": missed},
+        reason=f"{missed} scheduled reconciliations of {account.name} were not run; the next one runs now",
+    )
+
+
 def slot_is_taken(account: Account, trigger: str, scheduled_for: datetime) -> bool:
     """True when a run of that slot is stored already."""
     return Run.objects.filter(account=account, trigger=trigger, scheduled_for=scheduled_for).exists()

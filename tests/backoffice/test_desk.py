@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import requests
 
 from backoffice.desk import children
 from backoffice.desk.paths import PROJECT
+from tests.conftest import CommittedDatabase
 
 START_SECONDS = 120.0
 
@@ -24,11 +26,11 @@ START_SECONDS = 120.0
 class RunningDesk:
     """`manage.py desk` over one `var`, with what it printed."""
 
-    def __init__(self, var: Path) -> None:
+    def __init__(self, var: Path, **more: str) -> None:
         self.var = var
         self.output = var.parent / "output.txt"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "BACKOFFICE_"))}
-        self.environment = {**kept, "BACKOFFICE_VAR": str(var)}
+        self.environment = {**kept, "BACKOFFICE_VAR": str(var), **more}
         self.began = time.monotonic()
         with self.output.open("w") as file:
             self.process = subprocess.Popen(
@@ -188,6 +190,22 @@ def test_the_death_of_a_part_stops_the_desk_and_is_named(var: Path) -> None:
     assert desk.process.wait(60) == 1
     assert "beat ended by itself" in desk.printed
     assert not {pid for pid in processes if children.is_alive(pid)}
+
+
+def test_servers_that_are_named_are_used_instead_of_our_own(
+    open_directory: Path, committed_db: CommittedDatabase, redis_url: str
+) -> None:
+    desk = RunningDesk(open_directory / "var", **committed_db.urls.environment(), REDIS_URL=redis_url)
+    try:
+        desk.wait_for("Ctrl-C stops everything")
+        commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in desk.descendants()]
+        assert not [command for command in commands if b"postgres" in command or b"redis-server" in command]
+        assert requests.get(f"{desk.facts['web']}/readyz", timeout=10).status_code == 200
+    finally:
+        assert desk.stop() == 0
+    with psycopg.connect(committed_db.urls.application) as connected:
+        row = connected.execute("SELECT count(*) FROM trading_user").fetchone()
+    assert row == (3,)
 
 
 def test_sigterm_while_still_starting_stops_what_had_started(var: Path) -> None:

@@ -12,8 +12,10 @@ from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+
+from trading.domain.money import BadNumber, parse_decimal
 
 NOTHING = mark_safe('<span class="quiet">—</span>')
 GOOD = {"OPEN", "APPROVED", "APPROVE", "FILLED", "COMPLETE", "CLOSED_OK", "APPLIED", "CLEARED", "CONFIRMED", "posted"}
@@ -113,3 +115,18 @@ def show(value: Any) -> SafeString:
     if isinstance(value, dict | list):
         return raw(value)
     return format_html("{}", str(value))
+
+
+def typed(value: Any) -> Any:
+    """A value out of JSON: text that is a plain number becomes one, so that it is shown and aligned as one."""
+    if isinstance(value, str):
+        try:
+            return parse_decimal(value)
+        except BadNumber:
+            return value
+    return value
+
+
+def joined(*parts: SafeString) -> SafeString:
+    """Some values in one cell."""
+    return format_html_join(", ", "{}", ((part,) for part in parts))

@@ -16,14 +16,15 @@ import requests
 
 from trading.brokers.budget import RateBudget
 from trading.brokers.errors import BadData
-from trading.brokers.transport import BrokerSession, read_json
+from trading.brokers.transport import BrokerSession, read_document
 from trading.domain.bars import Bar
 from trading.domain.broker import BrokerUnreachable
-from trading.domain.money import plain
+from trading.domain.money import parse_decimal, plain
 
 CONTROL_TOKEN = "sim-control-token"
 # Nobody limits the control door, and a whole history of bars takes a while to be played.
 DEADLINE_SECONDS = 30.0
+_JOURNAL_PAGE = 5000
 
 
 class SimulatorControl:
@@ -40,9 +41,16 @@ class SimulatorControl:
 
     def journal(self, since: int = 0) -> list[dict[str, Any]]:
         """The rows `{seq, at, kind, account, data}` after `since`."""
-        rows = self._ask("GET", f"/journal?since={since}")["rows"]
-        assert isinstance(rows, list)
-        return rows
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._ask_any("GET", f"/journal?since={since}&limit={_JOURNAL_PAGE}")
+            page = page.get("rows") if isinstance(page, dict) else page
+            if not isinstance(page, list):
+                raise BrokerUnreachable("The simulator's journal is not a list of rows; is something else on its port?")
+            found.extend(page)
+            if len(page) < _JOURNAL_PAGE:
+                return found
+            since = page[-1]["seq"]
 
     def account(self, account_id: str) -> dict[str, Any]:
         """The truth about one account: cash, positions, orders, trades, last_event_id."""
@@ -64,11 +72,15 @@ class SimulatorControl:
         """Let the market jump to this price."""
         self._ask("POST", "/prices", {"instrument": instrument, "bid": plain(bid), "ask": plain(ask)})
 
-    def play_bars(self, instrument: str, bars: Sequence[Bar]) -> None:
-        """Trade these bars through, one after the other."""
+    def play_bars(self, instrument: str, bars: Sequence[Bar], *, half_spread: Decimal | None = None) -> None:
+        """Trade these bars through, one after the other; each moves the clock to its end.
+
+        Bid and ask are the mid minus and plus `half_spread`, which stays in force; None leaves the present one.
+        """
         rows = [
             {
-                "time": _utc(bar.start),
+                "start": _utc(bar.start),
+                "interval": bar.interval_seconds,
                 "open": plain(bar.open),
                 "high": plain(bar.high),
                 "low": plain(bar.low),
@@ -77,7 +89,15 @@ class SimulatorControl:
             }
             for bar in bars
         ]
-        self._ask("POST", "/bars", {"instrument": instrument, "bars": rows})
+        body: dict[str, Any] = {"instrument": instrument, "bars": rows}
+        if half_spread is not None:
+            body["half_spread"] = plain(half_spread)
+        self._ask("POST", "/bars", body)
+
+    def clock(self) -> tuple[datetime, Decimal]:
+        """The simulator's time, and how many of its seconds pass in one of the wall."""
+        answer = self._ask("GET", "/clock")
+        return datetime.fromisoformat(answer["now"]).astimezone(UTC), parse_decimal(answer["speed"])
 
     def set_clock(self, now: datetime) -> None:
         """Let time pass up to `now`."""
@@ -108,6 +128,12 @@ class SimulatorControl:
         self._session.close()
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        answer = self._ask_any(method, path, body)
+        if not isinstance(answer, dict):
+            raise BrokerUnreachable(f"The simulator's answer to {method} {path} is not a JSON object.")
+        return answer
+
+    def _ask_any(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         self._session.prepare_call("general")
         data = None if body is None else json.dumps(body, allow_nan=False)
         try:
@@ -116,7 +142,7 @@ class SimulatorControl:
             )
             exchange = self._session.last
             assert exchange is not None
-            answer = {} if response.status_code == 204 else read_json(exchange)
+            answer = {} if response.status_code == 204 else read_document(exchange)
         except (requests.RequestException, BadData) as error:
             raise BrokerUnreachable(
                 f"The simulator's control door at {self.url} gave no usable answer to {method} {path}: {error}. "

@@ -149,9 +149,17 @@ class BrokerSession(requests.Session):
 
 
 def read_json(exchange: Exchange) -> dict[str, Any]:
-    """The JSON object that an answer consists of, numbers as `Decimal` or `int`, text without NUL or half surrogates.
+    """The JSON object that an answer consists of. Raises `BadData` as `read_document` does, or for another kind."""
+    document = read_document(exchange)
+    if not isinstance(document, dict):
+        raise BadData("the answer is JSON, but not an object")
+    return document
 
-    Raises `BadData` for anything else: no complete answer, not UTF-8, not JSON, NaN or Infinity, not an object.
+
+def read_document(exchange: Exchange) -> Any:
+    """The JSON that an answer consists of: numbers as `Decimal` or `int`, text without NUL or half surrogates.
+
+    Raises `BadData` when there is no complete answer, or it is not UTF-8, not JSON, or holds NaN or Infinity.
     """
     if not exchange.complete:
         raise BadData(exchange.error or "no answer")
@@ -160,12 +168,8 @@ def read_json(exchange: Exchange) -> dict[str, Any]:
         document = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
     except (ValueError, RecursionError, ArithmeticError) as error:
         raise BadData(f"the answer is not readable JSON: {_said(error)}") from error
-    if not isinstance(document, dict):
-        raise BadData("the answer is JSON, but not an object")
     # Text with NUL or half a surrogate pair cannot be stored by PostgreSQL; both can only come in escaped.
-    if "\\u0000" in text or "\\ud" in text.lower():
-        return {str(_clean(key)): _clean(value) for key, value in document.items()}
-    return document
+    return _clean(document) if "\\u0000" in text or "\\ud" in text.lower() else document
 
 
 def storable(value: Any) -> Any:

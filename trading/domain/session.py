@@ -30,6 +30,7 @@ from trading.domain.session_fields import (
 )
 from trading.domain.settings_text import BadSettings, join_path, read_settings, validate
 from trading.domain.windows import Window, in_any_window, is_trading_bar, trading_day, window_end_after
+from trading.strategies.base import Strategy
 from trading.strategies.registry import UnknownStrategy, effective_params, strategy_class
 
 _TOP_LEVEL = re.compile(r"(?P<kind>portfolio|strategies)(?P<suffix>_[a-z0-9_]+)?")
@@ -174,23 +175,26 @@ def _config(data: Mapping[str, Any], suffix: str) -> SessionConfig:
         raise BadSettings(f"{strategies_path}: must name at least one strategy")
     strategies: list[StrategyConfig] = []
     effective: list[EffectiveParams] = []
+    names: set[str] = set()
     for index, entry in enumerate(entries):
         path = join_path(strategies_path, index)
-        if entry.name in {item.name for item in strategies}:
-            raise BadSettings(f"{path}.name: {entry.name!r} is there already; a strategy runs once per symbol")
+        short_name = _strategy(entry, path).name
+        if short_name in names:
+            raise BadSettings(f"{path}.name: {short_name!r} is there already; a strategy runs once per symbol")
+        names.add(short_name)
         strategies.append(StrategyConfig(entry.name, entry.params, _windows(entry, portfolio, path)))
         for symbol in portfolio.symbols:
-            effective.append(EffectiveParams(entry.name, symbol, _effective(entry, symbol, portfolio.interval, path)))
+            params = effective_params(entry.name, symbol, portfolio.interval, entry.params, join_path(path, "params"))
+            effective.append(EffectiveParams(entry.name, symbol, params))
     _check_budget(portfolio.budget, {item.name for item in strategies}, join_path(portfolio_path, "budget"))
     return SessionConfig(portfolio_path, portfolio, tuple(strategies), tuple(effective))
 
 
-def _effective(entry: StrategyEntry, symbol: str, interval: str, path: str) -> Any:
+def _strategy(entry: StrategyEntry, path: str) -> type[Strategy]:
     try:
-        strategy_class(entry.name)
+        return strategy_class(entry.name)
     except UnknownStrategy as error:
         raise BadSettings(f"{path}.name: {error}") from error
-    return effective_params(entry.name, symbol, interval, entry.params, join_path(path, "params"))
 
 
 def _windows(entry: StrategyEntry, portfolio: Portfolio, path: str) -> tuple[Window, ...]:

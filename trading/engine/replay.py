@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from trading.brokers.simulator_control import SimulatorControl
-from trading.clock import replay_clock, trading_day, wall_now
+from trading.clock import replay_clock, store_broker_clock, trading_day, wall_now
 from trading.domain.bars import Bar, BarFile, GapKind, find_gaps
 from trading.domain.broker import Broker, OrderPort
 from trading.domain.ids import replay_account_name
@@ -45,7 +45,17 @@ class Stage:
     broker: Broker
     external_id: str
     endpoint: str
-    scope: str = ""
+    reconcile: Callable[[Account, OrderPort], None]
+
+
+def replay_name(session: SessionConfig, files: Mapping[str, BarFile]) -> str:
+    """The name of the replay's paper account: it stands for the session and the data."""
+    return replay_account_name(session_sha256=session.sha256, data_sha256={s: f.sha256 for s, f in files.items()})
+
+
+def mirror_name(name: str) -> str:
+    """The name of the account that mirrors a replay's."""
+    return f"{name}-oanda"
 
 
 def holes_of(session: SessionConfig, files: Mapping[str, BarFile]) -> list[str]:
@@ -77,8 +87,11 @@ def run_replay(
     journal: Journal,
     stage: Stage | None = None,
 ) -> dict[str, Any]:
-    """Run the bars; `emit` gets a status a day and the last one with the total, which is returned too."""
-    name = replay_account_name(session_sha256=session.sha256, data_sha256={s: f.sha256 for s, f in files.items()})
+    """Run the bars; `emit` gets a status a day and the last one with the total, which is returned too.
+
+    A `stage` is driven and mirrored to; its `reconcile` is called before the first bar and after the last one.
+    """
+    name = replay_name(session, files)
     slots = timeline(files)
     first = next(iter(slots[0].values())).start
     symbols = tuple(sorted(files))
@@ -93,7 +106,8 @@ def run_replay(
         else:
             mirrors[mirror] = stage.broker
             _refuse_half_driven(mirror, stage)
-            stage.control.set_clock(now=first, speed=Decimal(0))
+            stage.control.set_speed(Decimal(0))
+            stage.control.set_clock(first)
     started = wall_now()
     with replay_clock() as times:
         times[account.pk] = first
@@ -107,9 +121,12 @@ def run_replay(
             mirrors=mirrors,
             times=times,
         )
+        for mirror in mirrors:
+            if stage is not None:
+                stage.reconcile(mirror, mirrors[mirror])
         for index, slot in enumerate(slots):
             if stage is not None:
-                _drive(stage, session, slot, account)
+                _drive(stage, session, slot)
             decisions = engine.step(slot)
             _log(journal, decisions, started)
             progress(index + 1, len(slots), f"{next(iter(slot.values())).start:%Y-%m-%d}")
@@ -122,19 +139,22 @@ def run_replay(
                 journal.write(
                     "trade", trade.closed_at, strategy=trade.strategy, r=trade.r, pnl=trade.pnl, reason=trade.close_reason
                 )
-    for mirror in mirrors:
-        cursors.put(account=account, name=f"{DONE}:{mirror.pk}", value="booked")
+        for mirror in mirrors:
+            store_broker_clock(account=mirror, broker_at=times[mirror.pk], speed=Decimal(0))
+            if stage is not None:
+                stage.reconcile(mirror, mirrors[mirror])
+            cursors.put(account=account, name=f"{DONE}:{mirror.pk}", value="booked")
     return last
 
 
 def mirror_account(name: str, paper: Account, stage: Stage, opened_at: datetime) -> Account:
     """The mirror's row for this replay's world."""
     return ensure_account(
-        name=f"{name}-oanda",
+        name=mirror_name(name),
         broker=Account.Broker.OANDA,
         environment=Account.Environment.SIMULATOR,
         external_id=stage.external_id,
-        scope=stage.scope or name,
+        scope=name,
         currency=stage.broker.identity().currency,
         endpoint=stage.endpoint,
         mirror_of=paper,
@@ -152,7 +172,7 @@ def _refuse_half_driven(mirror: Account, stage: Stage) -> None:
         )
 
 
-def _drive(stage: Stage, session: SessionConfig, slot: Mapping[str, Bar], account: Account) -> None:
+def _drive(stage: Stage, session: SessionConfig, slot: Mapping[str, Bar]) -> None:
     for symbol in sorted(slot):
         spec = BUILT_IN[symbol]
         stage.control.play_bars(

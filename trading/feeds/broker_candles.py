@@ -7,12 +7,13 @@ given out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import takewhile
 
-from trading.domain.bars import Bar, validate_bars
-from trading.domain.broker import Broker
+from trading.domain.bars import BadBars, Bar, validate_bars
+from trading.domain.broker import Broker, BrokerUnreachable
+from trading.feeds.base import FeedError
 
 INTERVAL_SECONDS = 300
 
@@ -23,6 +24,21 @@ class BrokerCandles:
     def __init__(self, broker: Broker, instruments: Mapping[str, str]) -> None:
         self._broker = broker
         self._instruments = dict(instruments)
+        self.name = broker.name
+
+    def bars(
+        self, symbol: str, interval_seconds: int, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Sequence[Bar]:
+        """See `Feed.bars`; `since` must be given, because a broker's history has no end."""
+        if symbol not in self._instruments or interval_seconds != INTERVAL_SECONDS or since is None:
+            raise FeedError(
+                f"{self.name} gives {INTERVAL_SECONDS} s bars from a given time on, of: {', '.join(self._instruments)}. "
+                f"It was asked for {interval_seconds} s bars of {symbol} since {since}."
+            )
+        try:
+            return [bar for bar in self.closed_bars(symbol, since=since, until=until) if not until or bar.end <= until]
+        except (BadBars, BrokerUnreachable) as error:
+            raise FeedError(f"There are no bars of {symbol} from {self.name}: {error}") from error
 
     def closed_bars(self, symbol: str, *, since: datetime, until: datetime | None = None) -> tuple[Bar, ...]:
         """The closed bars of `symbol` that open in [since, until); without `until`, up to the broker's present.

@@ -72,9 +72,12 @@ def decide(
         signal__instrument=instrument,
         signal__bar_start=intent.bar_start,
     ).first()
-    if standing is not None:
-        return standing
     windows = next(item.windows for item in session.strategies if item.name == intent.strategy)
+    until = window_end_after(windows, intent.bar_start)
+    if standing is not None:
+        # A paper run that is mirrored now for the first time: the mirror gets what it would have got.
+        _plan_mirrors(mirrors, standing, until)
+        return standing
     verdict = evaluate(_context(account, session, intent, instrument, market))
     signal = Signal.objects.create(
         at=intent.bar_end,
@@ -93,10 +96,8 @@ def decide(
     )
     decision = _record(account, version, intent, signal, verdict)
     if verdict.approved:
-        until = window_end_after(windows, intent.bar_start)
         _plan(account, decision, verdict.units, until)
-        for mirror in sorted(mirrors, key=lambda row: row.pk):
-            _plan_mirror(mirror, decision, verdict.units, until)
+        _plan_mirrors(mirrors, decision, until)
     return decision
 
 
@@ -230,9 +231,19 @@ def _plan(account: Account, decision: Decision, units: Decimal, until: datetime 
             )
 
 
-def _plan_mirror(mirror: Account, decision: Decision, units: Decimal, until: datetime | None) -> None:
+def _plan_mirrors(mirrors: Sequence[Account], decision: Decision, until: datetime | None) -> None:
+    if decision.verdict != Decision.Verdict.APPROVED:
+        return
+    for mirror in sorted(mirrors, key=lambda row: row.pk):
+        planned = OrderGroup.objects.filter(account=mirror, decision=decision).exists()
+        refused = RiskEvent.objects.filter(account=mirror, decision=decision, kind="MIRROR_REFUSED").exists()
+        if not planned and not refused:
+            _plan_mirror(mirror, decision, until)
+
+
+def _plan_mirror(mirror: Account, decision: Decision, until: datetime | None) -> None:
     """The same decision on a mirror account: scaled, floored to lots, with the account's own gates."""
-    signal = decision.signal
+    signal, units = decision.signal, decision.position_size
     state, reasons = trading_state(mirror, signal.strategy, signal.instrument)
     quantity = floor_to_step(units * mirror.mirror_scale, signal.instrument.lot_size)
     refusal = ""

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import csv
+import itertools
 import json
 import os
 import signal
@@ -65,7 +66,7 @@ def read_bars(text: str) -> tuple[str, list[list[Any]]]:
     if not rows or not {"ts", "open", "high", "low", "close"} <= set(rows[0]):
         raise ValueError(f"{path}: the columns ts, open, high, low, close are needed, and at least one bar")
     starts = [moment(row["ts"]) for row in rows]
-    steps = [int((later - earlier).total_seconds()) for earlier, later in zip(starts, starts[1:], strict=False)]
+    steps = [int((later - earlier).total_seconds()) for earlier, later in itertools.pairwise(starts)]
     if steps and min(steps) <= 0:
         raise ValueError(f"{path}: line {steps.index(min(steps)) + 3} is not later than the line before it")
     interval = min(steps, default=300)

@@ -111,9 +111,9 @@ class Runtime:
         entry.setdefault("outcome", "not_acted")
         if entry.get("late") is not None:
             late = entry["late"]
-            self.world.state.late.append(
-                Late(late["id"], late["due"], entry["broker"], entry["auth"], call.method, call.path, call.query, call.body)
-            )
+            who = (entry["broker"], entry["auth"])
+            what = (call.method, call.path, call.query, call.body)
+            self.world.state.late.append(Late(late["id"], late["due"], *who, *what))
         data: Entry = {
             "broker": entry["broker"],
             "method": call.method,
@@ -136,13 +136,7 @@ class Runtime:
             return
         waiting.remove(late)
         call = Call(late.method, late.path, late.query, late.body)
-        dialect = self.dialects[late.broker]
-        answer = dialect.act(call, late.authorization, self.world.next_request())
-        data: Entry = {
-            "broker": late.broker, "method": call.method, "path": call.path, "body": call.body,
-            "status": answer.status, "answered": False, "outcome": "late", "fault": "late_accept",
-        }  # fmt: skip
-        self.world.record("request", dialect.account_in(call.path), data)
+        self.dialects[late.broker].act(call, late.authorization, self.world.next_request())
 
     # the running process
 

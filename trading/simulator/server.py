@@ -82,9 +82,7 @@ class DialectServer:
             body = in_unix_time(body)
         return _json(body, answer.status, answer.headers)
 
-    async def _faulty(
-        self, request: web.Request, call: Call, authorization: str, fault: Fault
-    ) -> web.StreamResponse:
+    async def _faulty(self, request: web.Request, call: Call, authorization: str, fault: Fault) -> web.StreamResponse:
         after, args, action = fault.when == "after", fault.args, fault.action
 
         def act(**how: Any) -> Answer | None:
@@ -115,9 +113,7 @@ class DialectServer:
             return _failure(status, {**args, "headers": headers})
         return await self._spoiled(request, act(answered=True), fault)
 
-    async def _hang(
-        self, request: web.Request, call: Call, authorization: str, fault: Fault
-    ) -> web.StreamResponse:
+    async def _hang(self, request: web.Request, call: Call, authorization: str, fault: Fault) -> web.StreamResponse:
         """Keep the client waiting: before the broker acts, or after it has acted."""
         seconds = float(fault.args.get("seconds", 60))
         if fault.when == "after":
@@ -139,7 +135,8 @@ class DialectServer:
             if "text" in args:
                 kind = str(args.get("content_type", "text/html"))
                 return web.Response(text=str(args["text"]), status=answer.status, content_type=kind)
-            return _json(_planted(answer.body, str(args.get("path", "")), args.get("value")), answer.status, answer.headers)
+            planted = _planted(answer.body, str(args.get("path", "")), args.get("value"))
+            return _json(planted, answer.status, answer.headers)
         data = json.dumps(answer.body, separators=(",", ":")).encode()
         headers = {**answer.headers, "Content-Type": "application/json", "Content-Length": str(len(data))}
         response = web.StreamResponse(status=answer.status, headers=headers)

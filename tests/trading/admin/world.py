@@ -147,7 +147,7 @@ def _decision(signal: Signal, verdict: str, gates: list[dict[str, Any]], size: s
 
 
 @transaction.atomic
-def build_world(environment: str = Account.Environment.PRACTICE) -> World:
+def build_world(*, with_external_trade: bool = True) -> World:
     """Make everything."""
     body = load_policy(POLICY).canonical
     config = ConfigVersion.objects.create(
@@ -156,7 +156,7 @@ def build_world(environment: str = Account.Environment.PRACTICE) -> World:
     account = Account.objects.create(
         name="oanda-main",
         broker=Account.Broker.OANDA,
-        environment=environment,
+        environment=Account.Environment.PRACTICE,
         external_id="101-001-1000001-001",
         currency="USD",
         policy=config,
@@ -187,7 +187,8 @@ def build_world(environment: str = Account.Environment.PRACTICE) -> World:
     decision = _decision(_signal(account, config, instrument, 35, "BUY"), "APPROVED", [passed], "10000")
     rejected = _decision(_signal(account, config, instrument, 50, "SELL"), "REJECTED", [failed], "0")
     entry, stop = _send(account, decision, instrument, first_event=11)
-    external_trade(account)
+    if with_external_trade:
+        external_trade(account)
     intent = ExitIntent.objects.create(
         account=account,
         decision=decision,

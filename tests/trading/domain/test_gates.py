@@ -211,7 +211,8 @@ def test_no_number_however_strange_makes_a_gate_raise_or_approves_what_it_cannot
     assert [gate.name for gate in verdict.gates] == list(GATES)
     if verdict.approved:
         assert verdict.units > 0
-        assert verdict.risk_amount <= GOOD.max_risk_per_trade_pct * 1000
+        equity = values.get("equity", GOOD.equity)
+        assert verdict.risk_amount <= values.get("max_risk_per_trade_pct", GOOD.max_risk_per_trade_pct) / 100 * equity
         needed = [value for name, value in values.items() if name != "drawdown_pct"]
         assert all(value is not None and value.is_finite() for value in needed)
 

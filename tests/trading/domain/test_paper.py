@@ -1,12 +1,9 @@
 """The paper book: when orders fill, at which price, and what it tells."""
 
 from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.trading.domain.making import at, bar, request
 from trading.domain.broker import BrokerEvent, BrokerOrderStatus, EventKind, OrderType, Side
@@ -115,6 +112,16 @@ def test_stop_and_target_count_only_from_the_bar_after_the_fill() -> None:
     assert len(resting.open_entries) == 1
     events = resting.on_bar(bar(SECOND, "1.38000 1.38020 1.37800 1.38000"), atr=None, rate=ONE)
     assert told(events)[0] == (EventKind.ORDER_FILLED, "s-sl:fill")
+
+
+def test_a_bar_that_is_given_again_after_a_restart_does_not_reach_the_bracket_of_the_entry_it_filled() -> None:
+    book = new_book()
+    order = request("s", kind=OrderType.STOP, price="1.38050", stop="1.37900", target="1.38100")
+    book.submit(order, at=SIGNAL_END, mid=D("1.38"), atr=None, rate=ONE)
+    wide = bar(FIRST, "1.38000 1.38200 1.37800 1.38000")
+    book.on_bar(wide, atr=None, rate=ONE)
+    assert book.on_bar(wide, atr=None, rate=ONE) == []
+    assert book.open_entries[0].filled_at == wide.end
 
 
 def test_bars_of_another_symbol_touch_nothing() -> None:
@@ -228,6 +235,17 @@ def test_without_a_named_entry_a_reducing_order_closes_the_oldest_first_and_neve
     assert book.positions() == ()
 
 
+def test_a_reducing_order_closes_what_it_asks_for_over_several_entries_and_no_more() -> None:
+    book = new_book()
+    enter(book, "a")
+    enter(book, "b", quantity="3000")
+    close = request("x", Side.SELL, "11000", reduce_only=True)
+    events = book.submit(close, at=SIGNAL_END, mid=D("1.38"), atr=None, rate=ONE)
+    (fill,) = [fill for event in events for fill in event.fills]
+    assert (fill.quantity, fill.closed) == (11_000, (("a:trade", D(10_000)), ("b:trade", D(1000))))
+    assert [(entry.client_id, entry.quantity) for entry in book.open_entries] == [("b", 2000)]
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -255,6 +273,8 @@ def test_an_order_that_is_sent_again_after_a_crash_changes_nothing() -> None:
     enter(book)
     assert book.knows("e")
     assert enter(book) == []
+    leg_sent_by_us = request("e-sl", Side.SELL, "10000", kind=OrderType.STOP, price="1.37900")
+    assert book.submit(leg_sent_by_us, at=SIGNAL_END, mid=D("1.38"), atr=None, rate=ONE) == []
     assert len(book.open_entries) == 1
     book.on_bar(bar(FIRST, "1.38 1.38 1.37800 1.38"), atr=None, rate=ONE)
     assert enter(book) == []
@@ -301,75 +321,6 @@ def test_positions_add_up_the_open_entries_of_each_side() -> None:
     (position,) = book.positions()
     assert (position.instrument, position.side, position.quantity) == ("EURUSD", Side.BUY, 40_000)
     assert position.average_price == D("1.38013")
-
-
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(["buy", "sell", "stop", "close", "cancel", "nothing"]),
-        st.integers(min_value=-30, max_value=30),
-        st.integers(min_value=0, max_value=40),
-        st.integers(min_value=0, max_value=40),
-    ),
-    max_size=20,
-)
-Step = tuple[str, int, int, int]
-
-
-def play(book: PaperBook, script: list[Step], first: int = 0) -> list[BrokerEvent]:
-    """Run a script of bars and orders; step number `first` is the first one's name."""
-    events: list[BrokerEvent] = []
-    for index, (action, drift, up, down) in enumerate(script, start=first):
-        opening = D("1.38000") + D(drift) * D("0.0001")
-        high, low = opening + D(up) * D("0.0001"), opening - D(down) * D("0.0001")
-        item = bar(at(FIRST) + index * timedelta(minutes=5), f"{opening} {high} {low} {opening}")
-        events += book.on_bar(item, atr=None, rate=ONE)
-        name = f"o{index}"
-        if action in ("buy", "sell"):
-            side = Side.BUY if action == "buy" else Side.SELL
-            stop, target = (opening - side.sign * D("0.001")), (opening + side.sign * D("0.001"))
-            order = request(name, side, "1000", stop=str(stop), target=str(target))
-        elif action == "stop":
-            order = request(name, Side.BUY, "500", kind=OrderType.STOP, price=str(opening + D("0.0005")))
-        elif action == "close":
-            order = request(name, Side.SELL, "700", reduce_only=True)
-        else:
-            if action == "cancel" and book.working_orders:
-                events += book.cancel(book.working_orders[0].request.client_id, at=item.end)
-            continue
-        events += book.submit(order, at=item.end, mid=opening, atr=None, rate=ONE)
-    return events
-
-
-@given(steps)
-def test_a_second_run_gives_the_identical_events_in_rising_sequence_with_unique_ids(script: list[Step]) -> None:
-    book = new_book()
-    events = play(book, script)
-    assert events == play(new_book(), script)
-    assert [event.sequence for event in events] == list(range(2, 2 + len(events)))
-    assert len({event.external_id for event in events}) == len(events)
-    assert [event.at for event in events] == sorted(event.at for event in events)
-    fills = [fill for event in events for fill in event.fills]
-    assert book.balance == 100_000 + sum((fill.realised + fill.commission for fill in fills), D(0))
-    opened = sum((fill.side.sign * fill.quantity for fill in fills), D(0))
-    assert opened == sum((entry.side.sign * entry.quantity for entry in book.open_entries), D(0))
-
-
-@given(steps, st.data())
-def test_a_restored_book_goes_on_as_if_it_had_never_stopped(script: list[Step], data: st.DataObject) -> None:
-    cut = data.draw(st.integers(min_value=0, max_value=len(script)))
-    whole = play(new_book(), script)
-    book = new_book()
-    before = play(book, script[:cut])
-    restored = PaperBook.restore(
-        currency=book.currency,
-        costs=book.costs,
-        balance=book.balance,
-        last_sequence=book.last_sequence,
-        open_entries=book.open_entries,
-        working_orders=book.working_orders,
-        known_client_ids={news.client_id for event in before for news in event.orders},
-    )
-    assert before + play(restored, script[cut:], first=cut) == whole
 
 
 def test_an_entry_knows_its_legs_the_stop_first() -> None:

@@ -200,10 +200,8 @@ class Market:
                         else:
                             result.add(part)
         if driven is not None:
-            part = driven.series.between(low, high)
-            if part is not None:
-                if result is None:
-                    result = part
-                else:
-                    result.add(part)
+            set_from_outside = driven.series.between(low, high)
+            if result is None or set_from_outside is None:
+                return result or set_from_outside
+            result.add(set_from_outside)
         return result

@@ -126,9 +126,7 @@ def worth(market: Market, at: datetime, account: Account) -> Worth:
         quote = market.quote(trade.instrument, at)
         if quote is not None:
             quoted = INSTRUMENTS[trade.instrument].quote
-            middle += money(
-                trade.units * (quote.mid - trade.price) * factors(market, at, quoted, account.currency).mid
-            )
+            middle += money(trade.units * (quote.mid - trade.price) * factors(market, at, quoted, account.currency).mid)
     net, closeout_net = account.cash + floating, account.cash + middle
     return Worth(
         unrealised=floating,

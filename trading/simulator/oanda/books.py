@@ -84,9 +84,7 @@ class Books:
 
     def add_order(self, account: Account, order: Order, reason: str, extra: Wire | None = None) -> Wire:
         """Create an order: its transaction, its place in the account, its row in the journal."""
-        row = self.write(
-            account, f"{order.type}_ORDER", {**order.wire["base"], "reason": reason, **(extra or {})}
-        )
+        row = self.write(account, f"{order.type}_ORDER", {**order.wire["base"], "reason": reason, **(extra or {})})
         order.id = row["id"]
         order.created_at = self.world.now
         order.wire.setdefault("state", {})

@@ -61,8 +61,8 @@ def find_order(account: Account, specifier: str, *, pending: bool = False) -> Or
     live = [order for order in found if order.pending]
     if live or pending:
         return live[-1] if live else None
-    filled = [order for order in found if order.status == FILLED]
-    return (filled or found or [None])[-1]
+    found = [order for order in found if order.status == FILLED] or found
+    return found[-1] if found else None
 
 
 class OrderCalls:
@@ -98,9 +98,10 @@ class OrderCalls:
             reason, extra = "CLIENT_ORDER", {}
             if replaces is not None:
                 number = str(len(account.history) + 2)
-                body["orderCancelTransaction"] = self.venue.cancel(account, replaces, "CLIENT_REQUEST_REPLACED", number)
+                row = self.venue.cancel(account, replaces, "CLIENT_REQUEST_REPLACED", number)
+                body["orderCancelTransaction"] = row
                 order.wire["state"]["replacesOrderID"] = replaces.id
-                extra = {"replacesOrderID": replaces.id, "cancellingTransactionID": body["orderCancelTransaction"]["id"]}
+                extra = {"replacesOrderID": replaces.id, "cancellingTransactionID": row["id"]}
                 reason = "REPLACEMENT"
             body["orderCreateTransaction"] = self.venue.add_order(account, order, reason, extra)
             self.venue.settle(account, order)
@@ -162,7 +163,7 @@ class OrderCalls:
         orders = [order_wire(order) for order in reversed(account.pending_orders())]
         return Answer(200, {"orders": orders, "lastTransactionID": last_id(account)})
 
-    def list(self, account: Account, call: Call) -> Answer:
+    def listed(self, account: Account, call: Call) -> Answer:
         """GET /orders: pending ones unless another state is asked for, newest first."""
         given = call.parameters()
         state = given.get("state", "PENDING")

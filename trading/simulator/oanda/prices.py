@@ -45,7 +45,10 @@ class PriceCalls:
 
     def _conversions(self, account: Account, names: list[str]) -> list[Wire]:
         shown = []
-        for currency in dict.fromkeys(part for name in names for part in (INSTRUMENTS[name].base, INSTRUMENTS[name].quote)):
+        currencies = [part for name in names for part in (INSTRUMENTS[name].base, INSTRUMENTS[name].quote)]
+        for currency in dict.fromkeys(currencies):
+            if currency == "XAU":
+                continue
             factor = valuation.factors(self.world.market, self.world.now, currency, account.currency)
             shown.append(
                 {

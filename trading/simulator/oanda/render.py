@@ -74,9 +74,7 @@ def trade_wire(world: World, account: Account, trade: Trade, *, summary: bool = 
         value = valuation.value_of(world.market, world.now, account, name, trade.units)
         shown["marginUsed"] = amount(value * valuation.margin_rate(account, name))
     if trade.closed_units:
-        shown["averageClosePrice"] = price_text(
-            name, INSTRUMENTS[name].price(trade.closed_value / trade.closed_units)
-        )
+        shown["averageClosePrice"] = price_text(name, INSTRUMENTS[name].price(trade.closed_value / trade.closed_units))
         shown["closingTransactionIDs"] = list(trade.closing_ids)
     if trade.closed_at is not None:
         shown["closeTime"] = iso(trade.closed_at)

@@ -25,7 +25,7 @@ class TradeCalls:
     def __init__(self, world: World, venue: OandaVenue) -> None:
         self.world, self.venue = world, venue
 
-    def list(self, account: Account, call: Call) -> Answer:
+    def listed(self, account: Account, call: Call) -> Answer:
         """GET /trades: open ones unless another state is asked for, newest first."""
         given = call.parameters()
         state = given.get("state", "OPEN")
@@ -45,7 +45,7 @@ class TradeCalls:
             found.append(trade)
         return self._trades(account, found[: limit(given)])
 
-    def open(self, account: Account, call: Call) -> Answer:
+    def opened(self, account: Account, call: Call) -> Answer:
         """GET /openTrades, newest first."""
         return self._trades(account, account.open_trades()[::-1])
 
@@ -247,9 +247,7 @@ class TradeCalls:
                     answer.update(self._settle(account, order, "POSITION_CLOSEOUT", f"{side}Order"))
         return Answer(200, {**answer, **related(account, before)}, outcome="acted")
 
-    def _closeout(
-        self, account: Account, name: str, side: str, units: Decimal, text: str, extensions: Wire
-    ) -> Order:
+    def _closeout(self, account: Account, name: str, side: str, units: Decimal, text: str, extensions: Wire) -> Order:
         base: Wire = {
             "instrument": name, "units": plain(units), "timeInForce": "FOK", "positionFill": "REDUCE_ONLY",
             f"{side}PositionCloseout": {"instrument": name, "units": text},

@@ -9,19 +9,18 @@ from .orders import whole
 from .render import Wire, last_id
 
 _GROUPS = {
-    "ORDER": lambda kind: kind.startswith(("MARKET", "LIMIT", "STOP", "TAKE_PROFIT", "TRAILING", "ORDER")),
-    "FUNDING": lambda kind: kind.startswith("TRANSFER_FUNDS"),
-    "ADMIN": lambda kind: kind in ("CREATE", "CLOSE", "REOPEN", "CLIENT_CONFIGURE", "CLIENT_CONFIGURE_REJECT"),
+    "ORDER": ("MARKET", "LIMIT", "STOP", "TAKE_PROFIT", "TRAILING", "ORDER"),
+    "FUNDING": ("TRANSFER_FUNDS",),
+    "ADMIN": ("CREATE", "CLOSE", "REOPEN", "CLIENT_CONFIGURE"),
 }
 
 
 def _filtered(rows: list[Wire], wanted: list[str]) -> list[Wire]:
+    """The rows of the wanted types; a group stands for all types that begin with one of its words."""
     if not wanted:
         return rows
-    return [
-        row for row in rows if any(row["type"] == kind or _GROUPS.get(kind, bool)(row["type"]) for kind in wanted
-                                   if kind in _GROUPS or row["type"] == kind)
-    ]  # fmt: skip
+    beginnings = tuple(word for kind in wanted for word in _GROUPS.get(kind, ()))
+    return [row for row in rows if row["type"] in wanted or (beginnings and row["type"].startswith(beginnings))]
 
 
 class TransactionCalls:

@@ -119,8 +119,9 @@ class OandaVenue(Books):
     def _forbidden(self, account: Account, order: Order, plan: Plan, price: Decimal, quote: Quote) -> str:
         if not plan.opens:
             return ""
-        trade_client_id = order.wire["base"].get("tradeClientExtensions", {}).get("id", "")
-        if trade_client_id and not order.continued and any(trade.client_id == trade_client_id for trade in account.open_trades()):
+        wanted = order.wire["base"].get("tradeClientExtensions", {}).get("id", "")
+        taken = any(trade.client_id == wanted for trade in account.open_trades())
+        if wanted and taken and not order.continued:
             return "CLIENT_TRADE_ID_ALREADY_EXISTS"
         refused = refused_bracket(account, order, plan.opens > 0, price, quote)
         if refused:
@@ -191,9 +192,7 @@ class OandaVenue(Books):
         self._journal_fill(account, order, fill, total)
         return fill
 
-    def _open(
-        self, account: Account, order: Order, number: str, units: Decimal, price: Decimal, half: Decimal
-    ) -> Wire:
+    def _open(self, account: Account, order: Order, number: str, units: Decimal, price: Decimal, half: Decimal) -> Wire:
         world, name = self.world, order.instrument
         value = valuation.value_of(world.market, world.now, account, name, units)
         trade = Trade(number, name, price, world.now, units, units)

@@ -1,0 +1,48 @@
+"""Carry out what two people approved, and send the orders that it plans.
+
+What always holds: the application is one transaction of a service; its orders are PLANNED rows that the sender picks
+up whether or not somebody wakes it; what crashed between approval and application is found here again.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from reconciliation.domain.lifecycle import State
+from reconciliation.models import Discrepancy
+from reconciliation.services.applying import Applied, apply
+from reconciliation.services.resolutions import release_expired
+from trading.models import Account
+from trading.services import attempts
+from trading.services.audit import Actor
+from trading.services.errors import RuleBroken
+
+log = logging.getLogger(__name__)
+
+ACTOR = Actor.system("reconciliation")
+
+
+def apply_proposal(*, proposal_id: int) -> Applied:
+    """Carry out one approved proposal; begun at most three times if it keeps killing its worker."""
+    key = f"reconciliation.apply:{proposal_id}"
+    if not attempts.begin(key=key):
+        return Applied(None, (), "It was begun three times and never ended; a person must look at the worker's log.")
+    try:
+        return apply(proposal_id=proposal_id, actor=ACTOR)
+    except RuleBroken as error:
+        return Applied(None, (), str(error))
+    finally:
+        attempts.end(key=key)
+
+
+def sweep(account: Account) -> int:
+    """Carry out every approved resolution of the account that is still waiting; give back expired ones."""
+    release_expired(account_id=account.pk, actor=ACTOR)
+    waiting = Discrepancy.objects.filter(account=account, state=State.APPROVED, proposal__isnull=False)
+    done = 0
+    for proposal_id in list(waiting.order_by("pk").values_list("proposal_id", flat=True)):
+        outcome = apply_proposal(proposal_id=proposal_id)
+        done += outcome.application is not None
+        if outcome.refused:
+            log.warning("proposal %s: %s", proposal_id, outcome.refused)
+    return done

@@ -1,0 +1,254 @@
+"""One reconciliation of one account: catch up, look, compare, record.
+
+What always holds: runs of an account never overlap (a lease); no transaction is open while the broker is asked; both
+sides are cut at the same event of the broker's history, or nothing is compared; a broker that does not answer ends in
+a FAILED run without findings, and a report-only run writes nothing at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from reconciliation.domain.compare import reconcile
+from reconciliation.domain.findings import Findings
+from reconciliation.domain.policy import ReconciliationPolicy
+from reconciliation.domain.snapshots import BooksSnapshot
+from reconciliation.models import Discrepancy, Run
+from reconciliation.selectors.books import books_snapshot, post_trade_mark
+from reconciliation.selectors.discrepancies import live
+from reconciliation.selectors.policies import reconciliation_policy
+from reconciliation.services.discrepancies import Observed
+from reconciliation.services.runs import record_failure, record_run, slot_is_taken
+from trading.brokers.registry import BadConnection, MissingCredentials
+from trading.clock import wall_now
+from trading.domain.broker import (
+    Broker,
+    BrokerEvent,
+    BrokerNeedsLogin,
+    BrokerSnapshot,
+    BrokerUnreachable,
+    Completeness,
+)
+from trading.engine.connections import broker_for
+from trading.engine.inflow import catch_up, holder
+from trading.locks import lock_account
+from trading.models import Account
+from trading.services import cursors, leases
+from trading.services.audit import Actor
+from trading.services.inbox import INFLOW
+
+log = logging.getLogger(__name__)
+
+ACTOR = Actor.system("reconciliation")
+LEASE_SECONDS = 60
+CUTS = 3
+PATIENT_SECONDS, HASTY_SECONDS = 2.0, 0.5
+BUSY, SKIPPED = "BUSY", "SKIPPED"
+OVERLAP = "Another reconciliation of this account is under way; its result is the one to look at."
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a run. `status` is COMPLETE, INCOMPLETE, FAILED, BUSY (another one is under way) or SKIPPED.
+
+    `run_id` is None for a report-only run and where nothing was run. `live` and `proposals` count the account's cases
+    and waiting proposals afterwards.
+    """
+
+    account: str
+    status: str
+    run_id: int | None = None
+    completeness: str = str(Completeness.FAILED)
+    error: str = ""
+    findings: Findings | None = None
+    observed: Observed | None = None
+    live: int = 0
+    proposals: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """True when both sides were read completely and compared, whatever was found."""
+        return self.status == Run.Status.COMPLETE
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    broker: BrokerSnapshot
+    books: BooksSnapshot
+    read_at: datetime
+    mark: str
+
+
+def run_reconciliation(
+    *,
+    account: Account,
+    trigger: str,
+    report_only: bool = False,
+    scheduled_for: datetime | None = None,
+    broker: Broker | None = None,
+) -> RunResult:
+    """Reconcile the account now. Never raises for what the broker does: that is in the result and in the run.
+
+    `trigger` is one of `Run.Trigger`. A manual run retries quickly, the others patiently.
+    """
+    if report_only:
+        return _attempt(account, trigger, scheduled_for, broker, report_only=True, lease=None)
+    key = f"reconcile:{account.pk}"
+    token = leases.acquire(key=key, holder=holder(), seconds=LEASE_SECONDS)
+    if token is None:
+        return _result(account, BUSY, error=OVERLAP)
+    try:
+        if scheduled_for is not None and slot_is_taken(account, trigger, scheduled_for):
+            return _result(account, SKIPPED)
+        return _attempt(account, trigger, scheduled_for, broker, report_only=False, lease=(key, token))
+    finally:
+        leases.release(key=key, token=token)
+
+
+def _attempt(
+    account: Account,
+    trigger: str,
+    scheduled_for: datetime | None,
+    broker: Broker | None,
+    *,
+    report_only: bool,
+    lease: tuple[str, int] | None,
+) -> RunResult:
+    policy = reconciliation_policy(account)
+    started_at = wall_now()
+    opened: Broker | None = None
+    try:
+        if broker is None:
+            opened = broker = broker_for(account)
+        sides = _read_with_patience(account, broker, policy, trigger, report_only, lease)
+    except (BrokerUnreachable, MissingCredentials, BadConnection) as error:
+        log.warning("%s: reconciliation failed: %s", account.name, error)
+        if report_only:
+            return _result(account, Run.Status.FAILED, error=str(error))
+        run = record_failure(
+            account=account,
+            trigger=trigger,
+            scheduled_for=scheduled_for,
+            started_at=started_at,
+            error=str(error),
+            actor=ACTOR,
+        )
+        return _result(account, Run.Status.FAILED, run_id=run.pk, error=str(error))
+    finally:
+        if opened is not None:
+            opened.close()
+    findings = reconcile(sides.broker, sides.books, policy)
+    complete = findings.completeness is Completeness.COMPLETE
+    doubt = "" if complete else " ".join(findings.notes)
+    if report_only:
+        status = Run.Status.COMPLETE if complete else Run.Status.INCOMPLETE
+        return _result(account, status, findings=findings, error=doubt)
+    recorded = record_run(
+        account=account,
+        trigger=trigger,
+        scheduled_for=scheduled_for,
+        started_at=started_at,
+        read_at=sides.read_at,
+        broker=sides.broker,
+        books=sides.books,
+        findings=findings,
+        policy=policy,
+        mark=sides.mark,
+        actor=ACTOR,
+    )
+    return _result(
+        account,
+        recorded.run.status,
+        run_id=recorded.run.pk,
+        findings=findings,
+        observed=recorded.observed,
+        error=doubt,
+    )
+
+
+def _read_with_patience(
+    account: Account,
+    broker: Broker,
+    policy: ReconciliationPolicy,
+    trigger: str,
+    report_only: bool,
+    lease: tuple[str, int] | None,
+) -> _Sides:
+    """Both sides, with the policy's retries. Raises BrokerUnreachable when the last try fails too."""
+    base = HASTY_SECONDS if trigger == Run.Trigger.MANUAL else PATIENT_SECONDS
+    tries = max(policy.max_retries, 1)
+    for number in range(tries):
+        if lease is not None and not leases.renew(key=lease[0], token=lease[1], seconds=LEASE_SECONDS):
+            raise BrokerUnreachable(f"{account.name}: {OVERLAP}")
+        try:
+            return _read(account, broker, report_only)
+        except BrokerNeedsLogin:
+            raise  # asking again cannot help: a person must act first
+        except BrokerUnreachable:
+            if number == tries - 1:
+                raise
+            time.sleep(base * 2**number)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _read(account: Account, broker: Broker, report_only: bool) -> _Sides:
+    """Both sides at the same cut, if the broker's history stands still long enough."""
+    for _ in range(CUTS):
+        unread: Sequence[BrokerEvent] = ()
+        cut: str | None = None
+        if report_only:
+            unread, cut = _peek(account, broker)
+        else:
+            catch_up(account=account, broker=broker)
+        shown = broker.snapshot()
+        with transaction.atomic():
+            lock_account(account.pk)
+            read_at = wall_now()
+            books = books_snapshot(account, broker=shown, unread=unread, cut=cut)
+            mark = post_trade_mark(account)
+        if books.cut_event_id == shown.last_event_id:
+            break
+    return _Sides(shown, books, read_at, mark)
+
+
+def _peek(account: Account, broker: Broker) -> tuple[list[BrokerEvent], str]:
+    """The history after our cursor, read and not stored."""
+    cursor = cursors.get(account, INFLOW)
+    events: list[BrokerEvent] = []
+    while True:
+        page = broker.events_since(cursor)
+        if page.completeness is not Completeness.COMPLETE:
+            raise BrokerUnreachable(f"{account.name}: the history has a gap: {page.reason}")
+        events.extend(page.events)
+        if not page.events or page.cursor == cursor:
+            return events, cursor
+        cursor = page.cursor
+
+
+def _result(
+    account: Account,
+    status: str,
+    *,
+    run_id: int | None = None,
+    findings: Findings | None = None,
+    observed: Observed | None = None,
+    error: str = "",
+) -> RunResult:
+    waiting = [Discrepancy.State.PROPOSED, Discrepancy.State.APPROVED]
+    return RunResult(
+        account=account.name,
+        status=str(status),
+        run_id=run_id,
+        completeness=str(findings.completeness if findings is not None else Completeness.FAILED),
+        error=error,
+        findings=findings,
+        observed=observed,
+        live=live(account).count(),
+        proposals=live(account).filter(state__in=waiting).count(),
+    )

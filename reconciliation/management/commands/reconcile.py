@@ -1,0 +1,120 @@
+"""`manage.py reconcile`: compare the books with the brokers now, and print what was found."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from reconciliation.engine.accounts import UnknownAccount, named, to_reconcile
+from reconciliation.engine.run import BUSY, RunResult, run_reconciliation
+from reconciliation.models import Run
+from trading.brokers.registry import BadConnection, MissingCredentials
+from trading.domain.broker import BrokerUnreachable
+from trading.domain.money import plain
+from trading.engine.blocks import print_block
+from trading.models import Account
+
+BUSY_SECONDS = 20.0
+
+
+class Command(BaseCommand):
+    """Parse, one engine verb for each account, one block."""
+
+    help = "Reconcile accounts with their brokers now. Prints a summary, then the RECON block."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The flags."""
+        parser.add_argument("--account", metavar="A", help="only the account of this name")
+        parser.add_argument("--report-only", action="store_true", help="compare and print, write nothing")
+        parser.add_argument("--json", action="store_true", help="print the findings as JSON lines instead of sentences")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Reconcile; exit code 1 when an account could not be compared completely."""
+        try:
+            accounts = [named(options["account"])] if options["account"] else to_reconcile(os.environ)
+        except (MissingCredentials, BadConnection, BrokerUnreachable, UnknownAccount) as error:
+            print_block("RECON", {**_block([]), "ok": False, "error": str(error), "errors": [str(error)]})
+            sys.exit(1)
+        results: list[RunResult] = []
+        for account in accounts:
+            result = _run(account, report_only=options["report_only"])
+            results.append(result)
+            self._tell(result, as_json=options["json"])
+        block = _block(results)
+        print_block("RECON", block)
+        if not block["ok"]:
+            sys.exit(1)
+
+    def _tell(self, result: RunResult, *, as_json: bool) -> None:
+        findings = result.findings.findings if result.findings is not None else ()
+        if as_json:
+            recorded = json.loads(result.findings.text()) if result.findings is not None else {"findings": []}
+            self.stdout.write(json.dumps({"account": result.account, "status": result.status, **recorded}))
+            return
+        run = f"run {result.run_id}" if result.run_id is not None else "not recorded"
+        self.stderr.write(f"{result.account}: {result.status} ({run}), {len(findings)} differences, {result.live} open")
+        for finding in findings:
+            amount = f" ({plain(finding.difference)})" if finding.difference is not None else ""
+            self.stderr.write(f"  {finding.severity:8} {finding.kind} {finding.key}{amount}: {finding.cause}")
+        if result.error:
+            self.stderr.write(f"  {result.error}")
+
+
+def _run(account: Account, *, report_only: bool) -> RunResult:
+    """One run; waits for one that is under way."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        result = run_reconciliation(account=account, trigger=Run.Trigger.MANUAL, report_only=report_only)
+        if result.status != BUSY or time.monotonic() > end:
+            return result
+        time.sleep(0.5)
+
+
+def _block(results: Sequence[RunResult]) -> dict[str, Any]:
+    """The fields of the RECON block."""
+    found = [result.findings for result in results if result.findings is not None]
+    seen = [result.observed for result in results if result.observed is not None]
+    errors = [f"{result.account}: {result.error or result.status}" for result in results if not result.ok]
+    runs = [result.run_id for result in results if result.run_id is not None]
+    block: dict[str, Any] = {
+        "ok": bool(results) and not errors,
+        "broker_positions": sum(findings.broker_positions for findings in found),
+        "journal_positions": sum(findings.books_positions for findings in found),
+        "flattened": sum(observed.flattened for observed in seen),
+        "linked": sum(findings.linked for findings in found),
+        "errors": errors,
+        "opened": sum(observed.opened for observed in seen),
+        "resolved": sum(observed.resolved for observed in seen),
+        "proposals": sum(result.proposals for result in results),
+        "run_id": runs[-1] if runs else None,
+        "completeness": _worst([result.completeness for result in results]),
+        "open": sum(result.live for result in results),
+        "findings": sum(len(findings.findings) for findings in found),
+        "accounts": [
+            {
+                "account": result.account,
+                "status": result.status,
+                "run_id": result.run_id,
+                "completeness": result.completeness,
+                "open": result.live,
+            }
+            for result in results
+        ],
+    }
+    if errors:
+        block["error"] = errors[0] if len(results) > 1 else results[0].error or results[0].status
+    return block
+
+
+def _worst(values: Sequence[str]) -> str:
+    """FAILED before PARTIAL before COMPLETE."""
+    for value in ("FAILED", "PARTIAL", "COMPLETE"):
+        if value in values:
+            return value
+    return "FAILED"
