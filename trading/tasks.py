@@ -17,7 +17,7 @@ from trading.services import heartbeats
 log = logging.getLogger(__name__)
 
 
-@shared_task(name="signals.tick")
+@shared_task(name="signals.tick")  # type: ignore[untyped-decorator]
 def tick() -> int:
     """Ask every live account whether bars have closed, and act on them."""
     heartbeats.beat("signals")
@@ -30,13 +30,13 @@ def tick() -> int:
     return done
 
 
-@shared_task(name="orders.send")
+@shared_task(name="orders.send")  # type: ignore[untyped-decorator]
 def send(order_id: int) -> str:
     """Send one planned order; what happened is on the order."""
     return str(send_order(order_id=order_id).state)
 
 
-@shared_task(name="orders.watch")
+@shared_task(name="orders.watch")  # type: ignore[untyped-decorator]
 def watch() -> dict[str, int]:
     """One round over everything unfinished at the brokers."""
     heartbeats.beat("orders")

@@ -38,9 +38,14 @@ _TOP_LEVEL = re.compile(r"(?P<kind>portfolio|strategies)(?P<suffix>_[a-z0-9_]+)?
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StrategyConfig:
-    """One strategy of the profile: the parameters as the file gives them, and its windows."""
+    """One strategy of the profile: the parameters as the file gives them, and its windows.
+
+    `name` is the strategy's own short name, by which signals, limits and reports know it; `path` is what the file
+    says and `strategy_class` loads: the same for a built-in one, `package.module:Class` for the user's own.
+    """
 
     name: str
+    path: str
     params: Mapping[str, Any]
     windows: tuple[Window, ...]
 
@@ -182,10 +187,10 @@ def _config(data: Mapping[str, Any], suffix: str) -> SessionConfig:
         if short_name in names:
             raise BadSettings(f"{path}.name: {short_name!r} is there already; a strategy runs once per symbol")
         names.add(short_name)
-        strategies.append(StrategyConfig(entry.name, entry.params, _windows(entry, portfolio, path)))
+        strategies.append(StrategyConfig(short_name, entry.name, entry.params, _windows(entry, portfolio, path)))
         for symbol in portfolio.symbols:
             params = effective_params(entry.name, symbol, portfolio.interval, entry.params, join_path(path, "params"))
-            effective.append(EffectiveParams(entry.name, symbol, params))
+            effective.append(EffectiveParams(short_name, symbol, params))
     _check_budget(portfolio.budget, {item.name for item in strategies}, join_path(portfolio_path, "budget"))
     return SessionConfig(portfolio_path, portfolio, tuple(strategies), tuple(effective))
 

@@ -56,7 +56,9 @@ def book_of(account: Account, session: SessionConfig, symbols: tuple[str, ...], 
     last = BrokerEvent.objects.filter(account=account).aggregate(last=Max("sequence"))["last"]
     if last is None:
         return new_book(session, symbols, currency=account.currency, opened_at=now)
-    resting = Order.objects.filter(account=account, rides_on=None, state=OrderState.WORKING).exclude(type=OrderType.MARKET)
+    resting = Order.objects.filter(account=account, rides_on=None, state=OrderState.WORKING).exclude(
+        type=OrderType.MARKET
+    )
     finished = Order.objects.filter(account=account).exclude(state__in=[OrderState.PLANNED, OrderState.SENDING])
     return PaperBroker(
         PaperBook.restore(

@@ -34,7 +34,9 @@ def connection_for(account: Account, environ: Mapping[str, str] | None = None) -
         return found
     if simulated:
         if not account.endpoint:
-            raise BrokerUnreachable(f"{account.name}: no simulator is known for it. Start the desk, or set SIMULATOR_URL.")
+            raise BrokerUnreachable(
+                f"{account.name}: no simulator is known for it. Start the desk, or set SIMULATOR_URL."
+            )
         return Connection(broker, SIMULATOR, account.endpoint, account.external_id, {"token": SIMULATOR_OANDA_TOKEN})
     if found is None:
         raise MissingCredentials(broker)

@@ -1,6 +1,6 @@
 """The desk's own world: its paper account, the broker account that it mirrors to, and the session they run.
 
-What always holds: both accounts are found by name and scope on every start; only where the simulator listens may change.
+What always holds: both accounts are found by name and scope on every start; only where the simulator listens changes.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from trading.domain.session import SessionConfig, load_session
 from trading.brokers.registry import SIMULATOR_OANDA_ACCOUNT
+from trading.domain.session import SessionConfig, load_session
 from trading.models import Account
 from trading.services.setup import ensure_account
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from trading.clock import now, store_broker_clock
@@ -17,7 +18,7 @@ from trading.domain.bars import Bar as DomainBar
 from trading.domain.broker import Broker, OrderPort
 from trading.domain.session import SessionConfig
 from trading.feeds.broker_candles import BrokerCandles
-from trading.models import Account, Bar, Instrument
+from trading.models import Account, AccountClock, Bar, Instrument
 from trading.selectors.instruments import broker_symbol
 from trading.services import cursors, leases
 from trading.services.market import store_bars
@@ -104,7 +105,8 @@ def _evaluate(
 
 def _read_clock(setup: LiveSetup, broker: Broker) -> datetime:
     at = broker.now()
-    speed = setup.feed_account.clock.speed if hasattr(setup.feed_account, "clock") else 1
+    known = AccountClock.objects.filter(account=setup.feed_account).first()
+    speed = known.speed if known is not None else Decimal(1)
     for account in (setup.feed_account, setup.account):
         if account.environment in (Account.Environment.SIMULATOR, Account.Environment.IN_PROCESS):
             store_broker_clock(account=account, broker_at=at, speed=speed)
@@ -175,5 +177,3 @@ def _start(slot: Slot) -> datetime:
 def _cursor(account: Account) -> datetime | None:
     value = cursors.get(account, CURSOR)
     return datetime.fromisoformat(value) if value else None
-
-

@@ -93,7 +93,7 @@ class Portfolio:
             for symbol in self.symbols
         }
         self.windows = {item.name: item.windows for item in session.strategies}
-        self.weights: dict[str, Decimal] = {symbol: ONE for symbol in self.symbols}
+        self.weights: dict[str, Decimal] = dict.fromkeys(self.symbols, ONE)
         self.now: datetime | None = None
         self.decisions: dict[str, Decision] = {
             order.client_order_id: order.decision
@@ -155,7 +155,7 @@ class Portfolio:
         return total
 
     def rate(self, symbol: str) -> Decimal | None:
-        """What one unit of the symbol's quote currency is worth in the account's, from the last closes; None if unknown."""
+        """What one unit of the quote currency is worth in the account's, from the last closes; None if unknown."""
         quote, own = BUILT_IN[symbol].quote, self.account.currency
         if quote == own:
             return ONE
@@ -279,7 +279,9 @@ class Portfolio:
         self._to_book(entry)
         catch_up(account=self.account, broker=self.paper)
         for mirror, broker in self.mirrors.items():
-            for order in Order.objects.filter(account=mirror, decision=decision, rides_on=None, state=OrderState.PLANNED):
+            for order in Order.objects.filter(
+                account=mirror, decision=decision, rides_on=None, state=OrderState.PLANNED
+            ):
                 send_order(order_id=order.pk, broker=broker)
         return decision
 

@@ -45,7 +45,7 @@ class Stage:
     broker: Broker
     external_id: str
     endpoint: str
-    reconcile: Callable[[Account, OrderPort], None]
+    reconcile: Callable[[Account, Broker], None]
 
 
 def replay_name(session: SessionConfig, files: Mapping[str, BarFile]) -> str:
@@ -123,7 +123,7 @@ def run_replay(
         )
         for mirror in mirrors:
             if stage is not None:
-                stage.reconcile(mirror, mirrors[mirror])
+                stage.reconcile(mirror, stage.broker)
         for index, slot in enumerate(slots):
             if stage is not None:
                 _drive(stage, session, slot)
@@ -137,12 +137,17 @@ def run_replay(
         for trade in Trade.objects.filter(account=account, state="CLOSED", decision__recorded_at__gte=started):
             if trade.closed_at is not None:
                 journal.write(
-                    "trade", trade.closed_at, strategy=trade.strategy, r=trade.r, pnl=trade.pnl, reason=trade.close_reason
+                    "trade",
+                    trade.closed_at,
+                    strategy=trade.strategy,
+                    r=trade.r,
+                    pnl=trade.pnl,
+                    reason=trade.close_reason,
                 )
         for mirror in mirrors:
             store_broker_clock(account=mirror, broker_at=times[mirror.pk], speed=Decimal(0))
             if stage is not None:
-                stage.reconcile(mirror, mirrors[mirror])
+                stage.reconcile(mirror, stage.broker)
             cursors.put(account=account, name=f"{DONE}:{mirror.pk}", value="booked")
     return last
 
@@ -166,8 +171,8 @@ def _refuse_half_driven(mirror: Account, stage: Stage) -> None:
     """A replay that stopped half-way left orders in a world whose clock has moved on; it cannot be driven again."""
     if Trade.objects.filter(account=mirror).exists():
         raise ReplayRefused(
-            f"The mirrored replay {mirror.name} stopped half-way before. Its broker's clock and prices have moved on, so "
-            "driving it again would book a second, different history; nothing was sent. Run it against a fresh "
+            f"The mirrored replay {mirror.name} stopped half-way before. Its broker's clock and prices have moved "
+            "on, so driving it again would book a second, different history; nothing was sent. Run it against a fresh "
             "simulator on a fresh database, or change the session file."
         )
 
@@ -206,4 +211,3 @@ def _log(journal: Journal, decisions: Sequence[Decision], started: datetime) -> 
                 units=decision.position_size,
                 reason=decision.reason,
             )
-

@@ -155,7 +155,9 @@ def _journal(engine: Portfolio) -> dict[str, int]:
     entries = Order.objects.filter(account__in=list(engine.mirrors), tag="ENTRY").exclude(
         state__in=["CANCELLED", "REJECTED", "EXPIRED"]
     )
-    open_ones = entries.filter(Q(decision__trades__state="OPEN") | Q(state__in=["PLANNED", "SENDING", "UNKNOWN"])).distinct()
+    open_ones = entries.filter(
+        Q(decision__trades__state="OPEN") | Q(state__in=["PLANNED", "SENDING", "UNKNOWN"])
+    ).distinct()
     mapped = open_ones.exclude(broker_order_id="").count()
     return {"mapped": mapped, "unmapped": open_ones.count() - mapped}
 
@@ -165,4 +167,3 @@ def _risk_used(account: Account, strategy: str, day: Any, until: datetime) -> De
         account=account, verdict="APPROVED", trading_day=day, signal__strategy=strategy, at__lte=until
     ).aggregate(total=Sum("risk_pct"))["total"]
     return used or ZERO
-

@@ -31,9 +31,10 @@ class BrokerCandles:
     ) -> Sequence[Bar]:
         """See `Feed.bars`; `since` must be given, because a broker's history has no end."""
         if symbol not in self._instruments or interval_seconds != INTERVAL_SECONDS or since is None:
+            known = ", ".join(self._instruments)
             raise FeedError(
-                f"{self.name} gives {INTERVAL_SECONDS} s bars from a given time on, of: {', '.join(self._instruments)}. "
-                f"It was asked for {interval_seconds} s bars of {symbol} since {since}."
+                f"{self.name} gives {INTERVAL_SECONDS} s bars from a given time on, of: {known}. It was "
+                f"asked for {interval_seconds} s bars of {symbol} since {since}."
             )
         try:
             return [bar for bar in self.closed_bars(symbol, since=since, until=until) if not until or bar.end <= until]

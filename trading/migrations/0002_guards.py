@@ -29,7 +29,7 @@ APPEND_ONLY = [
 ]
 
 
-def read(name):
+def read(name: str) -> str:
     return (SQL / name).read_text()
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 QUANTUM = Decimal("0.000000000001")
 
 
-class Numeric(models.DecimalField):
+class Numeric(models.DecimalField):  # type: ignore[type-arg]
     """Money, price or quantity: exact, finite, twelve decimals."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -50,6 +50,6 @@ class Fact(models.Model):
         abstract = True
 
 
-def sha256_field(**kwargs: Any) -> models.CharField:
+def sha256_field(**kwargs: Any) -> "models.CharField[Any, Any]":
     """A column for a SHA-256 in hexadecimal."""
     return models.CharField(max_length=64, **kwargs)

@@ -96,7 +96,10 @@ class Entry(Fact):
                 | Q(application__isnull=False),
                 name="a_correcting_entry_needs_an_application",
             ),
-            models.CheckConstraint(condition=Q(kind="REVERSAL", reverses__isnull=False) | (~Q(kind="REVERSAL") & Q(reverses=None)), name="only_a_reversal_reverses"),
+            models.CheckConstraint(
+                condition=Q(kind="REVERSAL", reverses__isnull=False) | (~Q(kind="REVERSAL") & Q(reverses=None)),
+                name="only_a_reversal_reverses",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -20,7 +20,9 @@ class Bar(Fact):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["source", "instrument", "interval_seconds", "start"], name="one_bar_per_slot")
+            models.UniqueConstraint(
+                fields=["source", "instrument", "interval_seconds", "start"], name="one_bar_per_slot"
+            )
         ]
 
     def __str__(self) -> str:

@@ -37,7 +37,9 @@ class OrderGroup(models.Model):
     state = models.CharField(max_length=8, choices=State, default=State.PLANNED)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "decision"], name="one_group_per_decision_and_account")]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "decision"], name="one_group_per_decision_and_account")
+        ]
 
     def __str__(self) -> str:
         return f"group {self.pk} {self.state}"
@@ -71,7 +73,9 @@ class Order(models.Model):
     filled_quantity = Numeric(default=0)
     average_price = Numeric(null=True)
     attempt = models.PositiveSmallIntegerField(default=0)
-    since_event_id = models.CharField(max_length=64, blank=True, default="", help_text="Broker's last event before send")
+    since_event_id = models.CharField(
+        max_length=64, blank=True, default="", help_text="Broker's last event before send"
+    )
     lease_until = models.DateTimeField(null=True)
     lease_token = models.PositiveBigIntegerField(default=0)
     quarantine_until = models.DateTimeField(null=True)

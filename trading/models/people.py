@@ -4,7 +4,7 @@ What always holds: four eyes compare persons, never users, and the person of a u
 application login (a trigger refuses it). Users are never deleted, only deactivated.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
@@ -46,7 +46,7 @@ class User(AbstractUser):
 
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="users")
 
-    objects = PeopleManager()
+    objects: ClassVar[PeopleManager] = PeopleManager()
 
     class Meta(AbstractUser.Meta):
         permissions = [

@@ -53,7 +53,9 @@ class Trade(models.Model):
 
     class Meta:
         ordering = ["-opened_at"]
-        constraints = [models.UniqueConstraint(fields=["account", "decision"], name="one_trade_per_decision_and_account")]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "decision"], name="one_trade_per_decision_and_account")
+        ]
 
     def __str__(self) -> str:
         return f"{self.strategy} {self.side} {self.instrument} {self.state}"

@@ -44,7 +44,7 @@ def balances(account: Account, kind: str) -> dict[str, Decimal]:
             """,
             [account.pk, kind],
         )
-        return {code: amount for code, amount in cursor.fetchall()}
+        return dict(cursor.fetchall())
 
 
 def cash_balances(account: Account) -> dict[str, Decimal]:

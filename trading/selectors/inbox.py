@@ -23,7 +23,5 @@ def unposted(account: Account) -> list[BrokerEvent]:
 def carrying(account: Account) -> QuerySet[BrokerEvent]:
     """Events that carry fills or cash at all."""
     return (
-        BrokerEvent.objects.filter(account=account)
-        .exclude(facts__fills=[], facts__cash=[])
-        .order_by("sequence", "id")
+        BrokerEvent.objects.filter(account=account).exclude(facts__fills=[], facts__cash=[]).order_by("sequence", "id")
     )

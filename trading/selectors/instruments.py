@@ -22,7 +22,7 @@ def instrument_for(account: Account, broker_symbol: str) -> Instrument:
         found = alias.instrument if alias else None
     if found is None:
         raise UnmappedInstrument(
-            f"{account.broker} names {broker_symbol}, which no instrument of ours has as an alias: add the alias in the "
+            f"{account.broker} names {broker_symbol}, which no instrument of ours has as an alias: add it in the "
             "admin (Instruments); until then its fills stay in the inbox, unbooked."
         )
     return found

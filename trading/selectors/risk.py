@@ -39,7 +39,9 @@ def numbers(
     pending = [
         order
         for order in Order.objects.filter(
-            account=account, tag="ENTRY", state__in=["PLANNED", "SENDING", "WORKING", "PARTIAL", "CANCELLING", "UNKNOWN"]
+            account=account,
+            tag="ENTRY",
+            state__in=["PLANNED", "SENDING", "WORKING", "PARTIAL", "CANCELLING", "UNKNOWN"],
         ).select_related("decision")
         if order.decision_id not in held
     ]
@@ -75,7 +77,9 @@ def external_quantity(account: Account, instrument: Instrument) -> Decimal:
 
 def peak_equity(account: Account, *, until: datetime) -> Decimal | None:
     """The highest equity point up to a moment."""
-    peak: Decimal | None = EquityPoint.objects.filter(account=account, at__lte=until).aggregate(peak=Max("equity"))["peak"]
+    peak: Decimal | None = EquityPoint.objects.filter(account=account, at__lte=until).aggregate(peak=Max("equity"))[
+        "peak"
+    ]
     return peak
 
 

@@ -77,7 +77,13 @@ def book_fill(
 
 
 def adopt_position(
-    *, account: Account, instrument: Instrument, quantity: Decimal, price: Decimal, application: Application, actor: Actor
+    *,
+    account: Account,
+    instrument: Instrument,
+    quantity: Decimal,
+    price: Decimal,
+    application: Application,
+    actor: Actor,
 ) -> Fill:
     """Take units of the broker's into the books as external, at `price`; `quantity` is the signed difference."""
     return _approved_fill(account, instrument, quantity, price, ZERO, application, Entry.Kind.ADOPTION, actor)
@@ -210,7 +216,8 @@ def _match_lots(draft: Draft, fill: Fill) -> None:
     """First in, first out over the account's own open lots: closes first, what is left opens a lot."""
     standing = books.open_lots(draft.account, fill.instrument)
     lots = [
-        OpenLot(str(lot.lot_id), Side.BUY if lot.side > 0 else Side.SELL, lot.quantity, lot.unit_cost) for lot in standing
+        OpenLot(str(lot.lot_id), Side.BUY if lot.side > 0 else Side.SELL, lot.quantity, lot.unit_cost)
+        for lot in standing
     ]
     after, closings = apply_fill(
         lots, Side(fill.side), fill.quantity, fill.price, multiplier=fill.instrument.multiplier

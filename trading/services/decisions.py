@@ -107,7 +107,9 @@ def _context(
     day = trading_day(account, intent.bar_start)
     portfolio, policy = session.portfolio, policy_of(account)
     state, reasons = trading_state(account, intent.strategy, instrument, at=market.now)
-    numbers = risk.numbers(account, strategy=intent.strategy, instrument=instrument, side=intent.side, day=day, until=market.now)
+    numbers = risk.numbers(
+        account, strategy=intent.strategy, instrument=instrument, side=intent.side, day=day, until=market.now
+    )
     drawdown = risk.drawdown_pct(account, equity=market.equity, until=market.now)
     return GateContext(
         strategy=intent.strategy,
@@ -150,7 +152,9 @@ def _context(
         daily_risk_pct=session.daily_risk_pct(intent.strategy),
         daily_risk_used_pct=numbers.strategy_risk_used_pct,
         max_heat_pct=policy.max_portfolio_heat_pct,
-        heat_pct=None if not market.equity else (numbers.open_risk / market.equity * HUNDRED).quantize(Decimal("0.000001")),
+        heat_pct=None
+        if not market.equity
+        else (numbers.open_risk / market.equity * HUNDRED).quantize(Decimal("0.000001")),
         open_positions=numbers.open_positions,
         open_on_symbol=numbers.open_on_symbol,
     )
@@ -160,7 +164,11 @@ def _record(
     account: Account, version: ConfigVersion, intent: SignalIntent, signal: Signal, verdict: Verdict
 ) -> Decision:
     key = signal_key(
-        account=account.name, strategy=intent.strategy, symbol=intent.symbol, side=intent.side, bar_start=intent.bar_start
+        account=account.name,
+        strategy=intent.strategy,
+        symbol=intent.symbol,
+        side=intent.side,
+        bar_start=intent.bar_start,
     )
     decision = Decision.objects.create(
         at=intent.bar_end,

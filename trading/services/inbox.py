@@ -170,6 +170,3 @@ def _apply_fill(account: Account, fill: FillData, row: BrokerEvent, found: Order
             reason=f"order {order.client_order_id} filled after it had ended {source} in our books; the fill is booked",
             numbers={"order": order.pk, "fill": fill.external_id, "from": source},
         )
-
-
-

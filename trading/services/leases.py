@@ -9,7 +9,6 @@ from __future__ import annotations
 from django.db import connection, transaction
 
 
-
 @transaction.atomic
 def acquire(*, key: str, holder: str, seconds: int) -> int | None:
     """Take the lease and return its fencing token; None while somebody else holds it."""
@@ -33,7 +32,8 @@ def renew(*, key: str, token: int, seconds: int) -> bool:
     """Hold on for `seconds` more; False if the lease has passed to somebody else."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE trading_lease SET until = clock_timestamp() + make_interval(secs => %s) WHERE key = %s AND token = %s",
+            "UPDATE trading_lease SET until = clock_timestamp() + make_interval(secs => %s)"
+            " WHERE key = %s AND token = %s",
             [seconds, key, token],
         )
         return bool(cursor.rowcount)
@@ -42,7 +42,9 @@ def renew(*, key: str, token: int, seconds: int) -> bool:
 def still_holds(*, key: str, token: int) -> bool:
     """True while the token is the current one and the lease has not run out."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM trading_lease WHERE key = %s AND token = %s AND until > clock_timestamp()", [key, token])
+        cursor.execute(
+            "SELECT 1 FROM trading_lease WHERE key = %s AND token = %s AND until > clock_timestamp()", [key, token]
+        )
         return cursor.fetchone() is not None
 
 

@@ -87,7 +87,11 @@ def post(draft: Draft) -> Entry:
         "lots": draft.lots,
         "lot_closes": draft.lot_closes,
     }
-    for name, row in (("fill_id", draft.fill), ("cash_event_id", draft.cash_event), ("application_id", draft.application)):
+    for name, row in (
+        ("fill_id", draft.fill),
+        ("cash_event_id", draft.cash_event),
+        ("application_id", draft.application),
+    ):
         if row is not None:
             payload[name] = row.pk
     try:

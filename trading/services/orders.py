@@ -41,9 +41,7 @@ def intent_key(intent: Intent) -> str:
     if isinstance(intent, Decision):
         return f"decision:{intent.client_plan_id}"
     if isinstance(intent, ExitIntent):
-        earlier = ExitIntent.objects.filter(
-            account=intent.account, decision=intent.decision, pk__lt=intent.pk
-        ).count()
+        earlier = ExitIntent.objects.filter(account=intent.account, decision=intent.decision, pk__lt=intent.pk).count()
         return f"exit:{intent.decision.client_plan_id}:{earlier + 1}"
     return f"application:{intent.proposal_id}:{intent.proposal.payload_sha256}"
 
@@ -162,14 +160,19 @@ def locked(order_id: int) -> Order:
     """The order's row, locked, under its account's lock. Call inside a transaction."""
     account_id = Order.objects.values_list("account_id", flat=True).get(pk=order_id)
     lock_account(account_id)
-    return Order.objects.select_for_update(no_key=True, of=("self",)).select_related("account", "instrument").get(pk=order_id)
+    return (
+        Order.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("account", "instrument")
+        .get(pk=order_id)
+    )
 
 
 def _drop_legs(entry: Order, *, at: datetime) -> None:
     """An entry that ended without a fill takes its planned legs with it: the broker never made them."""
     for leg in Order.objects.filter(rides_on=entry, state=OrderState.PLANNED).order_by("pk"):
         move(leg, OrderState.CANCELLED, at=at, reason=f"its entry ended {entry.state} without a fill")
-    OrderGroup.objects.filter(pk=entry.parent_group_id).update(state=OrderGroup.State.CLOSED)
+    if entry.parent_group_id is not None:
+        OrderGroup.objects.filter(pk=entry.parent_group_id).update(state=OrderGroup.State.CLOSED)
 
 
 _INTENT_STATE = {

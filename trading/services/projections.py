@@ -27,11 +27,16 @@ def quote_rate(account: Account, instrument: Instrument, fill: Fill) -> Decimal:
     if instrument.quote == account.currency:
         return Decimal(1)
     rate = (
-        Rate.objects.filter(base=instrument.quote, quote=account.currency, at__lte=fill.at).order_by("-at", "-id").first()
+        Rate.objects.filter(base=instrument.quote, quote=account.currency, at__lte=fill.at)
+        .order_by("-at", "-id")
+        .first()
     )
     if rate is None:
-        raise LookupError(f"no rate {instrument.quote}→{account.currency} is stored at or before {fill.at:%Y-%m-%d %H:%M}")
-    return rate.value
+        raise LookupError(
+            f"no rate {instrument.quote}→{account.currency} is stored at or before {fill.at:%Y-%m-%d %H:%M}"
+        )
+    value: Decimal = rate.value
+    return value
 
 
 def project_position(account: Account, instrument: Instrument) -> Position:
@@ -116,6 +121,8 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
 def project_day(trade: Trade) -> DayState:
     """The day of a closed trade, from the closed trades of that day; and the equity point of the close."""
     account, day = trade.account, trade.trading_day
+    if day is None:
+        raise ValueError(f"trade {trade.pk} is open: it belongs to no day yet")
     rows = Trade.objects.filter(account=account, trading_day=day, state=Trade.State.CLOSED)
     sums = rows.aggregate(pnl=Sum("pnl"), r=Sum("r"))
     state, _ = DayState.objects.update_or_create(
@@ -131,9 +138,7 @@ def project_day(trade: Trade) -> DayState:
 def project_equity(account: Account, moment: datetime) -> None:
     """The balance after everything that took effect up to a moment, as a point of the equity curve."""
     balance = books.balance_at(account, "CASH", account.currency, moment)
-    EquityPoint.objects.update_or_create(
-        account=account, at=moment, defaults={"balance": balance, "equity": balance}
-    )
+    EquityPoint.objects.update_or_create(account=account, at=moment, defaults={"balance": balance, "equity": balance})
 
 
 def _average(fills: list[Fill]) -> Decimal:

@@ -56,7 +56,13 @@ def restrict(
     if account is not None:
         lock_account(account.pk)
     standing = Restriction.objects.filter(
-        account=account, strategy=strategy, instrument=instrument, level=level, source=source, lifted_at=None, until=until
+        account=account,
+        strategy=strategy,
+        instrument=instrument,
+        level=level,
+        source=source,
+        lifted_at=None,
+        until=until,
     ).first()
     if standing is not None:
         return standing
@@ -72,7 +78,12 @@ def restrict(
         until=until,
     )
     audit.record(
-        kind="restriction.put", actor=actor, account=account, obj=row, after={"level": level, "source": source}, reason=reason
+        kind="restriction.put",
+        actor=actor,
+        account=account,
+        obj=row,
+        after={"level": level, "source": source},
+        reason=reason,
     )
     return row
 

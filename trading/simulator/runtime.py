@@ -154,6 +154,8 @@ class Runtime:
             result: Entry = self.perform(entry)
         finally:
             self.store.append(entry)
+            if operation == "clock" and self.world.now < moment(entry["t"]):
+                self.clock.put_back(self.world.now)
             self._settle_clock()
         return result
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from backoffice.desk.stage import DeskError, own_simulator
+from backoffice.desk.paths import DeskError
+from backoffice.desk.stage import own_simulator
 from reconciliation.engine.run import run_reconciliation
 from trading.brokers.registry import (
     SIMULATOR,
@@ -21,15 +22,16 @@ from trading.brokers.registry import (
     open_broker,
 )
 from trading.brokers.simulator_control import CONTROL_TOKEN, SimulatorControl
-from trading.domain.broker import BrokerUnreachable, OrderPort
+from trading.domain.broker import Broker, BrokerUnreachable
 from trading.domain.session import SessionConfig
 from trading.engine.replay import Stage, mirror_name, replay_name
 from trading.management.live import REFUSALS, add_arguments, live, live_setup, load, load_files, notes, refuse, replay
 from trading.models import Account
 
 ONLY_SIMULATOR = (
-    "--mode replay with a mirror drives its broker's clock and prices, which only the simulator allows. Unset OANDA_API_KEY "
-    "and OANDA_ACCOUNT_ID (a simulator of the replay's own is started then), or set SIMULATOR_URL. Nothing was sent."
+    "--mode replay with a mirror drives its broker's clock and prices, which only the simulator allows. Unset "
+    "OANDA_API_KEY and OANDA_ACCOUNT_ID (a simulator of the replay's own is started then), or set SIMULATOR_URL. "
+    "Nothing was sent."
 )
 
 
@@ -70,7 +72,7 @@ def _live(options: Mapping[str, Any], session: SessionConfig, mirror: str) -> No
     live(options, session, mirror=mirror)
 
 
-def _reconcile(account: Account, broker: OrderPort | None) -> None:
+def _reconcile(account: Account, broker: Broker | None) -> None:
     """A complete comparison, before any entry and after the last one. Raises BrokerUnreachable when it fails."""
     result = run_reconciliation(account=account, trigger="STARTUP", broker=broker)
     if not result.ok:
@@ -104,5 +106,3 @@ def _on_stage(control_url: str, connection: Connection) -> Stage:
         endpoint=connection.url,
         reconcile=_reconcile,
     )
-
-

@@ -146,7 +146,7 @@ def test_the_time_is_utc_and_cut_to_microseconds() -> None:
     assert event({**market(), "time": "2026-01-05T11:00:00+01:00"}, "USD").at.hour == 10
 
 
-BAD_NUMBERS = ["NaN", "Infinity", "1e999999", "1_000", " 1", "", "١٢٣", "0x10", None, True, 1.5, [], "--1"]
+BAD_NUMBERS: list[Any] = ["NaN", "Infinity", "1e999999", "1_000", " 1", "", "١٢٣", "0x10", None, True, 1.5, [], "--1"]
 
 
 @pytest.mark.parametrize("value", BAD_NUMBERS)

@@ -114,7 +114,14 @@ def test_candles_come_in_pages_up_to_the_present() -> None:
     assert (asked[0]["granularity"], asked[0]["price"], asked[0]["from"]) == (["M5"], ["M"], ["2026-01-05T00:00:00Z"])
     assert "to" not in asked[0], "OANDA refuses an end in its future"
     assert found[-1] == BrokerCandle(
-        "EUR_USD", MONDAY + 5002 * BAR, *map(Decimal, ("1.1", "1.2", "1.0", "1.15", "5")), complete=False
+        "EUR_USD",
+        MONDAY + 5002 * BAR,
+        Decimal("1.1"),
+        Decimal("1.2"),
+        Decimal("1.0"),
+        Decimal("1.15"),
+        Decimal(5),
+        complete=False,
     )
 
 
@@ -180,9 +187,9 @@ def test_as_a_feed_it_gives_bars_that_end_by_the_asked_time_and_refuses_with_a_s
         assert len(feed.bars("EURUSD", 300, since=MONDAY, until=MONDAY + 3 * BAR)) == 3
         assert len(feed.bars("EURUSD", 300, since=MONDAY)) == 9
         assert feed.bars("EURUSD", 300, since=MONDAY, until=MONDAY + BAR / 2) == []
-        for wrong in ({"symbol": "GBPUSD", "interval_seconds": 300}, {"symbol": "EURUSD", "interval_seconds": 60}):
+        for symbol, seconds in (("GBPUSD", 300), ("EURUSD", 60)):
             with pytest.raises(FeedError, match="300 s bars"):
-                feed.bars(**wrong, since=MONDAY)
+                feed.bars(symbol, seconds, since=MONDAY)
         with pytest.raises(FeedError, match="since None"):
             feed.bars("EURUSD", 300)
     with serving(always(answer(502, ""))) as server, pytest.raises(FeedError, match="no bars of EURUSD from oanda"):

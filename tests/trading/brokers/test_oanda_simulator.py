@@ -236,7 +236,7 @@ def test_played_bars_come_back_as_candles(desk: Desk) -> None:
     start = desk.control.clock()[0].replace(minute=0, second=0, microsecond=0) + timedelta(days=1)
     prices = [("1.2", "1.21", "1.19", "1.205"), ("1.205", "1.22", "1.2", "1.21"), ("1.21", "1.215", "1.19", "1.2")]
     bars = [
-        Bar("EURUSD", start + timedelta(minutes=5 * n), 300, *map(Decimal, row), volume=Decimal(7))
+        Bar("EURUSD", start + timedelta(minutes=5 * n), 300, *map(Decimal, row), Decimal(7))
         for n, row in enumerate(prices)
     ]
     desk.control.play_bars("EUR_USD", bars, half_spread=HALF)

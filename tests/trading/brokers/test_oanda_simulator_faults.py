@@ -1,4 +1,4 @@
-"""The adapter against a simulator that loses, delays, repeats and refuses: outcomes stay true, nothing is sent twice."""
+"""The adapter against a simulator that loses, delays, repeats and refuses: outcomes are true, no order goes twice."""
 
 from __future__ import annotations
 

@@ -66,11 +66,19 @@ def test_parameters_are_the_defaults_under_the_tuned_ones_under_those_of_the_fil
 
 def test_effective_parameters_are_part_of_the_configuration_s_identity() -> None:
     config = load_session(SESSION.replace("NAME", f"{OWN}:Always"))
-    assert config.params_for(f"{OWN}:Always", "EURUSD").distance_pips == 7
-    assert config.params_for(f"{OWN}:Always", "EURUSD").other == 2
+    assert config.params_for("always", "EURUSD").distance_pips == 7
+    assert config.params_for("always", "EURUSD").other == 2
     assert '"distance_pips":"7"' in config.canonical
     with pytest.raises(KeyError):
         config.params_for("orb", "EURUSD")
+
+
+def test_a_user_s_strategy_is_known_by_its_own_name_as_in_its_signals_and_loaded_by_its_path() -> None:
+    config = load_session(SESSION.replace("NAME", f"{OWN}:Always"))
+    (entry,) = config.strategies
+    assert (entry.name, entry.path) == ("always", f"{OWN}:Always")
+    assert strategy_class(entry.path).name == entry.name
+    assert config.daily_risk_pct("always") == 2
 
 
 def test_an_unknown_parameter_is_refused_with_its_path() -> None:

@@ -1,4 +1,4 @@
-"""The simulator's clock: its own time, `speed` times as fast as the wall's, and never backwards."""
+"""The simulator's clock: its own time, `speed` times as fast as the wall's, back only when someone puts it back."""
 
 from __future__ import annotations
 
@@ -29,3 +29,8 @@ class Clock:
         self._since = self._wall()
         if speed is not None:
             self.speed = speed
+
+    def put_back(self, now: datetime) -> None:
+        """Go on from this earlier time."""
+        self._at = now
+        self._since = self._wall()

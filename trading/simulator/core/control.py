@@ -136,11 +136,11 @@ class Control:
         if body.get("now") is not None:
             target = moment(body["now"])
             if target < self.world.now:
-                raise ValueError(f"the clock never goes backwards: it is {iso(self.world.now)} already")
+                self.world.put_back(target)
         if body.get("step") is not None:
             step = number(body["step"])
             if step < 0:
-                raise ValueError("the clock never goes backwards: step must not be below zero")
+                raise ValueError("step must not be below zero; to go back, give now")
             target += timedelta(microseconds=int(step * 1_000_000))
         self.world.advance(target)
         if speed is not None:

@@ -20,7 +20,7 @@ from .instruments import INSTRUMENTS
 from .journal import Journal
 from .market import Driven, Market, MarketState, Quote
 from .model import Account, Order
-from .numbers import ZERO, at_second, moment, number, plain, seconds_of
+from .numbers import ZERO, at_second, iso, moment, number, plain, seconds_of
 from .walk import STEP
 
 
@@ -134,6 +134,15 @@ class World:
         return None if fault is None else number(fault.args.get("quantity", "1"))
 
     # time
+
+    def put_back(self, to: datetime) -> None:
+        """Begin again at an earlier time, to play history. Raises ValueError while anything is open or resting."""
+        for account in self.accounts.values():
+            if account.pending_ids or account.open_ids:
+                raise ValueError(
+                    f"the clock is not put back from {iso(self.now)}: account {account.id} has open trades or orders"
+                )
+        self.state.now = to
 
     def advance(self, to: datetime) -> bool:
         """Let time pass up to `to`; True when anything happened on the way."""

@@ -135,6 +135,15 @@ class TradeCalls:
             for name, kind in _DEPENDENTS.items():
                 if name in body:
                     answer.update(self._set_one(account, name, held.get(kind), made.get(name)))
+            # All of them exist before the first may fill: a fill closes the trade and cancels the others.
+            for new in made.values():
+                if new.pending:
+                    self.venue.settle(account, new)
+        for name, new in made.items():
+            for row in account.history[before:]:
+                if row.get("orderID") == new.id:
+                    key = "Fill" if row["type"] == "ORDER_FILL" else "CreatedCancel"
+                    answer[f"{name}Order{key}Transaction"] = row
         return Answer(200, {**answer, **related(account, before)}, outcome="changed")
 
     def _set_one(self, account: Account, name: str, old: Order | None, new: Order | None) -> Wire:
@@ -150,14 +159,8 @@ class TradeCalls:
             return answer
         if extra:
             new.wire["state"]["replacesOrderID"] = extra["replacesOrderID"]
-        before = len(account.history)
         reason = "REPLACEMENT" if extra else "CLIENT_ORDER"
         answer[f"{name}OrderTransaction"] = self.venue.add_order(account, new, reason, extra)
-        self.venue.settle(account, new)
-        for row in account.history[before:]:
-            if row.get("orderID") == new.id:
-                key = "Fill" if row["type"] == "ORDER_FILL" else "CreatedCancel"
-                answer[f"{name}Order{key}Transaction"] = row
         return answer
 
     def change_extensions(self, account: Account, call: Call, specifier: str) -> Answer:

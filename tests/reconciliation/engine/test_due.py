@@ -1,0 +1,117 @@
+"""What is due: from rows and the account's own clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciliation.engine import due as due_module
+from reconciliation.engine.due import due, reconcilable, run_if_due, slot_of
+from reconciliation.engine.startup import block_entries_until_reconciled
+from reconciliation.models import Run
+from reconciliation.tasks import tick
+from tests.reconciliation.conftest import EURUSD, Desk, People
+from trading.clock import store_broker_clock
+from trading.models import Account, AuditEvent, Restriction
+from trading.services import leases
+
+
+@given(st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)), st.integers(1, 86400))
+def test_a_slot_begins_at_or_before_its_moment_and_is_as_long_as_the_interval(moment: datetime, interval: int) -> None:
+    aware = moment.replace(tzinfo=UTC)
+    slot = slot_of(aware, interval)
+    assert slot <= aware < slot + timedelta(seconds=interval)
+    assert slot_of(slot, interval) == slot
+
+
+def at(desk: Desk, text: str) -> None:
+    """Set the account's clock, standing still."""
+    store_broker_clock(account=desk.account, broker_at=datetime.fromisoformat(text), speed=Decimal(0))
+
+
+def test_a_periodic_run_is_due_once_in_each_slot_of_the_accounts_clock(desk: Desk) -> None:
+    at(desk, "2026-03-02T10:04:00+00:00")
+    first = run_if_due(desk.account)
+    assert first is not None and first.ok
+    assert run_if_due(desk.account) is None
+    at(desk, "2026-03-02T10:05:00+00:00")
+    wanted = due(desk.account)
+    assert wanted is not None and wanted.trigger == "PERIODIC"
+    assert wanted.scheduled_for == datetime(2026, 3, 2, 10, 5, tzinfo=UTC)
+
+
+def test_missed_slots_are_noticed_in_the_audit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(due_module, "OVERDUE_AFTER", timedelta(0))
+    at(desk, "2026-03-02T10:00:00+00:00")
+    run_if_due(desk.account)
+    at(desk, "2026-03-02T10:20:00+00:00")
+    run_if_due(desk.account)
+    event = AuditEvent.objects.get(kind="reconciliation.overdue")
+    assert event.after == {"missed": 3}
+
+
+def test_a_fill_of_ours_makes_a_post_trade_run_due_until_a_complete_run_saw_it(desk: Desk, people: People) -> None:
+    at(desk, "2026-03-02T10:00:00+00:00")
+    run_if_due(desk.account)
+    desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
+    desk.reconcile()
+    desk.reconcile()
+    desk.resolve(desk.case(state="OPEN"), "book_fills", people)
+    wanted = due(desk.account)
+    assert wanted is not None and wanted.trigger == "POST_TRADE"
+    result = run_if_due(desk.account)
+    assert result is not None and result.ok
+    assert due(desk.account) is None
+
+
+def test_a_started_desk_runs_a_startup_reconciliation_that_lifts_the_block(desk: Desk) -> None:
+    at(desk, "2026-03-02T10:00:00+00:00")
+    assert block_entries_until_reconciled() == 1
+    wanted = due(desk.account)
+    assert wanted is not None and wanted.trigger == "STARTUP"
+    assert tick()["due"] == 1
+    assert Run.objects.get().trigger == "STARTUP"
+    assert not Restriction.objects.filter(source="startup", lifted_at=None).exists()
+
+
+def test_a_grave_difference_keeps_entries_blocked_after_the_start(desk: Desk) -> None:
+    block_entries_until_reconciled()
+    desk.external("silent_position", instrument=EURUSD, quantity="500")
+    desk.reconcile("STARTUP")
+    assert Restriction.objects.filter(source="startup", lifted_at=None).count() == 1
+
+
+def test_the_tick_applies_what_was_approved(desk: Desk, people: People) -> None:
+    desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
+    desk.reconcile()
+    desk.reconcile()
+    desk.approve(desk.propose(desk.case(state="OPEN"), "book_fills", people.ada), people.bob)
+    assert tick()["applied"] == 1
+
+
+def test_runs_of_an_account_never_overlap(desk: Desk) -> None:
+    key = f"reconcile:{desk.account.pk}"
+    token = leases.acquire(key=key, holder="somebody else", seconds=30)
+    assert token is not None
+    assert desk.reconcile().status == "BUSY"
+    leases.release(key=key, token=token)
+    assert desk.reconcile().ok
+
+
+def test_a_slot_is_run_once_even_when_asked_twice(desk: Desk) -> None:
+    slot = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+    assert desk.reconcile("PERIODIC", scheduled_for=slot).ok
+    assert desk.reconcile("PERIODIC", scheduled_for=slot).status == "SKIPPED"
+
+
+def test_paper_books_inactive_accounts_and_replay_worlds_are_left_alone(desk: Desk) -> None:
+    from trading.engine.accounts import paper_account
+
+    paper_account(name="a paper book")
+    assert [account.pk for account in reconcilable()] == [desk.account.pk]
+    Account.objects.filter(pk=desk.account.pk).update(scope="a replay")
+    assert reconcilable() == []

@@ -1,0 +1,118 @@
+"""`manage.py reconcile` as people and outside checks see it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from reconciliation.models import Discrepancy, Run
+from tests.reconciliation.conftest import EURUSD, Desk
+from tests.servers import Simulator
+from trading.models import Account
+
+FIELDS = {
+    "ok", "broker_positions", "journal_positions", "flattened", "linked", "errors", "opened", "resolved", "proposals",
+    "run_id", "completeness", "open",
+}  # fmt: skip
+
+
+def recon(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, Any], int]:
+    """The block, which must come last on standard output, and the exit code."""
+    code = 0
+    try:
+        call_command("reconcile", *arguments)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    out = capsys.readouterr().out
+    found = re.search(r"###BEGIN-AXFL-RECON###\n(.+)\n###END-AXFL-RECON###\n\Z", out)
+    assert found is not None, out
+    return json.loads(found[1]), code
+
+
+def test_equal_sides_print_ok_and_no_open_case(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    block, code = recon(capsys)
+    assert block.keys() >= FIELDS
+    assert (block["ok"], block["open"], block["errors"], code) == (True, 0, [], 0)
+    assert block["run_id"] == Run.objects.get().pk and block["completeness"] == "COMPLETE"
+
+
+def test_a_difference_is_counted_when_it_opens(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
+    first, _ = recon(capsys)
+    second, _ = recon(capsys)
+    assert (first["ok"], first["opened"], first["open"], first["broker_positions"]) == (True, 0, 1, 1)
+    assert (second["opened"], second["open"], second["journal_positions"]) == (1, 1, 0)
+
+
+def test_a_stopped_broker_is_an_error_within_seconds_and_nothing_vanishes(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recon(capsys)
+    desk.simulator.stop()
+    began = time.monotonic()
+    block, code = recon(capsys)
+    assert time.monotonic() - began < 6
+    assert (block["ok"], code, block["completeness"]) == (False, 1, "FAILED") and block["error"]
+    assert not Discrepancy.objects.exists()
+
+
+@pytest.mark.parametrize("variables", [{}, {"OANDA_API_KEY": "a key alone"}])
+def test_without_credentials_and_accounts_it_says_what_must_be_set(
+    committed_db: object,
+    variables: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("OANDA_API_KEY", "OANDA_ACCOUNT_ID", "OANDA_URL", "SIMULATOR_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    block, code = recon(capsys)
+    assert (block["ok"], block["error"], code) == (False, "OANDA_API_KEY and OANDA_ACCOUNT_ID must be set", 1)
+
+
+def test_the_account_that_the_environment_names_is_made_and_reconciled(
+    committed_db: object, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in simulator.environment().items():
+        monkeypatch.setenv(name, value)
+    block, code = recon(capsys)
+    assert (block["ok"], code) == (True, 0), block
+    assert Account.objects.get().external_id == simulator.account
+    recon(capsys)
+    assert Account.objects.count() == 1 and Run.objects.count() == 2
+
+
+def test_an_unreachable_account_of_the_environment_is_an_error_without_a_traceback(
+    committed_db: object, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in simulator.environment().items():
+        monkeypatch.setenv(name, value)
+    simulator.stop()
+    block, code = recon(capsys)
+    assert (block["ok"], code) == (False, 1) and block["error"]
+
+
+def test_an_unknown_account_is_refused_with_the_known_ones(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    block, code = recon(capsys, "--account", "nobody")
+    assert code == 1 and "test-oanda" in block["error"]
+
+
+def test_report_only_tells_and_stores_nothing(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.external("silent_cash", currency="USD", amount="9")
+    block, code = recon(capsys, "--report-only")
+    assert (block["ok"], block["findings"], block["run_id"], code) == (True, 2, None, 0)
+    assert not Run.objects.exists()
+
+
+def test_json_prints_the_findings_before_the_block(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.external("silent_cash", currency="USD", amount="9")
+    call_command("reconcile", "--json")
+    told = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert [finding["kind"] for finding in told["findings"]] == ["CASH_UNEXPLAINED"]
+    assert told["findings"][0]["difference"] == "9"
