@@ -42,7 +42,7 @@ lock: ## pin requirements*.in with hashes (needs uv)
 # --- Running ----------------------------------------------------------------------------------------------------------
 .PHONY: run paper recon verify simulator live_port_replay live_oanda_replay
 run: $(VENV)/.installed ## run everything: PostgreSQL, Redis, simulator, web, workers, beat (Ctrl-C stops it)
-	@exec $(MANAGE) desk
+	@BACKOFFICE_STOP_WITH_PARENT=1 exec $(MANAGE) desk
 
 paper: run ## the same: the desk trades on paper unless you give it a broker
 

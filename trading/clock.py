@@ -18,6 +18,9 @@ from django.utils import timezone
 
 from trading.models import Account, AccountClock
 
+# Seconds of wall time below which a speed cannot be measured, and the most that a simulator runs at.
+SHORTEST_MEASURE = 0.5
+ZERO, MOST = Decimal(0), Decimal(1_000_000)
 _replay: ContextVar[dict[int, datetime] | None] = ContextVar("replay_clock", default=None)
 
 
@@ -57,10 +60,19 @@ def day_bounds(account: Account, day: date) -> tuple[datetime, datetime]:
     return start.astimezone(UTC), end.astimezone(UTC)
 
 
-def store_broker_clock(*, account: Account, broker_at: datetime, speed: Decimal = Decimal(1)) -> None:
-    """Remember what the broker's clock said just now."""
+def store_broker_clock(*, account: Account, broker_at: datetime, speed: Decimal | None = None) -> None:
+    """Remember what the broker's clock said just now; without a `speed` it is measured since the last reading."""
+    seen_at = wall_now()
+    if speed is None:
+        speed = Decimal(1)
+        last = AccountClock.objects.filter(account=account).first()
+        if last is not None:
+            passed = (seen_at - last.wall_at).total_seconds()
+            if passed < SHORTEST_MEASURE:
+                return
+            speed = round(Decimal((broker_at - last.broker_at).total_seconds()) / Decimal(passed), 1)
     AccountClock.objects.update_or_create(
-        account=account, defaults={"wall_at": wall_now(), "broker_at": broker_at, "speed": speed}
+        account=account, defaults={"wall_at": seen_at, "broker_at": broker_at, "speed": min(max(speed, ZERO), MOST)}
     )
 
 

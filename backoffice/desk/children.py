@@ -34,6 +34,12 @@ def die_with_parent(by: signal.Signals) -> Callable[[], None]:
     return hook
 
 
+def stop_with_our_parent() -> None:
+    """Ask for SIGTERM at the death of whoever started us (Linux only): a killed `make run` must not leave its desk."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
 def start(
     arguments: Sequence[str | Path],
     *,

@@ -87,8 +87,8 @@ class EmbeddedDatabase:
             self._ownership.release()
             return known_urls()
         server = embedded_server()
-        server.start()
         self._server = server
+        server.start()
         urls = logins.embedded_urls(server)
         paths.write_private(paths.state_directory() / "database.json", json_of(urls))
         return urls

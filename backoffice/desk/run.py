@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,7 +26,10 @@ from backoffice.desk.redis import RedisServer
 
 FIRST_WEB_PORT = 8000
 FIRST_SIMULATOR_PORT = 9100
+# Ten simulated seconds a second: a five-minute bar every half minute, and prices still fresh when a worker acts.
+SIMULATOR_SPEED = "10"
 QUEUES = "orders,signals,reconciliation,slow"
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 PATIENCE = 10.0
 SEED_SECONDS = 60.0
 
@@ -67,8 +71,10 @@ class Desk:
 
     def run(self) -> int:
         """Run until somebody stops it. The exit code: 0 after Ctrl-C or SIGTERM, 1 when a part died."""
-        for caught in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for caught in STOP_SIGNALS:
             signal.signal(caught, _interrupt)
+        if os.environ.pop("BACKOFFICE_STOP_WITH_PARENT", ""):
+            children.stop_with_our_parent()
         if not self._lock.take(alone=True, wait=False):
             other = paths.read_json(self._facts_file)
             where = other.get("web", "it is just starting")
@@ -85,7 +91,7 @@ class Desk:
             tell(f"\n{error}")
             code = 1
         finally:
-            for caught in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            for caught in STOP_SIGNALS:
                 signal.signal(caught, signal.SIG_IGN)
             self._stop()
         return code
@@ -172,7 +178,8 @@ class Desk:
                 "trading.simulator",
                 *("--ports", str(FIRST_SIMULATOR_PORT)),
                 *("--state", paths.var_directory() / "simulator"),
-                *("--speed", "60"),
+                *("--speed", SIMULATOR_SPEED),
+                *("--start", _first_morning()),
                 "--always-open",
                 *("--ports-file", ports_file),
             ),
@@ -233,7 +240,7 @@ class Desk:
     def _seed(self) -> subprocess.Popen[bytes]:
         """Start making the demo people and accounts, beside the start of the web."""
         self._seeding = children.start(
-            python("manage.py", "seed_desk"),
+            python("manage.py", "seed_desk", "--simulator", self._simulator_url()),
             log=paths.open_log("seed_desk"),
             environment=child_environment(),
             directory=paths.PROJECT,
@@ -286,5 +293,15 @@ class Desk:
         self._lock.release()
 
 
+def _first_morning() -> str:
+    """Where a new simulator's clock begins: shortly before the session of the last weekday opens."""
+    day = datetime.now(UTC).date()
+    while day.weekday() > 4:
+        day -= timedelta(days=1)
+    return f"{day.isoformat()}T06:50:00+00:00"
+
+
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    for caught in STOP_SIGNALS:  # one is enough: a second must not break the stopping off
+        signal.signal(caught, signal.SIG_IGN)
     raise KeyboardInterrupt

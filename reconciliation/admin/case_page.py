@@ -88,6 +88,7 @@ def decision(request: HttpRequest, case: Discrepancy) -> dict[str, Any]:
     assert isinstance(user, User)  # the admin's views are behind its login
     compared = (("Our books", case.books_value), ("The broker", case.broker_value))
     context: dict[str, Any] = {
+        "ended": case.state in (STATE.CLOSED, STATE.CLEARED),
         "compared": [(name, values.show(value)) for name, value in compared],
         "difference": values.signed_number(case.difference) if case.difference is not None else "",
     }

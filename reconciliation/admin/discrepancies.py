@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
@@ -66,8 +67,6 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         columns.number("difference", "difference"),
         "commodity",
         "age",
-        columns.number("times_seen", "seen"),
-        columns.moment("first_seen_at", "first seen"),
     )
     list_filter = (Standing, "severity", "kind", "state", "account")
     list_select_related = ("account", "instrument", "proposal__proposer__person", "first_run", "last_run")
@@ -86,7 +85,8 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
     @admin.display(description="age", ordering="-first_seen_at")
     def age(self, case: Any) -> SafeString:
         """Since it was first seen, on the account's clock; an ended case keeps the age it had."""
-        return values.show(age(case, case.account_now))
+        exact = f"first seen {values.moment(case.first_seen_at)} UTC, {case.times_seen} times since"
+        return format_html('<span title="{}">{}</span>', exact, values.show(age(case, case.account_now)))
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """With the account's time on each row, asked once an account."""

@@ -26,6 +26,11 @@ TITLES = {
     Action.ADJUST: "Adjust cash against suspense",
     Action.ACCEPT: "Accept the difference as it is",
 }
+COLUMN_ORDER = (
+    "entry", "tag", "instrument", "side", "quantity", "type", "price", "amount", "currency", "realised", "commission",
+    "financing", "reduce_only", "id", "external_id", "order", "client_id", "reason", "event", "event_sha256",
+)  # fmt: skip
+NAMES = {"id", "external_id", "order", "client_id", "event"}  # digits that name something and are no number
 WITH_PRICE = (Action.ADOPT_POSITION, Action.CLOSE_AT_ESTIMATE)
 MOVED = (
     "What would be posted now differs from what was proposed, so it cannot be applied any more: "
@@ -75,10 +80,17 @@ def work_panels(payload: dict[str, Any]) -> list[Panel]:
 
 
 def rows_table(title: str, rows: list[dict[str, Any]], empty: str) -> Table:
-    """Rows of one shape as a table: a column for each key that any row fills."""
-    keys = list(dict.fromkeys(key for row in rows for key, value in row.items() if value not in (None, "")))
+    """Rows of one shape as a table: a column for each key that any row fills, what matters most first."""
+    filled = {key for row in rows for key, value in row.items() if value not in (None, "")}
+    keys = [*(key for key in COLUMN_ORDER if key in filled), *sorted(filled - set(COLUMN_ORDER))]
     names = [key.replace("_", " ").capitalize() for key in keys]
-    return Table(title, names, [[values.typed(row.get(key)) for key in keys] for row in rows], empty)
+    return Table(title, names, [[_cell(key, row.get(key)) for key in keys] for row in rows], empty)
+
+
+def _cell(key: str, value: Any) -> Any:
+    if key.endswith("sha256") and value:
+        return values.code(f"{value[:12]}…")
+    return str(value) if key in NAMES and value is not None else values.typed(value)
 
 
 def choices(case: Discrepancy) -> dict[str, Any]:

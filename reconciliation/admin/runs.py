@@ -1,5 +1,6 @@
 """Runs with what they compared and found, the snapshots, and the button that starts a run."""
 
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
@@ -19,13 +20,21 @@ from trading.services import audit
 from trading.services.audit import Actor
 from trading.services.errors import RuleBroken
 
-from .offers import rows_table
+COUNTED = (
+    "findings", "suspected", "opened", "reopened", "accepted", "flattened", "closed", "cleared", "linked",
+    "broker_positions", "books_positions",
+)  # fmt: skip
+PROOF_COLUMNS = ("Commodity", "Broker", "Books", "Explained", "Unexplained", "Holds")
+
+
+def numbers_of(counts: dict[str, Any]) -> list[tuple[str, Decimal]]:
+    """The counts in the order of a case's life."""
+    return [(name.replace("_", " "), Decimal(counts[name])) for name in COUNTED if name in counts]
 
 
 def counts_text(counts: dict[str, Any]) -> str:
-    """`2 findings, 1 opened`: what is a number and not zero."""
-    numbers = [(name, count) for name, count in counts.items() if isinstance(count, int) and count]
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in numbers) or "nothing"
+    """`findings 2, opened 1`: what is not zero."""
+    return ", ".join(f"{name} {count}" for name, count in numbers_of(counts) if count) or "nothing"
 
 
 def start_run(account: Account, user: User) -> tuple[int, str, int | None]:
@@ -90,18 +99,20 @@ class RunAdmin(ReadOnlyAdmin):
         """Counts, findings, the proof, and the cases it saw last."""
         cases = Discrepancy.objects.filter(last_run=subject).select_related("account")
         rows = [(values.link(case), values.pill(case.severity), values.pill(case.state), case.cause) for case in cases]
-        counts = subject.counts.items()
-        proof = [{"commodity": commodity, **line} for commodity, line in subject.proof.items()]
+        proof = [
+            (commodity, *(values.typed(line.get(name.lower())) for name in PROOF_COLUMNS[1:]))
+            for commodity, line in sorted(subject.proof.items())
+        ]
         empty = (
             "No difference."
             if subject.status == Run.Status.COMPLETE
             else "A run that is not complete concludes nothing."
         )
         return [
-            Table("Counted", ("What", "Number"), [(n.replace("_", " "), c) for n, c in counts if isinstance(c, int)]),
+            Table("Counted", ("What", "Number"), numbers_of(subject.counts)),
             Table("What could not be concluded", ("Note",), [(note,) for note in subject.counts.get("notes", [])]),
             Table("Cases it saw last", ("Case", "Severity", "State", "Cause"), rows, empty),
-            rows_table("Proof: broker − books = explained", proof, "Nothing was compared."),
+            Table("Proof: broker − books − explained = 0", PROOF_COLUMNS, proof, "Nothing was compared."),
             Raw("Findings", subject.findings),
             Raw("Tolerances in force", subject.counts.get("tolerances", {})),
         ]

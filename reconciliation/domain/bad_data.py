@@ -18,7 +18,7 @@ from reconciliation.domain.findings import Finding
 from reconciliation.domain.kinds import Confidence, Kind
 from reconciliation.domain.severity import severity_of
 from reconciliation.domain.snapshots import BooksSnapshot, InstrumentRule
-from trading.domain.broker import BrokerPosition, BrokerSnapshot, Completeness, FillData, Side
+from trading.domain.broker import BrokerPosition, BrokerSnapshot, Completeness, FillData
 from trading.domain.money import ZERO, plain
 
 
@@ -27,7 +27,8 @@ class Inspection:
     """What the later comparisons start from.
 
     `quantities` and `prices` are the broker's net positions by our symbol; `rules` the instruments by our symbol;
-    `bad_symbols`, `bad_currencies` and `bad_orders` are left out of everything else.
+    `bad_symbols`, `bad_currencies` and `bad_orders` are left out of everything else. `shown_is_whole` says that a
+    position shown is the whole position: in an incomplete answer the other side, or another product, may be missing.
     """
 
     findings: tuple[Finding, ...]
@@ -38,6 +39,7 @@ class Inspection:
     bad_currencies: frozenset[str]
     bad_orders: frozenset[str]
     by_broker_symbol: Mapping[str, InstrumentRule]
+    shown_is_whole: bool
 
     def broker_quantity(self, symbol: str) -> Decimal:
         """The broker's signed net quantity; zero when it lists none."""
@@ -45,7 +47,7 @@ class Inspection:
 
     def comparable_symbols(self, broker: BrokerSnapshot, books: BooksSnapshot) -> list[str]:
         """Symbols of which both sides are known: listed by the broker, or absent from a COMPLETE answer."""
-        symbols = set(self.quantities)
+        symbols = set(self.quantities) if self.shown_is_whole else set()
         if broker.positions_part.completeness is Completeness.COMPLETE:
             symbols |= {position.instrument for position in books.positions if position.quantity != 0}
             named = {fill.instrument for fill in _fills(books)} & set(self.by_broker_symbol)
@@ -72,10 +74,11 @@ def inspect(broker: BrokerSnapshot, books: BooksSnapshot) -> Inspection:
     quantities: dict[str, Decimal] = {}
     prices: dict[str, Decimal] = {}
     shown = broker.positions if broker.positions_part.completeness is not Completeness.FAILED else ()
-    twice = Counter((position.instrument, position.product, position.side) for position in shown)
+    sides = Counter((p.instrument, p.product, p.side if books.hedging else "") for p in shown)
     for position in shown:
         name = by_broker_symbol[position.instrument].symbol if position.instrument in by_broker_symbol else ""
-        fault = _position_fault(position, twice)
+        times = sides[(position.instrument, position.product, position.side if books.hedging else "")]
+        fault = _position_fault(position, times)
         if fault:
             bad_symbols.add(name or position.instrument)
             findings.append(_bad(f"position:{position.instrument}", fault, Confidence.POSITIONS, name))
@@ -105,17 +108,19 @@ def inspect(broker: BrokerSnapshot, books: BooksSnapshot) -> Inspection:
         bad_currencies=frozenset(bad_currencies),
         bad_orders=bad_orders,
         by_broker_symbol=by_broker_symbol,
+        shown_is_whole=broker.positions_part.completeness is Completeness.COMPLETE
+        or (not books.hedging and not any(position.product for position in shown)),
     )
 
 
-def _position_fault(position: BrokerPosition, twice: Mapping[tuple[str, str, Side], int]) -> str:
+def _position_fault(position: BrokerPosition, times: int) -> str:
     if position.quantity <= 0 or position.average_price <= 0:
         return (
             f"the broker's position in {position.instrument} has quantity {plain(position.quantity)} at average price "
             f"{plain(position.average_price)}; both must be above zero"
         )
-    if twice[(position.instrument, position.product, position.side)] > 1:
-        return f"the broker lists the {position.side} position in {position.instrument} more than once"
+    if times > 1:
+        return f"the broker lists the position in {position.instrument} {times} times in one answer"
     return ""
 
 

@@ -55,7 +55,7 @@ def _not_booked(event: UnpostedEvent, cash: CashData) -> Finding:
         kind=kind,
         key=f"cash:{cash.external_id}",
         severity=severity_of(kind),
-        cause=cash_event_cause(cash),
+        cause=cash_event_cause(cash, stored=event.event_id != 0),
         relies_on=Confidence.HISTORY,
         commodity=cash.currency,
         books_value=ZERO,

@@ -50,11 +50,12 @@ def position_cause(
     return f"{shape} The broker's history has no fill that explains it."
 
 
-def own_fill_cause(fill: FillData) -> str:
+def own_fill_cause(fill: FillData, *, stored: bool) -> str:
     """A fill of an order of ours that is not in the books."""
+    where = "it is stored and not yet in the books" if stored else "this comparison read it and stored nothing"
     return (
         f"The broker's history has {fills_in_words([fill])} for our order {fill.client_id or fill.broker_order_id}; "
-        "it is stored and not yet in the books."
+        f"{where}."
     )
 
 
@@ -67,12 +68,13 @@ def cash_cause(currency: str, *, books: Decimal, broker: Decimal, explained: Dec
     )
 
 
-def cash_event_cause(cash: CashData) -> str:
+def cash_event_cause(cash: CashData, *, stored: bool) -> str:
     """A typed movement of cash in the history that is not booked."""
+    why = "our books do not have it yet" if stored else "this comparison read it and stored nothing"
     about = f" for {cash.instrument}" if cash.instrument else ""
     return (
         f"The broker booked {cash.kind} of {plain(cash.amount)} {cash.currency}{about} (its event {cash.external_id}); "
-        "our policy does not book that kind by itself."
+        f"{why}."
     )
 
 

@@ -9,10 +9,11 @@
  4. Suspicion: an answer without positions, orders and cash, while the books hold some, is not believed.
  5. Linking first: client id, then broker id; only what neither links is called external. Never by symbol and quantity.
  6. One trade, one case: a position difference carries the fills that explain it and their cash; each part of each
-    commodity's difference is explained by at most one finding.
+    commodity's difference is explained by at most one finding; a fill or movement of cash counts once, however many
+    events repeat it; no two findings of one run are the same case.
  7. Proof: for every commodity compared, broker − books − explained = 0 (or within the policy's tolerance).
  8. Equality: equal sides, however large, give no finding.
- 9. Bad data is named, and no other conclusion is drawn about the instrument or order it is about.
+ 9. Bad data is named, and no other conclusion is drawn from it.
 10. Tolerances come from the policy and are exact; a difference equal to the tolerance is no difference.
 """
 
@@ -89,7 +90,8 @@ def _believed(broker: BrokerSnapshot, books: BooksSnapshot) -> tuple[BrokerSnaps
     if not (shows_nothing and books_hold and broker.completeness is Completeness.COMPLETE):
         return broker, ()
     doubted = Part(Completeness.PARTIAL, SUSPICIOUSLY_EMPTY)
-    return replace(broker, positions_part=doubted, orders_part=doubted, cash_part=doubted), (SUSPICIOUSLY_EMPTY,)
+    nothing = Part(Completeness.FAILED, SUSPICIOUSLY_EMPTY)
+    return replace(broker, positions_part=doubted, orders_part=doubted, cash_part=nothing), (SUSPICIOUSLY_EMPTY,)
 
 
 def _part_notes(broker: BrokerSnapshot) -> tuple[str, ...]:

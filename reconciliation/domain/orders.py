@@ -34,8 +34,11 @@ def compare_orders(
     links = {order.broker_order_id: linked for order in working if (linked := _link(order, books)) is not None}
     found: list[Finding] = []
     found.extend(_doubles(working, books))
+    doubled = {finding.key for finding in found}
     for order in working:
         ours = links.get(order.broker_order_id)
+        if ours is not None and f"order:{ours.client_id}" in doubled:
+            continue
         found.extend([_external(order, seen)] if ours is None else _drift(order, ours, policy, seen))
     if completeness is Completeness.COMPLETE and not seen.bad_orders:
         visible = {order.client_id for order in links.values()}

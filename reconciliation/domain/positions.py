@@ -81,7 +81,7 @@ def _own_fill(symbol: str, event: UnpostedEvent, fill: FillData, currency: str) 
         kind=Kind.MISSING_FILL,
         key=f"fill:{fill.external_id}",
         severity=severity_of(Kind.MISSING_FILL),
-        cause=own_fill_cause(fill),
+        cause=own_fill_cause(fill, stored=event.event_id != 0),
         relies_on=Confidence.HISTORY,
         instrument=symbol,
         commodity=symbol,

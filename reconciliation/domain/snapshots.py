@@ -7,7 +7,7 @@ give equal text whatever order the database returned them in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -95,7 +95,10 @@ class ChangedBody:
 
 @dataclass(frozen=True, slots=True)
 class BooksSnapshot:
-    """Our books of one account at one cut. `cut_event_id` is the newest event of the broker's that they include."""
+    """Our books of one account at one cut. `cut_event_id` is the newest event of the broker's that they include.
+
+    `hedging` accounts may hold both sides of an instrument at once; both are compared as their net.
+    """
 
     account_id: str
     currency: str
@@ -108,15 +111,17 @@ class BooksSnapshot:
     unposted: tuple[UnpostedEvent, ...] = ()
     changed: tuple[ChangedBody, ...] = ()
     instruments: Mapping[str, InstrumentRule] = field(default_factory=dict)
+    hedging: bool = False
 
     def normalised(self) -> BooksSnapshot:
-        """The same books in one fixed order."""
+        """The same books in one fixed order, each fill and movement of cash once (in the earliest event)."""
+        unposted = sorted(self.unposted, key=lambda e: (e.sequence, e.external_id, e.event_id))
         return replace(
             self,
             positions=tuple(sorted(self.positions, key=lambda p: p.instrument)),
             orders=tuple(sorted(self.orders, key=lambda o: o.client_id)),
             holdings=tuple(sorted(self.holdings, key=lambda h: h.decision_id)),
-            unposted=tuple(sorted(self.unposted, key=lambda e: (e.sequence, e.external_id))),
+            unposted=_each_once(unposted),
             changed=tuple(sorted(self.changed, key=lambda c: (c.external_id, c.later_sha256))),
         )
 
@@ -146,9 +151,24 @@ class BooksSnapshot:
                     for event in books.unposted
                 ],
                 "changed": books.changed,
+                "hedging": books.hedging,
                 "instruments": dict(books.instruments),
             }
         )
+
+
+def _each_once(events: Sequence[UnpostedEvent]) -> tuple[UnpostedEvent, ...]:
+    fills: set[str] = set()
+    cash: set[str] = set()
+    kept: list[UnpostedEvent] = []
+    for event in events:
+        new_fills = {fill.external_id: fill for fill in event.fills if fill.external_id not in fills}
+        new_cash = {moved.external_id: moved for moved in event.cash if moved.external_id not in cash}
+        fills.update(new_fills)
+        cash.update(new_cash)
+        if new_fills or new_cash:
+            kept.append(replace(event, fills=tuple(new_fills.values()), cash=tuple(new_cash.values())))
+    return tuple(kept)
 
 
 def normalised_broker(snapshot: BrokerSnapshot) -> BrokerSnapshot:

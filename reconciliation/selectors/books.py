@@ -57,6 +57,7 @@ def books_snapshot(
         unposted=(*_stored(account), *_unread(account, unread)),
         changed=tuple(_changed(account)),
         instruments=instrument_rules(account),
+        hedging=account.hedging,
     )
 
 

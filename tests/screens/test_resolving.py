@@ -39,11 +39,11 @@ def test_ada_proposes_she_cannot_approve_bob_approves_and_the_books_agree(screen
 
         ada.goto(f"{screens.url}/admin/reconciliation/discrepancy/?standing=review")
         screens.picture(ada, "03-queue")
-        ada.click("#result_list th a")
+        ada.click("#result_list tbody th a")
         screens.picture(ada, "04-open-case")
         ada.select_option("#action", "book_fills")
         ada.fill("#reason", "ticket 12: bought by hand on the broker's web page")
-        ada.click("text=Propose >> css=button")
+        ada.click("#propose button")
         expect(ada.locator(".messagelist")).to_contain_text("A second person must approve")
         assert ada.locator("button:has-text('Approve and apply')").count() == 0
         expect(ada.locator("#blocked")).to_have_text("ada proposed this; a second person must approve.")
@@ -70,7 +70,7 @@ def test_ada_proposes_she_cannot_approve_bob_approves_and_the_books_agree(screen
         for name in ("account", "entry", "fill", "auditevent", "ledgeraccount", "brokerevent", "proposal"):
             charlie.goto(f"{screens.url}/admin/trading/{name}/")
             screens.picture(charlie, f"10-{name}-list")
-            charlie.click("#result_list th a")
+            charlie.click("#result_list tbody th a")
             screens.picture(charlie, f"10-{name}")
     case = Discrepancy.objects.get(key="EURUSD")
     assert case.state == "CLOSED"

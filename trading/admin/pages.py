@@ -6,12 +6,13 @@ may decide goes through a service, never through a form of the admin.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import DateTimeField, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -33,10 +34,18 @@ class Table:
     template: str = "admin/panels/table.html"
 
     @property
+    def headings(self) -> list[tuple[str, str]]:
+        """Each column's style class and name: a column with a number in it stands to the right."""
+        return [
+            ("number" if any(isinstance(row[place], Decimal) for row in self.rows) else "", name)
+            for place, name in enumerate(self.columns)
+        ]
+
+    @property
     def cells(self) -> list[list[tuple[str, SafeString]]]:
         """Each cell with its style class and its text."""
-        shown = [[values.show(value) for value in row] for row in self.rows]
-        return [[("number" if text.startswith('<span class="num') else "", text) for text in row] for row in shown]
+        classes = [css for css, _ in self.headings]
+        return [[(css, values.show(value)) for css, value in zip(classes, row, strict=True)] for row in self.rows]
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,8 @@ def facts_of(subject: Model, hidden: Iterable[str] = ()) -> list[tuple[str, Safe
             value = values.pill(value)
         elif "sha256" in field.name or field.name.endswith(("external_id", "client_order_id", "broker_order_id")):
             value = values.code(str(value))
-        facts.append((capfirst(field.verbose_name), values.show(value)))
+        zone = " (UTC)" if isinstance(field, DateTimeField) else ""
+        facts.append((f"{capfirst(field.verbose_name)}{zone}", values.show(value)))
     return facts
 
 

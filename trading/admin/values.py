@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString, mark_safe
 from trading.domain.money import BadNumber, parse_decimal
 
 NOTHING = mark_safe('<span class="quiet">—</span>')
-GOOD = {"OPEN", "APPROVED", "APPROVE", "FILLED", "COMPLETE", "CLOSED_OK", "APPLIED", "CLEARED", "CONFIRMED", "posted"}
+GOOD = {"APPROVED", "APPROVE", "FILLED", "COMPLETE", "APPLIED", "CLOSED", "CLEARED", "CONFIRMED", "passed", "posted"}
 BAD = {"REJECTED", "REJECT", "FAILED", "UNKNOWN", "UNSAFE", "CRITICAL", "HIGH", "EXPIRED", "NOT_FLAT", "LIVE", "MISSED"}
 WAITING = {
     "SUSPECTED", "PROPOSED", "PARTIAL", "SENDING", "CANCELLING", "WAITING", "MEDIUM", "WARNING", "INCOMPLETE", "held",

@@ -44,7 +44,7 @@ class SimulatorControl:
         found: list[dict[str, Any]] = []
         while True:
             page = self._ask_any("GET", f"/journal?since={since}&limit={_JOURNAL_PAGE}")
-            page = page.get("rows") if isinstance(page, dict) else page
+            page = page.get("rows") if isinstance(page, dict) else page  # bare rows, or rows in an envelope
             if not isinstance(page, list):
                 raise BrokerUnreachable("The simulator's journal is not a list of rows; is something else on its port?")
             found.extend(page)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Max
 
@@ -66,7 +66,7 @@ def book_of(account: Account, session: SessionConfig, symbols: tuple[str, ...], 
             costs=cost_models(session, symbols),
             balance=books.cash_balances(account).get(account.currency, ZERO),
             last_sequence=last,
-            open_entries=[_entry(trade) for trade in _open(account)],
+            open_entries=[_entry(trade, session.interval_seconds) for trade in _open(account)],
             working_orders=[WorkingOrder(build_request(order), order.at, order.price or ZERO) for order in resting],
             known_client_ids=finished.values_list("client_order_id", flat=True),
         )
@@ -78,7 +78,7 @@ def _open(account: Account) -> list[Trade]:
     return list(rows.order_by("opened_at", "id"))
 
 
-def _entry(trade: Trade) -> OpenEntry:
+def _entry(trade: Trade, interval_seconds: int) -> OpenEntry:
     entry = Order.objects.get(account=trade.account, decision=trade.decision, tag=Tag.ENTRY)
     legs = {
         leg.tag: ProtectiveLeg(leg.client_order_id, leg.price)
@@ -91,7 +91,8 @@ def _entry(trade: Trade) -> OpenEntry:
         side=Side(trade.side),
         quantity=trade.open_quantity,
         price=trade.entry_price,
-        filled_at=trade.opened_at,
+        # A resting entry filled somewhere inside its bar: its bracket counts from the bar after.
+        filled_at=trade.opened_at + timedelta(seconds=interval_seconds if entry.type != OrderType.MARKET else 0),
         stop_loss=legs.get(Tag.STOP),
         take_profit=legs.get(Tag.TP1),
         label=trade.strategy,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from trading.clock import now, store_broker_clock
@@ -18,7 +17,7 @@ from trading.domain.bars import Bar as DomainBar
 from trading.domain.broker import Broker, OrderPort
 from trading.domain.session import SessionConfig
 from trading.feeds.broker_candles import BrokerCandles
-from trading.models import Account, AccountClock, Bar, Instrument
+from trading.models import Account, Bar, Instrument
 from trading.selectors.instruments import broker_symbol
 from trading.services import cursors, leases
 from trading.services.market import store_bars
@@ -105,11 +104,9 @@ def _evaluate(
 
 def _read_clock(setup: LiveSetup, broker: Broker) -> datetime:
     at = broker.now()
-    known = AccountClock.objects.filter(account=setup.feed_account).first()
-    speed = known.speed if known is not None else Decimal(1)
     for account in (setup.feed_account, setup.account):
         if account.environment in (Account.Environment.SIMULATOR, Account.Environment.IN_PROCESS):
-            store_broker_clock(account=account, broker_at=at, speed=speed)
+            store_broker_clock(account=account, broker_at=at)
     return at
 
 

@@ -25,7 +25,7 @@ from trading.domain.session import SessionConfig, in_any_window, is_trading_bar,
 from trading.models import Account, ConfigVersion, Decision, Order, Trade
 from trading.services.decisions import MarketView, decide
 from trading.services.exits import plan_exit
-from trading.services.market import store_rate
+from trading.services.market import last_rate, store_rate
 from trading.strategies.base import SignalIntent, Strategy
 from trading.strategies.registry import strategy_class
 
@@ -81,7 +81,7 @@ class Portfolio:
         lookback = session.portfolio.risk_parity.lookback_d
         self.states = {s: SymbolState(volatility=DailyVolatility(lookback)) for s in self.symbols}
         self.strategies: dict[tuple[str, str], Strategy] = {
-            (item.name, symbol): strategy_class(item.name)(
+            (item.name, symbol): strategy_class(item.path)(
                 symbol=symbol,
                 params=session.params_for(item.name, symbol),
                 spec=BUILT_IN[symbol],
@@ -128,7 +128,7 @@ class Portfolio:
             self._tell(bar, at=bar.start, mid=bar.open)
         for bar in trading:
             self._leave_outside_windows(bar)
-            self.paper.on_bar(bar, atr=self.states[bar.symbol].atr.value, rate=self._rate_or_one(bar.symbol))
+            self.paper.on_bar(bar, atr=self.states[bar.symbol].atr.value, rate=self._known_rate(bar.symbol))
         catch_up(account=self.account, broker=self.paper)
         self._set_time(trading[0].end)
         self._follow()
@@ -219,12 +219,13 @@ class Portfolio:
             means = {symbol: state.volatility.mean for symbol, state in self.states.items()}
             self.weights = shares(means, floor=parity.floor, cap=parity.cap)
 
-    def _rate_or_one(self, symbol: str) -> Decimal:
-        return self.rate(symbol) or ONE
+    def _known_rate(self, symbol: str) -> Decimal:
+        """The rate now, else the last one stored: a position can be left whatever prices are missing."""
+        return self.rate(symbol) or last_rate(BUILT_IN[symbol].quote, self.account.currency) or ONE
 
     def _tell(self, bar: Bar, *, at: datetime, mid: Decimal) -> None:
         atr = self.states[bar.symbol].atr.value
-        self.paper.tell(bar.symbol, Market(at=at, mid=mid, atr=atr, rate=self._rate_or_one(bar.symbol)))
+        self.paper.tell(bar.symbol, Market(at=at, mid=mid, atr=atr, rate=self._known_rate(bar.symbol)))
 
     def _leave_outside_windows(self, bar: Bar) -> None:
         """A position whose strategy has no window any more is closed at this bar's open."""

@@ -1,26 +1,30 @@
 """UNKNOWN orders: resolved by evidence, never by a time-out; and the sweep that finds what nobody woke.
 
-What always holds: an UNKNOWN order leaves that state only when the broker shows it, or when every look-up was
-COMPLETE and negative after the quarantine; then the same id is sent again. The first 404 proves nothing.
+What always holds: an UNKNOWN order leaves that state only when the broker shows it, or when every look-up began after
+the quarantine and was COMPLETE and negative; then the same id is sent again. The first 404 proves nothing. One process
+looks for an order at a time.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
 from trading.clock import now, wall_now
-from trading.domain.broker import Absent, BrokerUnreachable, Found, OrderPort
+from trading.domain.broker import Absent, Found, LookupOutcome, OrderPort
 from trading.domain.orders import OrderState, state_from_broker
 from trading.models import Account, Order
-from trading.services import orders
+from trading.services import attempts, orders
 
 from .connections import broker_for
 from .inflow import catch_up
 from .messages import keep
+from .sender import attempt_key
 
 RECHECK = timedelta(seconds=2)
+# How long one process may look for an order before another may begin.
+LOOKING = timedelta(seconds=15)
 
 
 @transaction.atomic
@@ -36,31 +40,49 @@ def expire_lease(*, order_id: int) -> bool:
 
 
 def resolve_unknown(*, order_id: int, broker: OrderPort | None = None) -> Order:
-    """Look an UNKNOWN order up and act on the evidence. Raises nothing for an unreachable broker: it stays UNKNOWN."""
+    """Look an UNKNOWN order up, if that is due and nobody else does, and act on the evidence.
+
+    Raises BrokerUnreachable when the broker does not answer: the order stays UNKNOWN and is looked up again soon.
+    """
     order = Order.objects.select_related("account").get(pk=order_id)
-    if order.state != OrderState.UNKNOWN:
+    key = f"orders.resolve:{order_id}"
+    if order.state != OrderState.UNKNOWN or not _begin(order_id, key):
         return order
     opened = None
-    if broker is None:
-        opened = broker = broker_for(order.account)
     try:
-        try:
-            catch_up(account=order.account, broker=broker)
-        except BrokerUnreachable:
-            _postpone(order_id)
-            return Order.objects.get(pk=order_id)
+        if broker is None:
+            opened = broker = broker_for(order.account)
+        catch_up(account=order.account, broker=broker)
         order.refresh_from_db()
-        if order.state != OrderState.UNKNOWN:
-            return order
-        outcome = broker.order_by_client_id(order.client_order_id, since=order.since_event_id)
-        _apply(order_id, outcome)
-        return Order.objects.get(pk=order_id)
+        if order.state == OrderState.UNKNOWN:
+            began = wall_now()
+            _apply(order_id, broker.order_by_client_id(order.client_order_id, since=order.since_event_id), began)
+        else:
+            attempts.end(key=attempt_key(order_id))
+    except Exception:
+        _postpone(order_id)
+        raise
     finally:
+        attempts.end(key=key)  # an error is an end, too: only what kills its worker is given up
         if opened is not None:
             opened.close()
+    return Order.objects.get(pk=order_id)
 
 
-def _apply(order_id: int, outcome: object) -> None:
+@transaction.atomic
+def _begin(order_id: int, key: str) -> bool:
+    """Take the look-up on; False when it is not due, somebody else is at it, or it was given up."""
+    order = orders.locked(order_id)
+    due = order.next_check_at is None or order.next_check_at <= wall_now()
+    if order.state != OrderState.UNKNOWN or not due or not attempts.begin(key=key):
+        return False
+    order.next_check_at = wall_now() + LOOKING
+    order.save(update_fields=["next_check_at", "updated_at"])
+    return True
+
+
+def _apply(order_id: int, outcome: LookupOutcome, began: datetime) -> None:
+    """Act on a look-up that began at `began`: what it did not see can have come after its first question."""
     with transaction.atomic():
         order = orders.locked(order_id)
         if order.state != OrderState.UNKNOWN:
@@ -74,7 +96,8 @@ def _apply(order_id: int, outcome: object) -> None:
             to = OrderState.WORKING if wanted is None or fills_tell else wanted
             reason = f"the broker has it: {outcome.order.broker_order_id} {outcome.order.raw_status}"
             orders.move(order, to, at=moment, reason=reason, message=message)
-        elif isinstance(outcome, Absent) and order.quarantine_until is not None and wall_now() >= order.quarantine_until:
+            attempts.end(key=attempt_key(order_id))
+        elif isinstance(outcome, Absent) and order.quarantine_until is not None and began >= order.quarantine_until:
             message = keep(order, "lookup", outcome.evidence)
             reason = "absent in every look-up after the quarantine; the same id is sent again"
             orders.move(order, OrderState.PLANNED, at=moment, reason=reason, message=message)

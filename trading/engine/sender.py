@@ -1,11 +1,13 @@
 """The order sender: claim in a transaction, send on the wire, store in a transaction. The Order row is the outbox.
 
 What always holds: nothing is sent before its intent is committed, nor inside a transaction; only the holder of the
-current token sends; an outcome that is not a real refusal or an acceptance is UNKNOWN and is never resent from here.
+current token sends, and never once its lease is about to end; an outcome that is not a real refusal or an acceptance
+is UNKNOWN and is never resent from here; an order that kills its worker again and again is left alone and reported.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from django.db import transaction
@@ -13,9 +15,8 @@ from django.db import transaction
 from trading.clock import now, wall_now
 from trading.domain.broker import (
     Accepted,
-    OrderPort,
-    BrokerOrderStatus,
     BrokerUnreachable,
+    OrderPort,
     OrderRequest,
     OrderType,
     ProtectiveLeg,
@@ -23,12 +24,12 @@ from trading.domain.broker import (
     Side,
     SubmitOutcome,
 )
-from trading.domain.orders import OrderState, Tag
+from trading.domain.orders import OrderState, Tag, state_from_broker
 from trading.failpoints import failpoint
-from trading.models import Order
+from trading.models import Account, Order
 from trading.selectors.instruments import broker_symbol
 from trading.selectors.policies import policy_of
-from trading.services import cursors, orders
+from trading.services import attempts, cursors, orders
 from trading.services.inbox import INFLOW
 from trading.services.restrictions import OPEN, trading_state
 
@@ -37,8 +38,10 @@ from .inflow import catch_up
 from .messages import keep
 
 NOT_SENT = "NOT_SENT"
+# How long a send may wait for our own rate budget, and again how long its exchange may take.
 REQUEST_DEADLINE = timedelta(seconds=3)
 LEASE = timedelta(seconds=8)
+ENDED_AT_ONCE = (OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REJECTED)
 
 
 def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
@@ -48,6 +51,9 @@ def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
     PLANNED then. Never raises for what the broker does: that is stored on the order.
     """
     order = Order.objects.select_related("account").get(pk=order_id)
+    if order.state != OrderState.PLANNED or order.rides_on_id is not None:
+        return order
+    failpoint("intent_committed")
     opened = None
     if broker is None:
         opened = broker = broker_for(order.account)
@@ -57,18 +63,16 @@ def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
             return Order.objects.get(pk=order_id)
         failpoint("claimed")
         request = build_request(claimed)
+        failpoint("before_send")
         if not _still_ours(claimed):
             return Order.objects.get(pk=order_id)
-        failpoint("before_send")
         outcome = broker.submit(request)
         failpoint("after_send")
         _store(claimed, outcome)
         failpoint("stored")
         if isinstance(outcome, Accepted):
-            try:
+            with suppress(BrokerUnreachable):  # the order is stored as accepted; the watcher fetches its events
                 catch_up(account=claimed.account, broker=broker)
-            except BrokerUnreachable:
-                pass  # the order is stored as accepted; the watcher fetches its events
         return Order.objects.get(pk=order_id)
     finally:
         if opened is not None:
@@ -90,22 +94,35 @@ def _claim(order_id: int) -> Order | None:
         if state != OPEN:
             orders.move(order, OrderState.CANCELLED, at=moment, reason=f"not sent: {'; '.join(reasons)}")
             return None
+    if order.account.broker != Account.Broker.PAPER and not attempts.begin(key=attempt_key(order_id)):
+        return None
     order.attempt += 1
     order.lease_token += 1
     order.lease_until = wall_now() + LEASE
-    order.quarantine_until = (
-        wall_now() + REQUEST_DEADLINE + timedelta(seconds=int(policy_of(order.account).quarantine_seconds))
-    )
+    # The last byte can leave at the lease's end, and its exchange can last one deadline more (see `_still_ours`).
+    quarantine = timedelta(seconds=int(policy_of(order.account).quarantine_seconds))
+    order.quarantine_until = order.lease_until + REQUEST_DEADLINE + quarantine
     if not order.since_event_id:
         order.since_event_id = cursors.get(order.account, INFLOW)
     orders.move(order, OrderState.SENDING, at=moment, reason=f"attempt {order.attempt}")
     return order
 
 
+def attempt_key(order_id: int) -> str:
+    """Under which the sends of an order that never ended are counted, over all its attempts."""
+    return f"orders.send:{order_id}"
+
+
 def _still_ours(claimed: Order) -> bool:
-    """The fence: a worker that was stopped and woke up after its lease passed must not send."""
+    """The fence: a worker that was stopped and woke up after its lease passed must not send.
+
+    The lease must last for another deadline, because a send may wait that long for our own rate budget.
+    """
     return Order.objects.filter(
-        pk=claimed.pk, state=OrderState.SENDING, lease_token=claimed.lease_token, lease_until__gt=wall_now()
+        pk=claimed.pk,
+        state=OrderState.SENDING,
+        lease_token=claimed.lease_token,
+        lease_until__gt=wall_now() + REQUEST_DEADLINE,
     ).exists()
 
 
@@ -114,7 +131,9 @@ def build_request(order: Order) -> OrderRequest:
     legs = {leg.tag: leg for leg in Order.objects.filter(rides_on=order)}
     stop, target = legs.get(Tag.STOP), legs.get(Tag.TP1)
     decision = order.decision or (order.exit_intent.decision if order.exit_intent is not None else None)
-    label = f"AXFL::{decision.signal.strategy}::{order.instrument.symbol}::{order.tag}" if decision else f"AXFL::{order.tag}"
+    label = f"AXFL::{order.tag}"
+    if decision is not None:
+        label = f"AXFL::{decision.signal.strategy}::{order.instrument.symbol}::{order.tag}"
     return OrderRequest(
         client_id=order.client_order_id,
         instrument=broker_symbol(order.account, order.instrument),
@@ -122,20 +141,23 @@ def build_request(order: Order) -> OrderRequest:
         quantity=order.quantity.normalize(),
         type=OrderType(order.type),
         price=order.price,
-        stop_loss=ProtectiveLeg(stop.client_order_id, stop.price) if stop is not None and stop.price is not None else None,
-        take_profit=(
-            ProtectiveLeg(target.client_order_id, target.price) if target is not None and target.price is not None else None
-        ),
+        stop_loss=_riding(stop),
+        take_profit=_riding(target),
         reduce_only=order.reduce_only,
         good_till=order.good_till if order.type != OrderType.MARKET else None,
         label=label,
     )
 
 
+def _riding(leg: Order | None) -> ProtectiveLeg | None:
+    return None if leg is None or leg.price is None else ProtectiveLeg(leg.client_order_id, leg.price)
+
+
 @transaction.atomic
 def _store(claimed: Order, outcome: SubmitOutcome) -> None:
     order = orders.locked(claimed.pk)
     message = keep(order, "submit", outcome.evidence)
+    attempts.end(key=attempt_key(order.pk))
     if order.lease_token != claimed.lease_token:
         return  # somebody else has taken it on; what we saw is kept as evidence
     if isinstance(outcome, Accepted) and outcome.broker_order_id and not order.broker_order_id:
@@ -145,8 +167,8 @@ def _store(claimed: Order, outcome: SubmitOutcome) -> None:
         return  # the broker's events were faster than its answer
     moment = now(order.account)
     if isinstance(outcome, Accepted):
-        ended = outcome.status is BrokerOrderStatus.CANCELLED
-        to = OrderState.CANCELLED if ended else OrderState.WORKING
+        told = state_from_broker(outcome.status)
+        to = told if told in ENDED_AT_ONCE else OrderState.WORKING  # a fill moves it when its event is booked
         orders.move(order, to, at=moment, reason=outcome.reason or "accepted", message=message)
     elif isinstance(outcome, Refused) and outcome.code != NOT_SENT:
         reason = f"{outcome.code}: {outcome.message}"

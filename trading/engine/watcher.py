@@ -1,8 +1,8 @@
 """The watcher: one round over everything that is unfinished at the brokers.
 
 What always holds: it only moves forward what the facts allow, so running it twice at once, or never being woken,
-costs time and nothing else. Each piece of work is counted in PostgreSQL before it begins; past the limit it is dead
-and a person must look.
+costs time and nothing else; the trouble of one order or account never keeps the others waiting: an error is logged
+and the round goes on, and a broker that does not answer is asked once a round.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from trading.brokers.registry import MissingCredentials
 from trading.domain.broker import BrokerUnreachable
 from trading.domain.orders import OrderState
 from trading.models import Account, Order
 from trading.selectors.orders import has_unfinished_orders
-from trading.services import attempts
 
 from .connections import broker_for
 from .inflow import catch_up
@@ -28,28 +29,27 @@ log = logging.getLogger(__name__)
 def watch_once() -> dict[str, int]:
     """Send what is unsent, resolve what is unknown, fetch events of accounts with unfinished orders.
 
-    Returns how many of each it touched. An unreachable broker stops nothing for the others.
+    Returns how many of each it touched.
     """
     done = {"sent": 0, "expired": 0, "resolved": 0, "polled": 0}
+    silent: set[int] = set()
     for order in needing_work():
-        if order.state == OrderState.PLANNED:
-            done["sent"] += _work(f"orders.send:{order.pk}:{order.attempt}", _send(order))
-        elif order.state == OrderState.SENDING:
-            done["expired"] += expire_lease(order_id=order.pk)
-        else:
-            done["resolved"] += _work("", _resolve(order))
+        kind, work = _work_on(order)
+        if kind == "expired" or order.account_id not in silent:
+            done[kind] += _do(f"order {order.client_order_id}", work, order.account_id, silent)
     for account in Account.objects.filter(is_active=True).exclude(broker=Account.Broker.PAPER):
-        if has_unfinished_orders(account):
-            done["polled"] += _work("", _poll(account))
+        if account.pk not in silent and has_unfinished_orders(account):
+            done["polled"] += _do(f"events of {account.name}", _poll(account), account.pk, silent)
     return done
 
 
-def _send(order: Order) -> Callable[[], object]:
-    return lambda: send_order(order_id=order.pk)
-
-
-def _resolve(order: Order) -> Callable[[], object]:
-    return lambda: resolve_unknown(order_id=order.pk)
+def _work_on(order: Order) -> tuple[str, Callable[[], object]]:
+    """What an order needs, by the name it is counted under."""
+    if order.state == OrderState.PLANNED:
+        return "sent", lambda: send_order(order_id=order.pk)
+    if order.state == OrderState.SENDING:
+        return "expired", lambda: expire_lease(order_id=order.pk)
+    return "resolved", lambda: resolve_unknown(order_id=order.pk)
 
 
 def _poll(account: Account) -> Callable[[], object]:
@@ -63,17 +63,17 @@ def _poll(account: Account) -> Callable[[], object]:
     return poll
 
 
-def _work(key: str, work: Callable[[], object]) -> bool:
-    """Do a piece of work; with a key it is counted first and left alone once dead."""
-    if key and not attempts.begin(key=key):
-        return False
+def _do(what: str, work: Callable[[], object], account_id: int, silent: set[int]) -> bool:
+    """Do a piece of work; False when it failed. An account whose broker cannot be asked becomes silent."""
     try:
         work()
+    except SoftTimeLimitExceeded:
+        raise  # the round has taken too long: the next one goes on
     except (BrokerUnreachable, MissingCredentials) as error:
-        log.warning("%s: %s", key or "watch", error)
-        if key:
-            attempts.end(key=key)  # the broker's absence is not the work's fault
+        log.warning("%s: %s", what, error)
+        silent.add(account_id)
         return False
-    if key:
-        attempts.end(key=key)
+    except Exception:
+        log.exception("%s: the work on it failed; its state stands, and the next round tries again", what)
+        return False
     return True

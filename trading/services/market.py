@@ -36,6 +36,12 @@ def store_bars(*, source: str, bars: Sequence[DomainBar]) -> int:
     return new
 
 
+def last_rate(base: str, quote: str) -> Decimal | None:
+    """The last rate stored between two currencies; None when there never was one."""
+    row = Rate.objects.filter(base=base, quote=quote).order_by("-at", "-id").first()
+    return row.value if row is not None else None
+
+
 def store_rate(*, base: str, quote: str, value: Decimal, at: datetime, source: str) -> None:
     """Keep a conversion rate that is about to enter a number."""
     if not Rate.objects.filter(base=base, quote=quote, at=at, source=source).exists():

@@ -235,10 +235,10 @@ def test_a_hedging_account_shows_both_sides(running: Simulator, control: Simulat
 def test_played_bars_come_back_as_candles(desk: Desk) -> None:
     start = desk.control.clock()[0].replace(minute=0, second=0, microsecond=0) + timedelta(days=1)
     prices = [("1.2", "1.21", "1.19", "1.205"), ("1.205", "1.22", "1.2", "1.21"), ("1.21", "1.215", "1.19", "1.2")]
-    bars = [
-        Bar("EURUSD", start + timedelta(minutes=5 * n), 300, *map(Decimal, row), Decimal(7))
-        for n, row in enumerate(prices)
-    ]
+    bars = []
+    for number, row in enumerate(prices):
+        opened, high, low, close = (Decimal(text) for text in row)
+        bars.append(Bar("EURUSD", start + timedelta(minutes=5 * number), 300, opened, high, low, close, Decimal(7)))
     desk.control.play_bars("EUR_USD", bars, half_spread=HALF)
     assert desk.control.clock()[0] == bars[-1].end == desk.broker.now()
     candles = desk.broker.candles("EUR_USD", since=start)

@@ -130,7 +130,7 @@ def check(sim: Inside) -> None:
     assert len([key for key in seen if key[1] == "PENDING"]) == len(account.orders), "each order is created once"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(actions, max_size=40))
 def test_the_books_balance_whatever_happens_and_closing_realises_what_was_unrealised(
     flow: list[tuple[Any, ...]],

@@ -3,8 +3,10 @@
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
+from trading.brokers.registry import simulator_oanda_url
+from trading.engine.desk import ensure_desk
 from trading.services import people
 from trading.services.audit import Actor
 
@@ -14,8 +16,14 @@ class Command(BaseCommand):
 
     help = "Make the demo users ada (operator), bob (approver) and charlie (viewer); prints their passwords once."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Where the desk's simulator is controlled from."""
+        parser.add_argument("--simulator", metavar="URL", default="", help="control address of the desk's simulator")
+
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print `{"users": [{"username", "groups", "password"?}]}`."""
+        """Print `{"users": [{"username", "groups", "password"?}]}`; with a simulator also the desk's accounts are made."""
+        if options["simulator"]:
+            ensure_desk(oanda_url=simulator_oanda_url(options["simulator"]))
         cast = people.seed_demo_cast(actor=Actor.system("seed_desk", via="command"))
         users = []
         for member in cast:

@@ -66,6 +66,7 @@ class Market:
         self.state = state
         self.hours = hours
         self._walks = {name: Walk(state.seed, item) for name, item in INSTRUMENTS.items()}
+        self._last: dict[str, tuple[int, Quote]] = {}
 
     def half_spread(self, name: str) -> Decimal:
         """Half the distance between bid and ask."""
@@ -90,7 +91,11 @@ class Market:
             return Quote(driven.bid, driven.ask, driven.at)
         second = seconds_of(self.hours.last_open(at))
         second -= second % STEP
-        return self.around(name, self._walks[name].mid(second), at_second(second))
+        known = self._last.get(name)
+        if known is None or known[0] != second:
+            known = second, self.around(name, self._walks[name].mid(second), at_second(second))
+            self._last[name] = known
+        return known[1]
 
     def indication(self, name: str, at: datetime) -> Quote:
         """The price in force, or, for an instrument that waits for its first one, what the walk would say."""
