@@ -72,7 +72,7 @@ class RunAdmin(ReadOnlyAdmin):
         columns.pill("completeness"),
         "counted",
         "took",
-        "error",
+        columns.brief("error"),
     )
     list_display_links = (list_display[0],)
     list_filter = ("status", "trigger", "account")

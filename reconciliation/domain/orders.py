@@ -42,7 +42,8 @@ def compare_orders(
         found.extend([_external(order, seen)] if ours is None else _drift(order, ours, policy, seen))
     if completeness is Completeness.COMPLETE and not seen.bad_orders:
         visible = {order.client_id for order in links.values()}
-        found.extend(_unconfirmed(o) for o in books.orders if o.state in _CLAIMED_LIVE and o.client_id not in visible)
+        lost = [o for o in books.orders if o.state in _CLAIMED_LIVE and o.client_id not in visible]
+        found.extend(_unconfirmed(order) for order in lost if not _filled_unbooked(order, books))
         found.extend(_naked(broker, books, seen, visible))
     return found
 
@@ -151,6 +152,18 @@ def _drift(order: BrokerOrder, ours: BooksOrder, policy: ReconciliationPolicy, s
             matter="; ".join(differs),
         )
     ]
+
+
+def _filled_unbooked(order: BooksOrder, books: BooksSnapshot) -> bool:
+    """Whether the history already tells where the order went: a fill of it that is a finding of its own."""
+    for event in books.unposted:
+        for fill in event.fills:
+            same = fill.client_id == order.client_id or (
+                order.broker_order_id != "" and fill.broker_order_id == order.broker_order_id
+            )
+            if fill.external_id in event.ours and same:
+                return True
+    return False
 
 
 def _unconfirmed(order: BooksOrder) -> Finding:

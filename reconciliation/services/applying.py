@@ -18,10 +18,10 @@ from reconciliation.domain.lifecycle import State
 from reconciliation.models import Discrepancy
 from trading.clock import now
 from trading.domain.broker import CashData, FillData
-from trading.domain.money import parse_decimal
+from trading.domain.money import ZERO, parse_decimal
 from trading.domain.orders import OrderState, is_late, state_after_fill
 from trading.locks import lock_account
-from trading.models import Application, BrokerEvent, Instrument, Order, Proposal, User
+from trading.models import Application, BrokerEvent, Fill, Instrument, Order, Proposal, User
 from trading.selectors.instruments import UnmappedInstrument
 from trading.services import approvals, booking, orders
 from trading.services.audit import Actor
@@ -169,11 +169,14 @@ def _cash(event: BrokerEvent, external_id: str) -> CashData:
 
 
 def _filled(order_id: int, fill: FillData, event: BrokerEvent) -> Order:
-    """Our order with this fill counted, moved along its states as an event of the broker would have moved it."""
+    """Our order with this fill counted, moved along its states as an event of the broker would have moved it.
+
+    Counted from the booked fills, so that a fill which moved the order without being booked is not counted twice.
+    """
     order = orders.locked(order_id)
-    filled = order.filled_quantity + fill.quantity
-    paid = (order.average_price or 0) * order.filled_quantity + fill.price * fill.quantity
-    order.average_price = round(paid / filled, 12)
+    booked = [(f.quantity, f.price) for f in Fill.objects.filter(order=order)] + [(fill.quantity, fill.price)]
+    filled = sum((quantity for quantity, _ in booked), ZERO)
+    order.average_price = round(sum((quantity * price for quantity, price in booked), ZERO) / filled, 12)
     order.filled_quantity = filled
     source = OrderState(order.state)
     target = state_after_fill(source, ordered=order.quantity, filled=filled)

@@ -4,8 +4,9 @@ of what the proposal is about."""
 from datetime import datetime
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -53,7 +54,7 @@ class ProposalAdmin(ReadOnlyAdmin):
     """What was proposed, and where it stands."""
 
     list_display = (
-        "id", columns.moment("recorded_at", "proposed"), columns.link("account"), "kind", "proposer", "reason",
+        "id", columns.moment("recorded_at", "proposed"), columns.link("account"), "kind", "proposer", columns.brief("reason"),
         "state", columns.moment("expires_at", "expires"),
     )  # fmt: skip
     list_filter = ("kind", "account", "proposer")
@@ -76,7 +77,8 @@ class ProposalAdmin(ReadOnlyAdmin):
 
     def facts(self, subject: Proposal) -> list[tuple[str, SafeString]]:
         """Its standing first."""
-        return [("Stands", values.pill(standing(subject))), *super().facts(subject)]
+        about = [("Stands", values.pill(standing(subject))), ("About", values.link(subject_of(subject)))]
+        return [*about, *super().facts(subject)]
 
     def panels(self, request: HttpRequest, subject: Proposal) -> list[Panel]:
         """The payload word for word, the verdicts, and what its application did."""
@@ -88,6 +90,16 @@ class ProposalAdmin(ReadOnlyAdmin):
         if application is not None:
             panels += applied_panels(application)
         return [*panels, audit_panel(subject)]
+
+
+def subject_of(proposal: Proposal) -> Model | None:
+    """What a proposal is about, where it still can be shown."""
+    try:
+        model = apps.get_model(proposal.subject_type)
+    except (LookupError, ValueError):
+        return None
+    found: Model | None = model._default_manager.filter(pk=proposal.subject_id).first()
+    return found
 
 
 def applied_panels(application: Application) -> list[Panel]:
@@ -107,7 +119,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
     """Every verdict."""
 
     list_display = (
-        columns.moment("recorded_at", "at"), columns.link("proposal"), "approver", columns.pill("verdict"), "reason",
+        columns.moment("recorded_at", "at"), columns.link("proposal"), "approver", columns.pill("verdict"), columns.brief("reason"),
     )  # fmt: skip
     list_display_links = (list_display[0],)
     list_filter = ("verdict", "approver")

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from . import values
@@ -52,6 +53,17 @@ def pill(path: str, label: str = "") -> Column:
 def text(path: str, label: str = "") -> Column:
     """Plain text reached over foreign keys."""
     return _column(path, label, "text", values.show)
+
+
+def brief(path: str, label: str = "", length: int = 90) -> Column:
+    """Prose, cut to `length` characters; the whole of it on hover."""
+
+    def render(value: Any) -> SafeString:
+        whole = str(value)
+        shown = whole if len(whole) <= length else f"{whole[: length - 1]}…"
+        return format_html('<span title="{}">{}</span>', whole, shown)
+
+    return _column(path, label, "brief", render)
 
 
 def code(path: str, label: str = "", length: int = 40) -> Column:

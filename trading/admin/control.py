@@ -14,7 +14,7 @@ class RestrictionAdmin(ReadOnlyAdmin):
 
     list_display = (
         columns.moment("at", "since"), columns.pill("level"), columns.link("account"), "strategy",
-        columns.link("instrument"), "source", "reason", columns.moment("until"), columns.moment("lifted_at", "lifted"),
+        columns.link("instrument"), "source", columns.brief("reason"), columns.moment("until"), columns.moment("lifted_at", "lifted"),
         "lifted_by",
     )  # fmt: skip
     list_display_links = (list_display[0],)
@@ -29,7 +29,7 @@ class RestrictionAdmin(ReadOnlyAdmin):
 class RiskEventAdmin(ReadOnlyAdmin):
     """Blocks, refusals and alarms of the risk side."""
 
-    list_display = (columns.moment("at"), columns.link("account"), "kind", "reason")
+    list_display = (columns.moment("at"), columns.link("account"), "kind", columns.brief("reason"))
     list_display_links = (list_display[0],)
     list_filter = ("kind", "account")
     list_select_related = ("account", "decision__signal__instrument")
@@ -68,7 +68,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     """Who did what, through which door, why, and what it changed."""
 
     list_display = (
-        columns.moment("at"), "level", "kind", "actor_name", "via", columns.link("account"), "object_repr", "reason",
+        columns.moment("at"), "level", "kind", "actor_name", "via", columns.link("account"), columns.brief("object_repr", "about"), columns.brief("reason"),
     )  # fmt: skip
     list_display_links = (list_display[0],)
     list_filter = ("level", "via", "kind", "actor_name", "account")

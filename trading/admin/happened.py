@@ -41,7 +41,7 @@ class FillAdmin(ReadOnlyAdmin):
         columns.code("order__client_order_id", "order"),
     )
     list_display_links = (list_display[0],)
-    list_filter = ("account", "instrument", "side", "is_estimate", ("order", admin.EmptyFieldListFilter))
+    list_filter = ("account", "instrument", "is_estimate", ("order", admin.EmptyFieldListFilter))
     list_select_related = ("account", "instrument", "order__instrument", "broker_event", "application__proposal")
     search_fields = ("external_id", "order__client_order_id", "instrument__symbol")
     date_hierarchy = "at"

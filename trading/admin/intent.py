@@ -89,7 +89,7 @@ class DecisionAdmin(ReadOnlyAdmin):
         columns.link("signal__instrument", "instrument"),
         columns.text("signal__side", "side"),
         columns.pill("verdict"),
-        "reason",
+        columns.brief("reason"),
         columns.number("position_size", "size"),
         columns.number("risk_amount"),
         columns.code("client_plan_id", "plan"),

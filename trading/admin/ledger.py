@@ -48,7 +48,7 @@ class EntryAdmin(ReadOnlyAdmin):
         columns.moment("at"),
         columns.link("account"),
         "kind",
-        "memo",
+        columns.brief("memo"),
         "trading_day",
         columns.link("fill"),
         columns.link("cash_event"),

@@ -77,9 +77,9 @@ class BrokerMessageAdmin(ReadOnlyAdmin):
         columns.link("account"),
         "purpose",
         "method",
-        "path",
+        columns.brief("path"),
         "status",
-        "error",
+        columns.brief("error"),
         columns.link("order"),
     )
     list_display_links = (list_display[0],)

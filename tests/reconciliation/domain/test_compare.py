@@ -292,6 +292,11 @@ def test_an_order_that_a_complete_list_does_not_have_is_unconfirmed(state: Order
     assert kinds(broker(), books(orders=(order(state=state),))) == [Kind.ORDER_UNCONFIRMED]
 
 
+def test_an_order_whose_fill_waits_to_be_booked_is_not_also_unconfirmed() -> None:
+    waiting = event(replace(fill(), client_id="ours"), ours=["7"])
+    assert kinds(broker(position()), books(orders=(order(),), unposted=(waiting,))) == [Kind.MISSING_FILL]
+
+
 @pytest.mark.parametrize("state", [OrderState.PLANNED, OrderState.SENDING, OrderState.FILLED, OrderState.CANCELLED])
 def test_an_order_that_is_being_sent_or_has_ended_need_not_be_in_the_list(state: OrderState) -> None:
     assert kinds(broker(), books(orders=(order(state=state),))) == []

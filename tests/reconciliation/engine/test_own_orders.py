@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
-import pytest
 import requests
 
 from reconciliation.models import Discrepancy
@@ -12,10 +12,11 @@ from tests.reconciliation.conftest import EURUSD, TEST, Desk, People
 from trading.clock import now
 from trading.domain.orders import Tag
 from trading.engine.sender import send_order
-from trading.models import Decision, Instrument, InstrumentAlias, Order, Signal
+from trading.models import Decision, Instrument, Order, Signal
 from trading.selectors import books
+from trading.selectors.policies import policy_of
 from trading.services.orders import plan_order
-from trading.services.setup import ensure_policy
+from trading.services.setup import ensure_policy, ensure_version
 
 D = Decimal
 
@@ -33,7 +34,7 @@ def oanda(desk: Desk, method: str, path: str, body: dict[str, object] | None = N
     return answer.json()  # type: ignore[no-any-return]
 
 
-def bracket(desk: Desk, units: str = "1000") -> Order:
+def bracket(desk: Desk, units: str = "1000", expected: str = "FILLED") -> Order:
     """An entry of a decision of ours with a stop and a target, sent and filled."""
     account, at = desk.account, now(desk.account)
     instrument = Instrument.objects.get(symbol="EURUSD")
@@ -66,7 +67,7 @@ def bracket(desk: Desk, units: str = "1000") -> Order:
     for tag, kind, price in ((Tag.STOP, "STOP", "1.09"), (Tag.TP1, "LIMIT", "1.12")):
         plan_order(**common, tag=tag, side="SELL", type=kind, price=D(price), reduce_only=True, rides_on=entry)  # type: ignore[arg-type]
     sent = send_order(order_id=entry.pk, broker=desk.broker)
-    assert sent.state == "FILLED", (sent.state, sent.reason)
+    assert sent.state == expected, (sent.state, sent.reason)
     return sent
 
 
@@ -145,32 +146,17 @@ def test_a_resting_order_of_somebody_else_is_an_external_order_that_may_be_accep
     assert desk.reconcile().live == 0
 
 
-def test_a_fill_of_ours_on_an_unmapped_instrument_is_booked_by_two_people_once_it_has_a_name(
-    desk: Desk, people: People
-) -> None:
-    alias = InstrumentAlias.objects.get(symbol=EURUSD)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trading.services.inbox.booking.instrument_for", _unknown)
-        account_order = _send_before_the_name_is_known(desk)
-    assert account_order.state != "FILLED"
+def test_a_fill_of_ours_that_the_policy_does_not_book_is_booked_by_two_people(desk: Desk, people: People) -> None:
+    policy = replace(policy_of(desk.account), apply_exact_own_fills=False)
+    desk.account.policy = ensure_version(kind="POLICY", name="careful", body=policy.canonical)
+    desk.account.save()
+    entry = bracket(desk, expected="WORKING")
     desk.reconcile()
     desk.reconcile()
-    case = desk.case(kind="MISSING_FILL")
-    assert case.evidence["evidence"]["order_is_ours"] is True
+    case = desk.case()
+    assert case.kind == "MISSING_FILL" and case.evidence["evidence"]["order_is_ours"] is True
     desk.resolve(case, "book_fills", people)
-    account_order.refresh_from_db()
-    assert account_order.state == "FILLED" and desk.agrees()
-    assert alias.valid_until is None
-
-
-def _unknown(account: object, symbol: str) -> None:
-    from trading.selectors.instruments import UnmappedInstrument
-
-    raise UnmappedInstrument(f"{symbol} has no name yet")
-
-
-def _send_before_the_name_is_known(desk: Desk) -> Order:
-    try:
-        return bracket(desk)
-    except AssertionError:
-        return Order.objects.get(tag="ENTRY")
+    entry.refresh_from_db()
+    assert (entry.state, entry.filled_quantity) == ("FILLED", 1000)
+    assert desk.agrees()
+    assert desk.reconcile().live == 0
