@@ -85,6 +85,22 @@ class _Sides:
     mark: str
 
 
+class _Overtaken(Exception):
+    """The lease passed to another run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Keep:
+    """The lease of a run that writes; None for one that does not."""
+
+    held: tuple[str, int] | None
+
+    def lease(self) -> None:
+        """Hold it a while longer. Raises _Overtaken when it is no longer ours."""
+        if self.held is not None and not leases.renew(key=self.held[0], token=self.held[1], seconds=LEASE_SECONDS):
+            raise _Overtaken
+
+
 def run_reconciliation(
     *,
     account: Account,
@@ -122,11 +138,15 @@ def _attempt(
 ) -> RunResult:
     policy = reconciliation_policy(account)
     started_at = wall_now()
+    keep = _Keep(lease)
     opened: Broker | None = None
     try:
         if broker is None:
             opened = broker = broker_for(account)
-        sides = _read_with_patience(account, broker, policy, trigger, report_only, lease)
+        sides = _read_with_patience(account, broker, policy, trigger, report_only, keep)
+        keep.lease()  # whoever lost it must not write: a later run may have seen more
+    except _Overtaken:
+        return _result(account, BUSY, error=OVERLAP)
     except (BrokerUnreachable, MissingCredentials, BadConnection) as error:
         log.warning("%s: reconciliation failed: %s", account.name, error)
         if report_only:
@@ -178,16 +198,14 @@ def _read_with_patience(
     policy: ReconciliationPolicy,
     trigger: str,
     report_only: bool,
-    lease: tuple[str, int] | None,
+    keep: _Keep,
 ) -> _Sides:
     """Both sides, with the policy's retries. Raises BrokerUnreachable when the last try fails too."""
     base = HASTY_SECONDS if trigger == Run.Trigger.MANUAL else PATIENT_SECONDS
     tries = max(policy.max_retries, 1)
     for number in range(tries):
-        if lease is not None and not leases.renew(key=lease[0], token=lease[1], seconds=LEASE_SECONDS):
-            raise BrokerUnreachable(f"{account.name}: {OVERLAP}")
         try:
-            return _read(account, broker, report_only)
+            return _read(account, broker, report_only, keep)
         except BrokerNeedsLogin:
             raise  # asking again cannot help: a person must act first
         except BrokerUnreachable:
@@ -197,9 +215,10 @@ def _read_with_patience(
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _read(account: Account, broker: Broker, report_only: bool) -> _Sides:
+def _read(account: Account, broker: Broker, report_only: bool, keep: _Keep) -> _Sides:
     """Both sides at the same cut, if the broker's history stands still long enough."""
     for _ in range(CUTS):
+        keep.lease()
         unread: Sequence[BrokerEvent] = ()
         cut: str | None = None
         if report_only:

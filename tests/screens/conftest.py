@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from tests.conftest import CommittedDatabase
 from tests.servers import Simulator
@@ -78,6 +78,12 @@ def screens(web: str, committed_db: CommittedDatabase, simulator: Simulator, tmp
     return Screens(web, {member.username: member.password or "" for member in cast}, account, simulator, pictures)
 
 
+def failure_of(request: Request) -> list[str]:
+    """What went wrong with a request; one that ended because its page was left is nothing."""
+    why = request.failure or ""
+    return [] if "ERR_ABORTED" in why else [f"{request.url}: {why}"]
+
+
 @pytest.fixture
 def chromium(screens: Screens) -> Callable[[], AbstractContextManager[Browser]]:
     """Opens a browser that notices everything that goes wrong on a page."""
@@ -88,7 +94,7 @@ def chromium(screens: Screens) -> Callable[[], AbstractContextManager[Browser]]:
 
         def watch(page: Page) -> None:
             page.on("pageerror", lambda error: wrong.append(f"{page.url}: {error}"))
-            page.on("requestfailed", lambda request: wrong.append(f"{page.url}: no answer for {request.url}"))
+            page.on("requestfailed", lambda request: wrong.extend(failure_of(request)))
             page.on("console", lambda told: wrong.append(f"{page.url}: {told.text}") if told.type == "error" else None)
             page.on(
                 "request",

@@ -54,9 +54,15 @@ class ProposalAdmin(ReadOnlyAdmin):
     """What was proposed, and where it stands."""
 
     list_display = (
-        "id", columns.moment("recorded_at", "proposed"), columns.link("account"), "kind", "proposer", columns.brief("reason"),
-        "state", columns.moment("expires_at", "expires"),
-    )  # fmt: skip
+        "id",
+        columns.moment("recorded_at", "proposed"),
+        columns.link("account"),
+        "kind",
+        "proposer",
+        columns.brief("reason"),
+        "state",
+        columns.moment("expires_at", "expires"),
+    )
     list_filter = ("kind", "account", "proposer")
     list_select_related = ("account", "proposer__person")
     search_fields = ("reason", "kind", "payload_sha256")
@@ -119,8 +125,12 @@ class ApprovalAdmin(ReadOnlyAdmin):
     """Every verdict."""
 
     list_display = (
-        columns.moment("recorded_at", "at"), columns.link("proposal"), "approver", columns.pill("verdict"), columns.brief("reason"),
-    )  # fmt: skip
+        columns.moment("recorded_at", "at"),
+        columns.link("proposal"),
+        "approver",
+        columns.pill("verdict"),
+        columns.brief("reason"),
+    )
     list_display_links = (list_display[0],)
     list_filter = ("verdict", "approver")
     list_select_related = ("proposal", "approver")

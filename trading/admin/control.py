@@ -13,10 +13,17 @@ class RestrictionAdmin(ReadOnlyAdmin):
     """What limits trading, and who lifted it."""
 
     list_display = (
-        columns.moment("at", "since"), columns.pill("level"), columns.link("account"), "strategy",
-        columns.link("instrument"), "source", columns.brief("reason"), columns.moment("until"), columns.moment("lifted_at", "lifted"),
+        columns.moment("at", "since"),
+        columns.pill("level"),
+        columns.link("account"),
+        "strategy",
+        columns.link("instrument"),
+        "source",
+        columns.brief("reason"),
+        columns.moment("until"),
+        columns.moment("lifted_at", "lifted"),
         "lifted_by",
-    )  # fmt: skip
+    )
     list_display_links = (list_display[0],)
     list_filter = (("lifted_at", admin.EmptyFieldListFilter), "level", "source", "account")
     list_select_related = ("account", "instrument", "lifted_by")
@@ -68,8 +75,15 @@ class AuditEventAdmin(ReadOnlyAdmin):
     """Who did what, through which door, why, and what it changed."""
 
     list_display = (
-        columns.moment("at"), "level", "kind", "actor_name", "via", columns.link("account"), columns.brief("object_repr", "about"), columns.brief("reason"),
-    )  # fmt: skip
+        columns.moment("at"),
+        columns.text("kind", "what"),
+        columns.text("actor_name", "who"),
+        columns.text("via", "through"),
+        columns.brief("object_repr", "about"),
+        columns.brief("reason"),
+        columns.link("account"),
+        columns.text("level"),
+    )
     list_display_links = (list_display[0],)
     list_filter = ("level", "via", "kind", "actor_name", "account")
     list_select_related = ("account", "actor", "cause")

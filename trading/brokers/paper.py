@@ -7,7 +7,6 @@ client ids, so that a second run of the same bars adds nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -50,6 +49,11 @@ class PaperBroker:
         self._markets: dict[str, Market] = {}
         self._closing: dict[str, str] = {}
         self._outgoing: list[BrokerEvent] = []
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something happened that nobody has asked for yet."""
+        return bool(self._outgoing)
 
     def deposit(self, amount: Decimal, at: datetime) -> None:
         """The opening deposit."""
@@ -104,14 +108,6 @@ class PaperBroker:
     def order_by_client_id(self, client_id: str, *, since: str = "") -> LookupOutcome:
         """Never needed: a paper order has no unknown outcome."""
         return Absent(())
-
-    def markets(self) -> Mapping[str, Market]:
-        """The last known market of each instrument."""
-        return dict(self._markets)
-
-    def open_symbols(self) -> Sequence[str]:
-        """Instruments with an open entry."""
-        return sorted({entry.instrument for entry in self.book.open_entries})
 
     def close(self) -> None:
         """Nothing to close."""

@@ -18,7 +18,7 @@ from .sender import send_order
 
 def follow(*, paper: Account, mirror: Account, broker: OrderPort) -> int:
     """Close on the mirror what the paper account no longer holds; returns how many closing orders were sent."""
-    if not _has_business(mirror):
+    if not has_business(mirror):
         return 0
     try:
         catch_up(account=mirror, broker=broker)
@@ -53,7 +53,8 @@ def follow(*, paper: Account, mirror: Account, broker: OrderPort) -> int:
     return sent
 
 
-def _has_business(mirror: Account) -> bool:
+def has_business(mirror: Account) -> bool:
+    """True while the mirror holds something or has an order that may still change."""
     return (
         Trade.objects.filter(account=mirror, state=Trade.State.OPEN).exists()
         or Order.objects.filter(account=mirror)

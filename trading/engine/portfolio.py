@@ -129,7 +129,8 @@ class Portfolio:
         for bar in trading:
             self._leave_outside_windows(bar)
             self.paper.on_bar(bar, atr=self.states[bar.symbol].atr.value, rate=self._known_rate(bar.symbol))
-        catch_up(account=self.account, broker=self.paper)
+        if self.paper.has_news:
+            catch_up(account=self.account, broker=self.paper)
         self._set_time(trading[0].end)
         self._follow()
         for bar in trading:

@@ -8,17 +8,14 @@ to its end is not driven again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from trading.brokers.simulator_control import SimulatorControl
 from trading.clock import replay_clock, store_broker_clock, trading_day, wall_now
 from trading.domain.bars import Bar, BarFile, GapKind, find_gaps
-from trading.domain.broker import Broker, OrderPort
+from trading.domain.broker import OrderPort
 from trading.domain.ids import replay_account_name
-from trading.domain.instruments import BUILT_IN
 from trading.domain.session import SessionConfig
 from trading.models import Account, Decision, Trade
 from trading.services import cursors
@@ -26,7 +23,9 @@ from trading.services.setup import ensure_account, ensure_session
 
 from .accounts import new_book, paper_account
 from .journal import Journal
+from .mirror import has_business
 from .portfolio import Portfolio
+from .stage import Stage, StagedBroker
 from .status import RunInfo, live_port
 
 DONE = "replay"
@@ -35,17 +34,6 @@ Progress = Callable[[int, int, str], None]
 
 class ReplayRefused(Exception):
     """This replay cannot be run as asked. The text says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A simulator that the replay drives, and the adapter of its account there."""
-
-    control: SimulatorControl
-    broker: Broker
-    external_id: str
-    endpoint: str
-    reconcile: Callable[[Account, Broker], None]
 
 
 def replay_name(session: SessionConfig, files: Mapping[str, BarFile]) -> str:
@@ -98,13 +86,15 @@ def run_replay(
     account = paper_account(name=name, scope=name, opened_at=first)
     info.since = first
     mirrors: dict[Account, OrderPort] = {}
+    staged: StagedBroker | None = None
     if stage is not None:
         mirror = mirror_account(name, account, stage, first)
         if cursors.get(account, f"{DONE}:{mirror.pk}"):
             info.notes.append("this mirrored replay is booked to its end already; the broker is not driven again")
             stage = None
         else:
-            mirrors[mirror] = stage.broker
+            staged = StagedBroker(stage, session)
+            mirrors[mirror] = staged
             _refuse_half_driven(mirror, stage)
             stage.control.set_speed(Decimal(0))
             stage.control.set_clock(first)
@@ -125,8 +115,8 @@ def run_replay(
             if stage is not None:
                 stage.reconcile(mirror, stage.broker)
         for index, slot in enumerate(slots):
-            if stage is not None:
-                _drive(stage, session, slot)
+            if staged is not None:
+                staged.play(slot, at_once=any(has_business(mirror) for mirror in mirrors))
             decisions = engine.step(slot)
             _log(journal, decisions, started)
             progress(index + 1, len(slots), f"{next(iter(slot.values())).start:%Y-%m-%d}")
@@ -144,6 +134,8 @@ def run_replay(
                     pnl=trade.pnl,
                     reason=trade.close_reason,
                 )
+        if staged is not None:
+            staged.flush()
         for mirror in mirrors:
             store_broker_clock(account=mirror, broker_at=times[mirror.pk], speed=Decimal(0))
             if stage is not None:
@@ -174,16 +166,6 @@ def _refuse_half_driven(mirror: Account, stage: Stage) -> None:
             f"The mirrored replay {mirror.name} stopped half-way before. Its broker's clock and prices have moved "
             "on, so driving it again would book a second, different history; nothing was sent. Run it against a fresh "
             "simulator on a fresh database, or change the session file."
-        )
-
-
-def _drive(stage: Stage, session: SessionConfig, slot: Mapping[str, Bar]) -> None:
-    for symbol in sorted(slot):
-        spec = BUILT_IN[symbol]
-        stage.control.play_bars(
-            instrument=f"{spec.base}_{spec.quote}",
-            bars=[slot[symbol]],
-            half_spread=session.spread_pips(symbol) * spec.pip_size / 2,
         )
 
 

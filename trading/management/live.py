@@ -28,7 +28,8 @@ from trading.engine.blocks import print_block
 from trading.engine.desk import PAPER, live_setups
 from trading.engine.journal import Journal
 from trading.engine.live import LiveSetup, evaluate_due
-from trading.engine.replay import ReplayRefused, Stage, holes_of, run_replay
+from trading.engine.replay import ReplayRefused, holes_of, run_replay
+from trading.engine.stage import Stage
 from trading.engine.status import RunInfo
 from trading.feeds.base import FeedError
 from trading.feeds.csv import CsvFeed, parse_csv_arguments

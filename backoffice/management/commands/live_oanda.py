@@ -24,7 +24,8 @@ from trading.brokers.registry import (
 from trading.brokers.simulator_control import CONTROL_TOKEN, SimulatorControl
 from trading.domain.broker import Broker, BrokerUnreachable
 from trading.domain.session import SessionConfig
-from trading.engine.replay import Stage, mirror_name, replay_name
+from trading.engine.replay import mirror_name, replay_name
+from trading.engine.stage import Stage
 from trading.management.live import REFUSALS, add_arguments, live, live_setup, load, load_files, notes, refuse, replay
 from trading.models import Account
 

@@ -62,7 +62,8 @@ def bracket(desk: Desk, units: str = "1000", expected: str = "FILLED") -> Order:
         position_size=D(units),
         trading_day=at.date(),
     )
-    common = {"account": account, "intent": decision, "instrument": instrument, "quantity": D(units), "at": at, "actor": TEST}
+    common = {"account": account, "intent": decision, "instrument": instrument, "quantity": D(units), "at": at}
+    common["actor"] = TEST
     entry = plan_order(**common, tag=Tag.ENTRY, side="BUY", type="MARKET", stop_loss=D("1.09"), take_profit=D("1.12"))  # type: ignore[arg-type]
     for tag, kind, price in ((Tag.STOP, "STOP", "1.09"), (Tag.TP1, "LIMIT", "1.12")):
         plan_order(**common, tag=tag, side="SELL", type=kind, price=D(price), reduce_only=True, rides_on=entry)  # type: ignore[arg-type]

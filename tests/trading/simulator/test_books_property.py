@@ -33,7 +33,9 @@ actions = st.one_of(
     st.tuples(st.just("close"), st.integers(0, 5), st.integers(1, 40_000)),
     st.tuples(st.just("guard"), st.integers(0, 5), steps, st.booleans()),
     st.tuples(st.just("partial"), st.integers(1, 9_000)),
-    st.tuples(st.just("cash"), st.sampled_from(["financing", "transfer", "fee"]), st.integers(-9_999, 9_999).filter(bool)),
+    st.tuples(
+        st.just("cash"), st.sampled_from(["financing", "transfer", "fee"]), st.integers(-9_999, 9_999).filter(bool)
+    ),
     st.tuples(st.just("trade"), names, units, steps),
     st.tuples(st.just("clock"), st.integers(1, 90_000)),
 )
@@ -64,9 +66,13 @@ def _act(sim: Inside, action: tuple[Any, ...]) -> None:
         side = 1 if size > 0 else -1
         guards: dict[str, Any] = {}
         if stop:
-            guards["stopLossOnFill"] = {"price": format(quote.mid.quantize(POINT[name]) - side * stop * POINT[name], "f")}
+            guards["stopLossOnFill"] = {
+                "price": format(quote.mid.quantize(POINT[name]) - side * stop * POINT[name], "f")
+            }
         if target:
-            guards["takeProfitOnFill"] = {"price": format(quote.mid.quantize(POINT[name]) + side * target * POINT[name], "f")}
+            guards["takeProfitOnFill"] = {
+                "price": format(quote.mid.quantize(POINT[name]) + side * target * POINT[name], "f")
+            }
         sim.order(size, instrument=name, positionFill=effect, **guards)
     elif kind == "resting":
         name, size, order_type, step = rest
@@ -89,7 +95,9 @@ def _act(sim: Inside, action: tuple[Any, ...]) -> None:
         sim.control("external", account=ACCOUNT, kind=rest[0], amount=format(Decimal(rest[1]) / 100, "f"))
     elif kind == "trade":
         name, size, step = rest
-        sim.control("external", account=ACCOUNT, kind="trade", instrument=name, quantity=str(size), price=_level(name, step))
+        sim.control(
+            "external", account=ACCOUNT, kind="trade", instrument=name, quantity=str(size), price=_level(name, step)
+        )
     elif kind == "clock":
         sim.control("clock", step=str(rest[0]))
 
@@ -100,7 +108,9 @@ def check(sim: Inside) -> None:
     fills = [row for row in account.history if row["type"] == "ORDER_FILL"]
     assert account.cash == sum((Decimal(row["amount"]) for row in sim.rows("cash")), Decimal(0))
     booked = sum((Decimal(row["amount"]) for row in account.history if row["type"] == "TRANSFER_FUNDS"), Decimal(0))
-    booked += sum((Decimal(row["financing"]) for row in account.history if row["type"] == "DAILY_FINANCING"), Decimal(0))
+    booked += sum(
+        (Decimal(row["financing"]) for row in account.history if row["type"] == "DAILY_FINANCING"), Decimal(0)
+    )
     booked += sum((Decimal(row["pl"]) for row in fills), Decimal(0))
     assert account.cash == booked, "the transactions alone explain the cash"
     balances = [row["accountBalance"] for row in account.history if "accountBalance" in row]

@@ -18,11 +18,21 @@ from .support import ACCOUNT, BEARER, Process
 # S a list of text, {} an object or a list of objects that is looked into below.
 HEAD = {"id": "n", "time": "t", "userID": "i", "accountID": "s", "batchID": "n", "requestID": "n", "type": "s"}
 MONEY = dict.fromkeys(
-    (
-        "unrealizedPL NAV marginUsed marginAvailable positionValue marginCloseoutUnrealizedPL marginCloseoutNAV "
-        "marginCloseoutMarginUsed marginCloseoutPercent marginCloseoutPositionValue withdrawalLimit "
-        "marginCallMarginUsed marginCallPercent"
-    ).split(),
+    [
+        "unrealizedPL",
+        "NAV",
+        "marginUsed",
+        "marginAvailable",
+        "positionValue",
+        "marginCloseoutUnrealizedPL",
+        "marginCloseoutNAV",
+        "marginCloseoutMarginUsed",
+        "marginCloseoutPercent",
+        "marginCloseoutPositionValue",
+        "withdrawalLimit",
+        "marginCallMarginUsed",
+        "marginCallPercent",
+    ],
     "n",
 )
 SUMMARY = {
@@ -32,7 +42,15 @@ SUMMARY = {
     "pendingOrderCount": "i", "hedgingEnabled": "b", "lastTransactionID": "n",
 }  # fmt: skip
 SIDE = {"units": "n", "pl": "n", "resettablePL": "n", "financing": "n", "unrealizedPL": "n"}
-POSITION = {"instrument": "s", "pl": "n", "unrealizedPL": "n", "resettablePL": "n", "commission": "n", "long": SIDE, "short": SIDE}
+POSITION = {
+    "instrument": "s",
+    "pl": "n",
+    "unrealizedPL": "n",
+    "resettablePL": "n",
+    "commission": "n",
+    "long": SIDE,
+    "short": SIDE,
+}
 TRADE = {
     "id": "n", "instrument": "s", "price": "n", "openTime": "t", "state": "s", "initialUnits": "n", "currentUnits": "n",
     "initialMarginRequired": "n", "realizedPL": "n", "financing": "n",
@@ -87,7 +105,9 @@ def fits(value: Any, shape: Any, at: str = "answer") -> None:
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    found = Process(tmp_path_factory.mktemp("simulator"), "--always-open", "--speed", "0", "--start", "2026-01-05T14:00:00Z")
+    found = Process(
+        tmp_path_factory.mktemp("simulator"), "--always-open", "--speed", "0", "--start", "2026-01-05T14:00:00Z"
+    )
     yield found
     assert found.stop() == 0
 
@@ -132,7 +152,16 @@ def test_changes_tell_what_happened_since(api: API) -> None:
     changes = found["changes"]
     lists = "ordersCreated ordersCancelled ordersFilled ordersTriggered tradesOpened tradesReduced tradesClosed positions transactions"
     assert set(changes) == set(lists.split())
-    fits(changes, {"ordersCreated": ORDER, "ordersFilled": ORDER, "tradesOpened": TRADE, "positions": POSITION, "transactions": HEAD})
+    fits(
+        changes,
+        {
+            "ordersCreated": ORDER,
+            "ordersFilled": ORDER,
+            "tradesOpened": TRADE,
+            "positions": POSITION,
+            "transactions": HEAD,
+        },
+    )
     assert [row["type"] for row in changes["ordersCreated"]] == ["MARKET", "TAKE_PROFIT", "LIMIT"]
     assert [row["id"] for row in changes["tradesOpened"]] == [made["orderFillTransaction"]["id"]]
     fits(found["state"], {**MONEY, "trades": {"id": "n", "unrealizedPL": "n", "marginUsed": "n"}})
@@ -145,7 +174,9 @@ def test_changes_tell_what_happened_since(api: API) -> None:
 
 
 def test_prices_and_candles(api: API) -> None:
-    found = api.request(pricing.PricingInfo(ACCOUNT, {"instruments": "EUR_USD,USD_JPY", "includeHomeConversions": True}))
+    found = api.request(
+        pricing.PricingInfo(ACCOUNT, {"instruments": "EUR_USD,USD_JPY", "includeHomeConversions": True})
+    )
     fits(found, {"prices": PRICE, "time": "t"})
     assert [row["instrument"] for row in found["prices"]] == ["EUR_USD", "USD_JPY"]
     assert found["prices"][0]["bids"][0]["price"] == "1.10000"
@@ -155,7 +186,9 @@ def test_prices_and_candles(api: API) -> None:
 
 
 def test_orders(api: API) -> None:
-    found = api.request(orders.OrderCreate(ACCOUNT, _order(stopLossOnFill={"price": "1.09"}, tradeClientExtensions={"id": "t"})))
+    found = api.request(
+        orders.OrderCreate(ACCOUNT, _order(stopLossOnFill={"price": "1.09"}, tradeClientExtensions={"id": "t"}))
+    )
     fits(found, {**DONE, "orderCreateTransaction": CREATED, "orderFillTransaction": {**FILL, "tradeOpened": OPENED}})
     found = api.request(orders.OrderCreate(ACCOUNT, _order(units="-400")))
     fits(found["orderFillTransaction"], {**FILL, "tradeReduced": REDUCED})
@@ -177,7 +210,9 @@ def test_orders(api: API) -> None:
     found = api.request(orders.OrderClientExtensions(ACCOUNT, number, extensions))
     fits(found, {**DONE, "orderClientExtensionsModifyTransaction": {**HEAD, "orderID": "n"}})
     found = api.request(orders.OrderReplace(ACCOUNT, "@d", _limit(units="500")))
-    fits(found, {**DONE, "orderCancelTransaction": CANCEL, "orderCreateTransaction": {**CREATED, "replacesOrderID": "n"}})
+    fits(
+        found, {**DONE, "orderCancelTransaction": CANCEL, "orderCreateTransaction": {**CREATED, "replacesOrderID": "n"}}
+    )
     found = api.request(orders.OrderCancel(ACCOUNT, found["orderCreateTransaction"]["id"]))
     fits(found, {**DONE, "orderCancelTransaction": CANCEL})
 
@@ -258,7 +293,10 @@ def test_transactions(api: API, process: Process) -> None:
     between = api.request(transactions.TransactionIDRange(ACCOUNT, {"from": "2", "to": "6", "type": "ORDER_FILL"}))
     assert [row["id"] for row in between["transactions"]] == ["4", "6"]
     assert api.request(transactions.TransactionDetails(ACCOUNT, "4"))["transaction"] == whole[3]
-    for request in (transactions.TransactionDetails(ACCOUNT, "99"), transactions.TransactionsSinceID(ACCOUNT, {"id": "99"})):
+    for request in (
+        transactions.TransactionDetails(ACCOUNT, "99"),
+        transactions.TransactionsSinceID(ACCOUNT, {"id": "99"}),
+    ):
         with pytest.raises(V20Error) as error:
             api.request(request)
         assert error.value.code in (404, 416)

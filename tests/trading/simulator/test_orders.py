@@ -200,9 +200,7 @@ def test_null_means_absent(sim: Inside) -> None:
         ({"takeProfitOnFill": {"price": "1.10005"}}, "LOSING_TAKE_PROFIT"),
     ],
 )
-def test_a_guard_that_would_strike_at_once_cancels_the_entry(
-    sim: Inside, guards: dict[str, Any], reason: str
-) -> None:
+def test_a_guard_that_would_strike_at_once_cancels_the_entry(sim: Inside, guards: dict[str, Any], reason: str) -> None:
     status, answer = sim.order(1000, **guards)
     assert status == 201 and answer["orderCancelTransaction"]["reason"] == reason and not sim.account.open_ids
 
@@ -254,7 +252,13 @@ def test_fill_or_kill_limits_are_filled_or_gone(sim: Inside) -> None:
 def test_replacing_cancels_and_creates_and_a_filled_order_cannot_be_replaced(sim: Inside) -> None:
     _, answer = sim.order(1000, "LIMIT", price="1.05000", clientExtensions={"id": "r"})
     old = answer["orderCreateTransaction"]["id"]
-    new = {"type": "LIMIT", "instrument": "EUR_USD", "units": "2000", "price": "1.06000", "clientExtensions": {"id": "r"}}
+    new = {
+        "type": "LIMIT",
+        "instrument": "EUR_USD",
+        "units": "2000",
+        "price": "1.06000",
+        "clientExtensions": {"id": "r"},
+    }
     status, answer = sim.call("PUT", "/orders/@r", {"order": new})
     created = answer["orderCreateTransaction"]
     assert status == 201 and created["reason"] == "REPLACEMENT" and created["replacesOrderID"] == old
@@ -316,7 +320,10 @@ def test_partial_fills_reissue_resting_orders_finish_market_orders_and_cancel_im
     _, answer = sim.order(1000, **trade)
     assert answer["orderFillTransaction"]["units"] == "300"
     sim.price("1.09891", "1.09901")
-    assert sim.last("ORDER_FILL")["units"] == "700" and sim.last("ORDER_FILL")["orderID"] == answer["orderCreateTransaction"]["id"]
+    assert (
+        sim.last("ORDER_FILL")["units"] == "700"
+        and sim.last("ORDER_FILL")["orderID"] == answer["orderCreateTransaction"]["id"]
+    )
 
     sim.control("fault", **partial)
     _, answer = sim.order(1000, timeInForce="IOC")
@@ -352,7 +359,9 @@ def test_hedging_accounts_hold_both_sides() -> None:
         assert sim.call("POST", f"{base}/orders", order, token=token)[0] == 201
     [position] = sim.call("GET", f"{base}/openPositions", token=token)[1]["positions"]
     assert (position["long"]["units"], position["short"]["units"]) == ("1000", "-400")
-    status, answer = sim.call("PUT", f"{base}/positions/EUR_USD/close", {"longUnits": "ALL", "shortUnits": "100"}, token=token)
+    status, answer = sim.call(
+        "PUT", f"{base}/positions/EUR_USD/close", {"longUnits": "ALL", "shortUnits": "100"}, token=token
+    )
     assert status == 200 and answer["longOrderFillTransaction"]["units"] == "-1000"
     assert answer["shortOrderFillTransaction"]["units"] == "100"
 

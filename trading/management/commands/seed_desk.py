@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--simulator", metavar="URL", default="", help="control address of the desk's simulator")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print `{"users": [{"username", "groups", "password"?}]}`; with a simulator also the desk's accounts are made."""
+        """Print `{"users": [{"username", "groups", "password"?}]}`; with a simulator also make the desk's accounts."""
         if options["simulator"]:
             ensure_desk(oanda_url=simulator_oanda_url(options["simulator"]))
         cast = people.seed_demo_cast(actor=Actor.system("seed_desk", via="command"))

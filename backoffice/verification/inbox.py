@@ -1,0 +1,228 @@
+"""The inbox and the books: what the broker said is booked once, with the broker's own numbers, in the broker's order."""
+
+from __future__ import annotations
+
+from .registry import Invariant, either
+
+_FILLS = """
+    SELECT b.id AS event_id, b.account_id, b.sequence, b.recorded_at, f->>'external_id' AS external_id,
+           f->>'client_id' AS client_id, f->>'broker_order_id' AS broker_order_id, f->>'side' AS side,
+           (f->>'quantity')::numeric AS quantity, (f->>'price')::numeric AS price, (f->>'realised')::numeric AS realised,
+           (f->>'financing')::numeric AS financing, (f->>'commission')::numeric AS commission
+    FROM trading_brokerevent b CROSS JOIN LATERAL jsonb_array_elements(coalesce(b.facts->'fills', '[]')) f
+"""
+_CASH = """
+    SELECT b.id AS event_id, b.account_id, b.recorded_at, c->>'external_id' AS external_id, c->>'kind' AS kind,
+           c->>'currency' AS currency, (c->>'amount')::numeric AS amount
+    FROM trading_brokerevent b CROSS JOIN LATERAL jsonb_array_elements(coalesce(b.facts->'cash', '[]')) c
+"""
+# What may wait outside the books: an event that a live case names, or, where the policy books nothing by itself, one
+# that no complete run has seen yet.
+_MAY_WAIT = """
+    EXISTS (SELECT 1 FROM reconciliation_discrepancy d WHERE d.account_id = {0}.account_id
+            AND d.state NOT IN ('CLOSED', 'CLEARED') AND d.evidence->'events' @> to_jsonb({0}.event_id))
+    OR (NOT coalesce((v.body::jsonb->>'{1}')::boolean, true)
+        AND NOT EXISTS (SELECT 1 FROM reconciliation_run r WHERE r.account_id = {0}.account_id
+                        AND r.status = 'COMPLETE' AND r.started_at > {0}.recorded_at))
+"""
+_NET = """
+    (SELECT coalesce(sum(p.amount), 0) FROM ledger_posting p JOIN trading_ledgeraccount l ON l.id = p.ledger_account_id
+     WHERE p.entry_id = e.id AND l.kind = '{}' AND l.commodity_id = {})
+"""
+
+INVARIANTS = (
+    Invariant(
+        id="I-05",
+        title="Booked with the broker's own numbers",
+        rule="A fill or cash movement says what the broker's event says, and its entry moves exactly that cash and "
+        "those contracts.",
+        means="the books moved by another amount than the account at the broker",
+        todo="compare with the broker's transaction of that id; propose a correction, never a change of the row",
+        looks_at="SELECT account_id FROM trading_fill UNION ALL SELECT account_id FROM trading_cashevent",
+        find=either(
+            f"""
+            SELECT f.account_id, 'fill' AS object, f.id::text AS id,
+                   concat(f.external_id, ' is booked as ', f.side, ' ', trim_scale(f.quantity), ' at ', trim_scale(f.price),
+                          ' realising ', trim_scale(f.realised), '; the broker''s event says ',
+                          coalesce(concat(e.side, ' ', e.quantity, ' at ', e.price, ' realising ', e.realised), 'nothing'))
+                       AS problem
+            FROM trading_fill f
+            LEFT JOIN ({_FILLS}) e ON e.event_id = f.broker_event_id AND e.external_id = f.external_id
+            WHERE f.broker_event_id IS NOT NULL
+              AND (f.side, f.quantity, f.price, f.realised, f.financing, f.commission)
+                  IS DISTINCT FROM (e.side, e.quantity, e.price, e.realised, e.financing, e.commission)
+            """,
+            f"""
+            SELECT c.account_id, 'cash event', c.id::text,
+                   concat(c.external_id, ' is booked as ', c.kind, ' ', trim_scale(c.amount), ' ', c.currency,
+                          '; the broker''s event says ', coalesce(concat(e.kind, ' ', e.amount, ' ', e.currency), 'nothing'))
+            FROM trading_cashevent c
+            LEFT JOIN ({_CASH}) e ON e.event_id = c.broker_event_id AND e.external_id = c.external_id
+            WHERE c.broker_event_id IS NOT NULL
+              AND (c.kind, c.currency, c.amount) IS DISTINCT FROM (e.kind, e.currency, e.amount)
+            """,
+            f"""
+            SELECT e.account_id, 'entry', e.id::text,
+                   concat('moves ', trim_scale(m.cash), ' cash and ', trim_scale(m.units), ' units; fill ', f.id, ' says ',
+                          trim_scale(m.wanted_cash), ' and ', trim_scale(m.wanted_units))
+            FROM trading_entry e JOIN trading_fill f ON f.id = e.fill_id
+            JOIN trading_account a ON a.id = f.account_id JOIN trading_instrument i ON i.id = f.instrument_id
+            CROSS JOIN LATERAL (
+                SELECT {_NET.format("CASH", "a.currency")} AS cash, {_NET.format("POSITION", "i.symbol")} AS units,
+                       f.realised + f.financing + f.commission AS wanted_cash,
+                       CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END AS wanted_units) m
+            WHERE e.kind <> 'REVERSAL' AND (m.cash <> m.wanted_cash OR m.units <> m.wanted_units)
+            """,
+            f"""
+            SELECT e.account_id, 'entry', e.id::text,
+                   concat('moves ', trim_scale(m.cash), ' ', c.currency, '; cash event ', c.id, ' says ', trim_scale(c.amount))
+            FROM trading_entry e JOIN trading_cashevent c ON c.id = e.cash_event_id
+            CROSS JOIN LATERAL (SELECT {_NET.format("CASH", "c.currency")} AS cash) m
+            WHERE e.kind <> 'REVERSAL' AND m.cash <> c.amount
+            """,
+        ),
+    ),
+    Invariant(
+        id="I-06",
+        title="Every fill and cash movement is booked once",
+        rule="A broker's execution or cash movement is at most one row, and each row has exactly one entry.",
+        means="money or units are in the books twice, or not at all",
+        todo="run `reconcile`: the difference becomes a case; resolve it with four eyes",
+        looks_at="SELECT account_id FROM trading_fill UNION ALL SELECT account_id FROM trading_cashevent",
+        find=either(
+            """
+            SELECT f.account_id, 'fill' AS object, f.id::text AS id, concat('has ', count(e.id), ' entries') AS problem
+            FROM trading_fill f LEFT JOIN trading_entry e ON e.fill_id = f.id AND e.kind <> 'REVERSAL'
+            GROUP BY f.id HAVING count(e.id) <> 1
+            """,
+            """
+            SELECT c.account_id, 'cash event', c.id::text, concat('has ', count(e.id), ' entries')
+            FROM trading_cashevent c LEFT JOIN trading_entry e ON e.cash_event_id = c.id AND e.kind <> 'REVERSAL'
+            GROUP BY c.id HAVING count(e.id) <> CASE WHEN c.amount = 0 THEN 0 ELSE 1 END
+            """,
+            """
+            SELECT account_id, 'fill', string_agg(id::text, ',' ORDER BY id), concat('are all the execution ', external_id)
+            FROM trading_fill GROUP BY account_id, external_id HAVING count(*) > 1
+            """,
+            """
+            SELECT account_id, 'cash event', string_agg(id::text, ',' ORDER BY id),
+                   concat('are all the movement ', external_id)
+            FROM trading_cashevent GROUP BY account_id, external_id HAVING count(*) > 1
+            """,
+            """
+            SELECT account_id, 'broker event', string_agg(id::text, ',' ORDER BY id), concat('are all the event ', external_id)
+            FROM trading_brokerevent GROUP BY account_id, external_id HAVING count(*) > 1
+            """,
+        ),
+    ),
+    Invariant(
+        id="R-07",
+        title="What the broker reported of our own is in the books",
+        rule="Every execution of an order of ours, and every typed cash movement, that the inbox holds is booked, or a "
+        "live case names it.",
+        means="the account at the broker has moved and our books have not: sizes and limits are computed on old numbers",
+        todo="run `reconcile`; it books or raises what is waiting",
+        looks_at="SELECT account_id FROM trading_brokerevent WHERE facts->'fills' <> '[]' OR facts->'cash' <> '[]'",
+        find=either(
+            f"""
+            SELECT f.account_id, 'broker event' AS object, f.event_id::text AS id,
+                   concat('execution ', f.external_id, ' of our order ', o.id, ' is not in the books') AS problem
+            FROM ({_FILLS}) f
+            JOIN trading_order o ON o.account_id = f.account_id
+                AND ((f.client_id <> '' AND o.client_order_id = f.client_id)
+                     OR (f.broker_order_id <> '' AND o.broker_order_id = f.broker_order_id))
+            JOIN trading_account a ON a.id = f.account_id JOIN trading_configversion v ON v.id = a.policy_id
+            WHERE NOT EXISTS (SELECT 1 FROM trading_fill b
+                              WHERE b.account_id = f.account_id AND b.external_id = f.external_id)
+              AND NOT ({_MAY_WAIT.format("f", "apply_exact_own_fills")})
+            """,
+            f"""
+            SELECT c.account_id, 'broker event', c.event_id::text,
+                   concat(c.kind, ' ', c.amount, ' ', c.currency, ' (', c.external_id, ') is not in the books')
+            FROM ({_CASH}) c
+            JOIN trading_account a ON a.id = c.account_id JOIN trading_configversion v ON v.id = a.policy_id
+            WHERE c.kind IN ('TRANSFER', 'FINANCING', 'DIVIDEND', 'FEE')
+              AND NOT EXISTS (SELECT 1 FROM trading_cashevent b
+                              WHERE b.account_id = c.account_id AND b.external_id = c.external_id)
+              AND NOT ({_MAY_WAIT.format("c", "apply_typed_cash_events")})
+            """,
+        ),
+    ),
+    Invariant(
+        id="I-20",
+        title="Applied in the broker's order",
+        rule="What the inbox booked by itself was booked in the order of the broker's sequence, not of any clock.",
+        means="lots were closed in another order than at the broker: cost and realised P&L of the lots differ",
+        todo="compare the average price with the broker's; a difference is raised by `reconcile` as COST_BASIS",
+        looks_at="SELECT account_id FROM trading_entry WHERE application_id IS NULL",
+        find="""
+            SELECT account_id, 'entry' AS object, id::text AS id,
+                   concat('books the broker''s event ', sequence, ' after ', highest) AS problem
+            FROM (SELECT e.id, e.account_id, b.sequence,
+                         max(b.sequence) OVER (PARTITION BY e.account_id ORDER BY e.id
+                                               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS highest
+                  FROM trading_entry e
+                  LEFT JOIN trading_fill f ON f.id = e.fill_id LEFT JOIN trading_cashevent c ON c.id = e.cash_event_id
+                  JOIN trading_brokerevent b ON b.id = coalesce(f.broker_event_id, c.broker_event_id)
+                  WHERE e.application_id IS NULL) x
+            WHERE sequence < highest
+        """,
+    ),
+    Invariant(
+        id="I-23",
+        title="The paper account's cash is what its broker says",
+        rule="On a paper account every event's balance is the last one plus what the event moved, and the ledger's cash "
+        "is the balance of the last event; realised P&L is the one that the fills' own prices give.",
+        means="size and drawdown of the paper account, and of every mirror of it, are computed on wrong cash",
+        todo="stop the strategies of the account; compare its events with its entries, and replay it on a new account",
+        looks_at="SELECT b.account_id FROM trading_brokerevent b JOIN trading_account a ON a.id = b.account_id "
+        "WHERE a.broker = 'PAPER'",
+        find=either(
+            """
+            SELECT account_id, 'broker event' AS object, id::text AS id,
+                   concat('says balance ', balance, '; what came before gives ', trim_scale(previous + moved)) AS problem
+            FROM (SELECT b.id, b.account_id, (b.body->>'balance')::numeric AS balance, m.moved,
+                         lag((b.body->>'balance')::numeric, 1, 0) OVER (PARTITION BY b.account_id ORDER BY b.sequence)
+                             AS previous
+                  FROM trading_brokerevent b JOIN trading_account a ON a.id = b.account_id AND a.broker = 'PAPER'
+                  CROSS JOIN LATERAL (
+                      SELECT coalesce((SELECT sum((f->>'realised')::numeric + (f->>'financing')::numeric
+                                                  + (f->>'commission')::numeric)
+                                       FROM jsonb_array_elements(b.facts->'fills') f), 0)
+                             + coalesce((SELECT sum((c->>'amount')::numeric)
+                                         FROM jsonb_array_elements(b.facts->'cash') c), 0) AS moved) m) x
+            WHERE balance IS DISTINCT FROM previous + moved
+            """,
+            """
+            SELECT a.id, 'account', a.id::text,
+                   concat('has ', trim_scale(ledger.cash), ' ', a.currency, ' in the ledger; its last event says ',
+                          coalesce(last.balance::text, 'nothing'))
+            FROM trading_account a
+            LEFT JOIN LATERAL (SELECT (b.body->>'balance')::numeric AS balance FROM trading_brokerevent b
+                               WHERE b.account_id = a.id ORDER BY b.sequence DESC LIMIT 1) last ON true
+            CROSS JOIN LATERAL (SELECT coalesce(sum(p.amount), 0) AS cash FROM trading_ledgeraccount l
+                                JOIN ledger_posting p ON p.ledger_account_id = l.id
+                                WHERE l.account_id = a.id AND l.kind = 'CASH' AND l.commodity_id = a.currency) ledger
+            WHERE a.broker = 'PAPER' AND ledger.cash IS DISTINCT FROM coalesce(last.balance, 0)
+            """,
+            """
+            SELECT f.account_id, 'fill', f.id::text,
+                   concat('realises ', trim_scale(f.realised), '; its prices give ', round(p.profit, 5))
+            FROM trading_fill f
+            JOIN trading_account a ON a.id = f.account_id AND a.broker = 'PAPER'
+            JOIN trading_instrument i ON i.id = f.instrument_id AND i.quote = a.currency
+            JOIN trading_brokerevent b ON b.id = f.broker_event_id
+            CROSS JOIN LATERAL (
+                SELECT coalesce(sum((f.price - opened.price) * (part->>1)::numeric * i.multiplier
+                                    * CASE opened.side WHEN 'BUY' THEN 1 ELSE -1 END), 0) AS profit
+                FROM jsonb_array_elements(b.facts->'fills') said
+                CROSS JOIN LATERAL jsonb_array_elements(said->'closed') part
+                JOIN trading_brokerevent ob ON ob.account_id = f.account_id
+                    AND ob.facts->'fills'->0->>'opened_trade_id' = part->>0
+                JOIN trading_fill opened ON opened.broker_event_id = ob.id
+                WHERE said->>'external_id' = f.external_id) p
+            WHERE abs(f.realised - p.profit) > 0.00001
+            """,
+        ),
+    ),
+)

@@ -1,0 +1,186 @@
+"""Trades, days and equity: every figure that people and limits go by, computed again from fills and entries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from trading.domain.money import STORED_STEP, ZERO, plain, round_to_step
+
+from .registry import Invariant, Offence, either
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
+
+R_STEP = Decimal("0.000001")
+_FILLS = """
+    SELECT f.account_id, s.decision_id, s.is_entry, f.quantity, f.price, f.realised, f.financing + f.commission, f.at
+    FROM trading_fill f JOIN trading_order o ON o.id = f.order_id
+    LEFT JOIN trading_exitintent x ON x.id = o.exit_intent_id
+    LEFT JOIN trading_brokerevent b ON b.id = f.broker_event_id
+    CROSS JOIN LATERAL (SELECT coalesce(o.decision_id, x.decision_id) AS decision_id, o.tag = 'ENTRY' AS is_entry) s
+    WHERE s.decision_id IS NOT NULL ORDER BY b.sequence, f.id
+"""
+_TRADES = """
+    SELECT t.account_id, t.decision_id, t.id, t.state, t.quantity, t.open_quantity, t.entry_price, t.exit_price,
+           t.risk_amount, t.pnl, t.fees, t.r, t.opened_at, t.closed_at, t.trading_day, t.side, t.initial_stop,
+           s.side, s.stop, i.multiplier, a.time_zone,
+           CASE WHEN i.quote = a.currency THEN 1
+                ELSE (SELECT r.value FROM trading_rate r WHERE r.base = i.quote AND r.quote = a.currency
+                        AND r.at <= t.opened_at ORDER BY r.at DESC, r.id DESC LIMIT 1) END
+    FROM trading_trade t JOIN trading_account a ON a.id = t.account_id
+    JOIN trading_instrument i ON i.id = t.instrument_id
+    JOIN trading_decision d ON d.id = t.decision_id JOIN trading_signal s ON s.id = d.signal_id
+"""
+
+
+@dataclass(slots=True)
+class _Leg:
+    """One side of a round trip: what its fills add up to."""
+
+    quantity: Decimal = ZERO
+    paid: Decimal = ZERO
+    times: list[datetime] = field(default_factory=list)
+
+    def add(self, quantity: Decimal, price: Decimal, at: datetime) -> None:
+        self.quantity += quantity
+        self.paid += quantity * price
+        self.times.append(at)
+
+    @property
+    def price(self) -> Decimal:
+        return round_to_step(self.paid / self.quantity, STORED_STEP)
+
+
+@dataclass(slots=True)
+class _RoundTrip:
+    """A decision's fills on one account."""
+
+    entry: _Leg = field(default_factory=_Leg)
+    exit: _Leg = field(default_factory=_Leg)
+    realised: Decimal = ZERO
+    fees: Decimal = ZERO
+
+    def figures(self, stop: Decimal, multiplier: Decimal, rate: Decimal, zone: str) -> dict[str, Any]:
+        """What the trade's row must say."""
+        price, units = self.entry.price, self.entry.quantity
+        risk = abs(price - stop) * units * multiplier * rate
+        pnl = self.realised + self.fees
+        flat = self.exit.quantity >= units
+        closed = self.exit.times[-1] if flat else None
+        return {
+            "state": "CLOSED" if flat else "OPEN",
+            "quantity": units,
+            "open quantity": max(units - self.exit.quantity, ZERO),
+            "entry price": price,
+            "exit price": self.exit.price if self.exit.quantity else None,
+            "risk": round_to_step(risk, STORED_STEP),
+            "P&L": pnl,
+            "fees": self.fees,
+            "R": round_to_step(pnl / risk, R_STEP) if risk else ZERO,
+            "opened": self.entry.times[0],
+            "closed": closed,
+            "trading day": closed.astimezone(ZoneInfo(zone)).date() if closed is not None else None,
+        }
+
+
+def _recomputed(cursor: CursorWrapper) -> Iterator[Offence]:
+    """Every trade, from its own fills; and every decision with an entry fill, whether it has its trade."""
+    trips: dict[tuple[int, int], _RoundTrip] = defaultdict(_RoundTrip)
+    cursor.execute(_FILLS)
+    for account_id, decision_id, is_entry, quantity, price, realised, fees, at in cursor.fetchall():
+        trip = trips[account_id, decision_id]
+        (trip.entry if is_entry else trip.exit).add(quantity, price, at)
+        trip.realised += realised
+        trip.fees += fees
+    cursor.execute(_TRADES)
+    for row in cursor.fetchall():
+        account_id, decision_id, pk, *stored = row[:15]
+        side, initial_stop, signal_side, stop, multiplier, zone, rate = row[15:]
+        trip = trips.pop((account_id, decision_id), _RoundTrip())
+        if not trip.entry.quantity:
+            yield Offence(account_id, "trade", str(pk), f"decision {decision_id} has no entry fill on this account")
+            continue
+        if (side, initial_stop) != (signal_side, stop):
+            yield Offence(account_id, "trade", str(pk), "side or initial stop are not those of its signal")
+        if rate is None:
+            yield Offence(account_id, "trade", str(pk), "there is no stored rate to recompute its risk with")
+            continue
+        figures = trip.figures(stop, multiplier, Decimal(rate), zone)
+        wrong = [
+            f"{name} {_told(has)}, its fills give {_told(wanted)}"
+            for (name, wanted), has in zip(figures.items(), stored, strict=True)
+            if has != wanted
+        ]
+        if wrong:
+            yield Offence(account_id, "trade", str(pk), "; ".join(wrong))
+    for (account_id, decision_id), trip in trips.items():
+        if trip.entry.quantity:
+            yield Offence(account_id, "decision", str(decision_id), "has entry fills and no trade")
+
+
+def _told(value: Any) -> str:
+    return plain(value) if isinstance(value, Decimal) and value.is_finite() else str(value)
+
+
+INVARIANTS = (
+    Invariant(
+        id="I-24",
+        title="P&L and R of every trade follow from its fills",
+        rule="Quantities, prices, risk, P&L, fees, R, times and trading day of a trade are those of its own fills.",
+        means="daily stops, reports and the weight of a strategy go by wrong results",
+        todo="rebuild the projections; a row that differs again has a wrong fill: compare its fills with the broker's",
+        looks_at="SELECT account_id FROM trading_trade",
+        find=_recomputed,
+    ),
+    Invariant(
+        id="P-02",
+        title="A day's state is the sum of its closed trades",
+        rule="Trades, P&L and R of each account and trading day are those of the trades that closed on it.",
+        means="a daily stop may fail to stop, or stop too early",
+        todo="pause the account until the projections are rebuilt",
+        looks_at="SELECT account_id FROM trading_daystate",
+        find="""
+            SELECT account_id, 'day' AS object, trading_day::text AS id,
+                   concat('says ', coalesce(d.trades::text, 'nothing'), ' trades, P&L ', trim_scale(d.pnl), ', R ',
+                          trim_scale(d.r), '; its trades say ', coalesce(t.trades, 0), ', ',
+                          trim_scale(coalesce(t.pnl, 0)), ', ', trim_scale(coalesce(t.r, 0))) AS problem
+            FROM trading_daystate d
+            FULL JOIN (SELECT account_id, trading_day, count(*) AS trades, sum(pnl) AS pnl, sum(r) AS r
+                       FROM trading_trade WHERE state = 'CLOSED' GROUP BY 1, 2) t USING (account_id, trading_day)
+            WHERE (d.trades, d.pnl, d.r) IS DISTINCT FROM (coalesce(t.trades, 0), coalesce(t.pnl, 0), coalesce(t.r, 0))
+        """,
+    ),
+    Invariant(
+        id="P-03",
+        title="Equity points say what the ledger said",
+        rule="The balance of each equity point is the ledger's cash from entries effective up to that moment, and every "
+        "close of a trade has a point.",
+        means="the drawdown lock compares with a peak that never was",
+        todo="pause the account until the projections are rebuilt",
+        looks_at="SELECT account_id FROM trading_equitypoint",
+        find=either(
+            """
+            SELECT q.account_id, 'equity point' AS object, q.id::text AS id,
+                   concat('of ', q.at, ' says ', trim_scale(q.balance), ' ', a.currency, '; the ledger says ',
+                          trim_scale(l.cash)) AS problem
+            FROM trading_equitypoint q JOIN trading_account a ON a.id = q.account_id
+            CROSS JOIN LATERAL (SELECT coalesce(sum(p.amount), 0) AS cash FROM trading_ledgeraccount k
+                                JOIN ledger_posting p ON p.ledger_account_id = k.id
+                                JOIN trading_entry e ON e.id = p.entry_id AND e.at <= q.at
+                                WHERE k.account_id = q.account_id AND k.kind = 'CASH' AND k.commodity_id = a.currency) l
+            WHERE q.balance <> l.cash
+            """,
+            """
+            SELECT t.account_id, 'trade', t.id::text, concat('closed at ', t.closed_at, ' without an equity point')
+            FROM trading_trade t LEFT JOIN trading_equitypoint q ON q.account_id = t.account_id AND q.at = t.closed_at
+            WHERE t.state = 'CLOSED' AND q.id IS NULL
+            """,
+        ),
+    ),
+)
