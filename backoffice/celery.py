@@ -25,6 +25,19 @@ def refuse_half_a_worker(**_: Any) -> None:
         sys.exit(missing)  # Celery logs and ignores any lesser exception of a signal handler
 
 
+@worker_init.connect  # type: ignore[untyped-decorator]
+def block_entries(**_: Any) -> None:
+    """A new process epoch: no entries at any broker before a complete reconciliation has found nothing grave."""
+    import django
+    from django.db import connections
+
+    django.setup()
+    from reconciliation.engine.startup import block_entries_until_reconciled
+
+    block_entries_until_reconciled()
+    connections.close_all()  # the pool's children must not share this process's connection
+
+
 @worker_ready.connect  # type: ignore[untyped-decorator]
 @beat_init.connect  # type: ignore[untyped-decorator]
 def tell_the_desk(**_: Any) -> None:

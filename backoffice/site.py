@@ -1,13 +1,20 @@
 """The admin site of the back office: its name, and its models in the order of the day's work.
 
-What always holds: nothing is deleted in bulk anywhere; a model that no task names is listed under System, never hidden.
+What always holds: nothing is deleted in bulk anywhere; a changed password leaves an audit event; a model that no task
+names is listed under System, never hidden.
 """
 
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.db import transaction
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.urls import reverse
+
+from trading.models import User
+from trading.services import audit
+from trading.services.audit import Actor
 
 TASKS: dict[str, list[str]] = {
     "Review": ["Discrepancy", "Proposal", "Approval", "Application", "AuditEvent"],
@@ -29,6 +36,14 @@ class BackOfficeSite(AdminSite):
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self.disable_action("delete_selected")
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """Django's own, with its audit event in the same transaction."""
+        with transaction.atomic():
+            answer = super().password_change(request, extra_context)
+            if request.method == "POST" and answer.status_code == 302 and isinstance(request.user, User):
+                audit.record(kind="user.password_changed", actor=Actor.of(request.user, via="admin"), obj=request.user)
+        return answer
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
         """The models this person may see, by task instead of by app."""

@@ -65,6 +65,7 @@ class Desk:
         self._lock = locks.FileLock("desk")
         self._database: join.EmbeddedDatabase | None = None
         self._redis: RedisServer | None = None
+        self._stopping = False
         self._seeding: subprocess.Popen[bytes] | None = None
         self._facts_file = paths.state_directory() / "desk.json"
         self._facts: dict[str, Any] = {"pid": os.getpid()}
@@ -72,7 +73,7 @@ class Desk:
     def run(self) -> int:
         """Run until somebody stops it. The exit code: 0 after Ctrl-C or SIGTERM, 1 when a part died."""
         for caught in STOP_SIGNALS:
-            signal.signal(caught, _interrupt)
+            signal.signal(caught, self._interrupt)
         if os.environ.pop("BACKOFFICE_STOP_WITH_PARENT", ""):
             children.stop_with_our_parent()
         if not self._lock.take(alone=True, wait=False):
@@ -91,10 +92,15 @@ class Desk:
             tell(f"\n{error}")
             code = 1
         finally:
-            for caught in STOP_SIGNALS:
-                signal.signal(caught, signal.SIG_IGN)
+            self._stopping = True
             self._stop()
         return code
+
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        """Leave whatever we do and stop; a second signal must not break the stopping off."""
+        if not self._stopping:
+            self._stopping = True
+            raise KeyboardInterrupt
 
     def _start(self) -> None:
         tell(f"The desk starts; its data is in {paths.var_directory()}, its logs in {paths.log_directory()}.")
@@ -299,9 +305,3 @@ def _first_morning() -> str:
     while day.weekday() > 4:
         day -= timedelta(days=1)
     return f"{day.isoformat()}T06:50:00+00:00"
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    for caught in STOP_SIGNALS:  # one is enough: a second must not break the stopping off
-        signal.signal(caught, signal.SIG_IGN)
-    raise KeyboardInterrupt

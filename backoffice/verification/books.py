@@ -56,7 +56,8 @@ INVARIANTS = (
             GROUP BY e.id, l.commodity_id HAVING sum(p.amount) <> 0
             """,
             """
-            SELECT NULL::bigint, 'commodity', l.commodity_id, concat('is off by ', trim_scale(sum(p.amount)), ' in total')
+            SELECT NULL::bigint, 'commodity', l.commodity_id, concat('is off by ', trim_scale(sum(p.amount)),
+                ' in total')
             FROM ledger_posting p JOIN trading_ledgeraccount l ON l.id = p.ledger_account_id
             GROUP BY l.commodity_id HAVING sum(p.amount) <> 0
             """,
@@ -112,7 +113,8 @@ INVARIANTS = (
               AND (coalesce(f.application_id, c.application_id) IS DISTINCT FROM e.application_id
                    OR NOT CASE e.kind
                        WHEN 'FILL' THEN f.order_id IS NOT NULL AND f.broker_event_id IS NOT NULL
-                       WHEN 'EXTERNAL_FILL' THEN f.id IS NOT NULL AND f.order_id IS NULL AND f.broker_event_id IS NOT NULL
+                       WHEN 'EXTERNAL_FILL' THEN f.id IS NOT NULL AND f.order_id IS NULL
+                           AND f.broker_event_id IS NOT NULL
                        WHEN 'ADOPTION' THEN f.id IS NOT NULL AND f.order_id IS NULL AND NOT f.is_estimate
                        WHEN 'ESTIMATE' THEN f.id IS NOT NULL AND f.order_id IS NULL AND f.is_estimate
                        WHEN 'ADJUSTMENT' THEN c.id IS NOT NULL AND c.kind = 'ADJUSTMENT'
@@ -143,7 +145,8 @@ INVARIANTS = (
             FROM trading_order o JOIN trading_account a ON a.id = o.account_id
             LEFT JOIN trading_decision d ON d.id = o.decision_id
             LEFT JOIN trading_exitintent x ON x.id = o.exit_intent_id
-            LEFT JOIN trading_application ap ON ap.id = o.application_id LEFT JOIN trading_proposal p ON p.id = ap.proposal_id
+            LEFT JOIN trading_application ap ON ap.id = o.application_id LEFT
+                JOIN trading_proposal p ON p.id = ap.proposal_id
             LEFT JOIN trading_ordergroup g ON g.id = o.parent_group_id LEFT JOIN trading_order r ON r.id = o.rides_on_id
             WHERE d.account_id NOT IN (o.account_id, coalesce(a.mirror_of_id, o.account_id))
                OR x.account_id <> o.account_id OR p.account_id <> o.account_id OR g.account_id <> o.account_id
@@ -152,13 +155,15 @@ INVARIANTS = (
             """
             SELECT f.account_id, 'fill', f.id::text, 'its event or approval is of another account'
             FROM trading_fill f LEFT JOIN trading_brokerevent b ON b.id = f.broker_event_id
-            LEFT JOIN trading_application ap ON ap.id = f.application_id LEFT JOIN trading_proposal p ON p.id = ap.proposal_id
+            LEFT JOIN trading_application ap ON ap.id = f.application_id LEFT
+                JOIN trading_proposal p ON p.id = ap.proposal_id
             WHERE b.account_id <> f.account_id OR p.account_id <> f.account_id
             """,
             """
             SELECT c.account_id, 'cash event', c.id::text, 'its event or approval is of another account'
             FROM trading_cashevent c LEFT JOIN trading_brokerevent b ON b.id = c.broker_event_id
-            LEFT JOIN trading_application ap ON ap.id = c.application_id LEFT JOIN trading_proposal p ON p.id = ap.proposal_id
+            LEFT JOIN trading_application ap ON ap.id = c.application_id LEFT
+                JOIN trading_proposal p ON p.id = ap.proposal_id
             WHERE b.account_id <> c.account_id OR p.account_id <> c.account_id
             """,
             """
@@ -183,7 +188,8 @@ INVARIANTS = (
             """,
             """
             SELECT t.account_id, 'trade', t.id::text, 'its decision is of another account'
-            FROM trading_trade t JOIN trading_account a ON a.id = t.account_id JOIN trading_decision d ON d.id = t.decision_id
+            FROM trading_trade t JOIN trading_account a ON a.id = t.account_id
+                JOIN trading_decision d ON d.id = t.decision_id
             WHERE d.account_id NOT IN (t.account_id, coalesce(a.mirror_of_id, t.account_id))
             """,
             """
@@ -210,7 +216,8 @@ INVARIANTS = (
         "WHERE kind IN ('EXTERNAL_FILL', 'ADOPTION', 'ESTIMATE', 'ADJUSTMENT', 'REVERSAL')",
         find=either(
             """
-            SELECT e.account_id, 'entry' AS object, e.id::text AS id, concat(e.kind, ' without an application') AS problem
+            SELECT e.account_id, 'entry' AS object, e.id::text AS id, concat(e.kind, ' without an application')
+                AS problem
             FROM trading_entry e WHERE e.application_id IS NULL
               AND e.kind NOT IN ('FILL', 'TRANSFER', 'FINANCING', 'DIVIDEND', 'FEE')
             """,

@@ -1,4 +1,5 @@
-"""The inbox and the books: what the broker said is booked once, with the broker's own numbers, in the broker's order."""
+"""The inbox and the books: what the broker said is booked once,
+with the broker's own numbers, in the broker's order."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ from .registry import Invariant, either
 _FILLS = """
     SELECT b.id AS event_id, b.account_id, b.sequence, b.recorded_at, f->>'external_id' AS external_id,
            f->>'client_id' AS client_id, f->>'broker_order_id' AS broker_order_id, f->>'side' AS side,
-           (f->>'quantity')::numeric AS quantity, (f->>'price')::numeric AS price, (f->>'realised')::numeric AS realised,
-           (f->>'financing')::numeric AS financing, (f->>'commission')::numeric AS commission
+           (f->>'quantity')::numeric AS quantity, (f->>'price')::numeric AS price, (f->>'realised')::numeric
+               AS realised,
+           (f->>'financing')::numeric AS financing, (f->>'commission')::numeric AS commission,
+           f->>'instrument' AS instrument, f->>'opened_trade_id' AS opened, f->'closed' AS closed
     FROM trading_brokerevent b CROSS JOIN LATERAL jsonb_array_elements(coalesce(b.facts->'fills', '[]')) f
 """
 _CASH = """
@@ -42,9 +45,11 @@ INVARIANTS = (
         find=either(
             f"""
             SELECT f.account_id, 'fill' AS object, f.id::text AS id,
-                   concat(f.external_id, ' is booked as ', f.side, ' ', trim_scale(f.quantity), ' at ', trim_scale(f.price),
+                   concat(f.external_id, ' is booked as ', f.side, ' ', trim_scale(f.quantity), ' at ',
+                       trim_scale(f.price),
                           ' realising ', trim_scale(f.realised), '; the broker''s event says ',
-                          coalesce(concat(e.side, ' ', e.quantity, ' at ', e.price, ' realising ', e.realised), 'nothing'))
+                          coalesce(concat(e.side, ' ', e.quantity, ' at ', e.price, ' realising ', e.realised),
+                              'nothing'))
                        AS problem
             FROM trading_fill f
             LEFT JOIN ({_FILLS}) e ON e.event_id = f.broker_event_id AND e.external_id = f.external_id
@@ -55,7 +60,8 @@ INVARIANTS = (
             f"""
             SELECT c.account_id, 'cash event', c.id::text,
                    concat(c.external_id, ' is booked as ', c.kind, ' ', trim_scale(c.amount), ' ', c.currency,
-                          '; the broker''s event says ', coalesce(concat(e.kind, ' ', e.amount, ' ', e.currency), 'nothing'))
+                          '; the broker''s event says ', coalesce(concat(e.kind, ' ', e.amount, ' ', e.currency),
+                              'nothing'))
             FROM trading_cashevent c
             LEFT JOIN ({_CASH}) e ON e.event_id = c.broker_event_id AND e.external_id = c.external_id
             WHERE c.broker_event_id IS NOT NULL
@@ -63,7 +69,8 @@ INVARIANTS = (
             """,
             f"""
             SELECT e.account_id, 'entry', e.id::text,
-                   concat('moves ', trim_scale(m.cash), ' cash and ', trim_scale(m.units), ' units; fill ', f.id, ' says ',
+                   concat('moves ', trim_scale(m.cash), ' cash and ', trim_scale(m.units), ' units; fill ', f.id,
+                       ' says ',
                           trim_scale(m.wanted_cash), ' and ', trim_scale(m.wanted_units))
             FROM trading_entry e JOIN trading_fill f ON f.id = e.fill_id
             JOIN trading_account a ON a.id = f.account_id JOIN trading_instrument i ON i.id = f.instrument_id
@@ -75,7 +82,8 @@ INVARIANTS = (
             """,
             f"""
             SELECT e.account_id, 'entry', e.id::text,
-                   concat('moves ', trim_scale(m.cash), ' ', c.currency, '; cash event ', c.id, ' says ', trim_scale(c.amount))
+                   concat('moves ', trim_scale(m.cash), ' ', c.currency, '; cash event ', c.id, ' says ',
+                       trim_scale(c.amount))
             FROM trading_entry e JOIN trading_cashevent c ON c.id = e.cash_event_id
             CROSS JOIN LATERAL (SELECT {_NET.format("CASH", "c.currency")} AS cash) m
             WHERE e.kind <> 'REVERSAL' AND m.cash <> c.amount
@@ -101,7 +109,8 @@ INVARIANTS = (
             GROUP BY c.id HAVING count(e.id) <> CASE WHEN c.amount = 0 THEN 0 ELSE 1 END
             """,
             """
-            SELECT account_id, 'fill', string_agg(id::text, ',' ORDER BY id), concat('are all the execution ', external_id)
+            SELECT account_id, 'fill', string_agg(id::text, ',' ORDER BY id), concat('are all the execution ',
+                external_id)
             FROM trading_fill GROUP BY account_id, external_id HAVING count(*) > 1
             """,
             """
@@ -110,7 +119,8 @@ INVARIANTS = (
             FROM trading_cashevent GROUP BY account_id, external_id HAVING count(*) > 1
             """,
             """
-            SELECT account_id, 'broker event', string_agg(id::text, ',' ORDER BY id), concat('are all the event ', external_id)
+            SELECT account_id, 'broker event', string_agg(id::text, ',' ORDER BY id), concat('are all the event ',
+                external_id)
             FROM trading_brokerevent GROUP BY account_id, external_id HAVING count(*) > 1
             """,
         ),
@@ -120,21 +130,24 @@ INVARIANTS = (
         title="What the broker reported of our own is in the books",
         rule="Every execution of an order of ours, and every typed cash movement, that the inbox holds is booked, or a "
         "live case names it.",
-        means="the account at the broker has moved and our books have not: sizes and limits are computed on old numbers",
+        means="the account at the broker has moved and our books have not: sizes and limits are computed on old "
+        "numbers",
         todo="run `reconcile`; it books or raises what is waiting",
         looks_at="SELECT account_id FROM trading_brokerevent WHERE facts->'fills' <> '[]' OR facts->'cash' <> '[]'",
         find=either(
             f"""
+            WITH waiting AS MATERIALIZED (
+                SELECT f.* FROM ({_FILLS}) f
+                LEFT JOIN trading_fill b ON b.account_id = f.account_id AND b.external_id = f.external_id
+                WHERE b.id IS NULL)
             SELECT f.account_id, 'broker event' AS object, f.event_id::text AS id,
                    concat('execution ', f.external_id, ' of our order ', o.id, ' is not in the books') AS problem
-            FROM ({_FILLS}) f
+            FROM waiting f
             JOIN trading_order o ON o.account_id = f.account_id
                 AND ((f.client_id <> '' AND o.client_order_id = f.client_id)
                      OR (f.broker_order_id <> '' AND o.broker_order_id = f.broker_order_id))
             JOIN trading_account a ON a.id = f.account_id JOIN trading_configversion v ON v.id = a.policy_id
-            WHERE NOT EXISTS (SELECT 1 FROM trading_fill b
-                              WHERE b.account_id = f.account_id AND b.external_id = f.external_id)
-              AND NOT ({_MAY_WAIT.format("f", "apply_exact_own_fills")})
+            WHERE NOT ({_MAY_WAIT.format("f", "apply_exact_own_fills")})
             """,
             f"""
             SELECT c.account_id, 'broker event', c.event_id::text,
@@ -171,7 +184,8 @@ INVARIANTS = (
     Invariant(
         id="I-23",
         title="The paper account's cash is what its broker says",
-        rule="On a paper account every event's balance is the last one plus what the event moved, and the ledger's cash "
+        rule="On a paper account every event's balance is the last one plus what the event moved, and the ledger's "
+        "cash "
         "is the balance of the last event; realised P&L is the one that the fills' own prices give.",
         means="size and drawdown of the paper account, and of every mirror of it, are computed on wrong cash",
         todo="stop the strategies of the account; compare its events with its entries, and replay it on a new account",
@@ -180,7 +194,8 @@ INVARIANTS = (
         find=either(
             """
             SELECT account_id, 'broker event' AS object, id::text AS id,
-                   concat('says balance ', balance, '; what came before gives ', trim_scale(previous + moved)) AS problem
+                   concat('says balance ', balance, '; what came before gives ', trim_scale(previous + moved))
+                       AS problem
             FROM (SELECT b.id, b.account_id, (b.body->>'balance')::numeric AS balance, m.moved,
                          lag((b.body->>'balance')::numeric, 1, 0) OVER (PARTITION BY b.account_id ORDER BY b.sequence)
                              AS previous
@@ -205,23 +220,23 @@ INVARIANTS = (
                                 WHERE l.account_id = a.id AND l.kind = 'CASH' AND l.commodity_id = a.currency) ledger
             WHERE a.broker = 'PAPER' AND ledger.cash IS DISTINCT FROM coalesce(last.balance, 0)
             """,
-            """
+            f"""
             SELECT f.account_id, 'fill', f.id::text,
-                   concat('realises ', trim_scale(f.realised), '; its prices give ', round(p.profit, 5))
+                   concat('realises ', trim_scale(f.realised), '; its prices give ',
+                          trim_scale(round(coalesce(p.profit, 0), 5)))
             FROM trading_fill f
             JOIN trading_account a ON a.id = f.account_id AND a.broker = 'PAPER'
             JOIN trading_instrument i ON i.id = f.instrument_id AND i.quote = a.currency
-            JOIN trading_brokerevent b ON b.id = f.broker_event_id
-            CROSS JOIN LATERAL (
-                SELECT coalesce(sum((f.price - opened.price) * (part->>1)::numeric * i.multiplier
-                                    * CASE opened.side WHEN 'BUY' THEN 1 ELSE -1 END), 0) AS profit
-                FROM jsonb_array_elements(b.facts->'fills') said
-                CROSS JOIN LATERAL jsonb_array_elements(said->'closed') part
-                JOIN trading_brokerevent ob ON ob.account_id = f.account_id
-                    AND ob.facts->'fills'->0->>'opened_trade_id' = part->>0
-                JOIN trading_fill opened ON opened.broker_event_id = ob.id
-                WHERE said->>'external_id' = f.external_id) p
-            WHERE abs(f.realised - p.profit) > 0.00001
+            LEFT JOIN (
+                SELECT c.account_id, c.external_id,
+                       sum((c.price - o.price) * c.units * ci.multiplier * CASE o.side WHEN 'BUY' THEN 1 ELSE -1 END)
+                           AS profit
+                FROM (SELECT said.*, part->>0 AS trade, (part->>1)::numeric AS units
+                      FROM ({_FILLS}) said CROSS JOIN LATERAL jsonb_array_elements(said.closed) part) c
+                JOIN ({_FILLS}) o ON o.account_id = c.account_id AND o.opened = c.trade
+                JOIN trading_instrument ci ON ci.symbol = c.instrument
+                GROUP BY 1, 2) p ON p.account_id = f.account_id AND p.external_id = f.external_id
+            WHERE abs(f.realised - coalesce(p.profit, 0)) > 0.00001
             """,
         ),
     ),

@@ -41,7 +41,7 @@ def _derived_ids(cursor: CursorWrapper) -> Iterator[Offence]:
             yield Offence(account_id, "order", str(pk), f"has {intents} intents, must have exactly one")
             continue
         if same > 1:
-            yield Offence(account_id, "order", str(pk), f"{same} orders stand for the same intent, leg {tag} {sequence}")
+            yield Offence(account_id, "order", str(pk), f"{same} orders stand for one intent, leg {tag} {sequence}")
         if plan is not None:
             intent = f"decision:{plan}"
         elif exit_plan is not None:
@@ -163,7 +163,8 @@ INVARIANTS = (
         looks_at="SELECT account_id FROM trading_signal",
         find=either(
             """
-            SELECT s.account_id, 'signal' AS object, s.id::text AS id, concat('has ', count(d.id), ' decisions') AS problem
+            SELECT s.account_id, 'signal' AS object, s.id::text AS id, concat('has ', count(d.id), ' decisions')
+                AS problem
             FROM trading_signal s LEFT JOIN trading_decision d ON d.signal_id = s.id
             GROUP BY s.id HAVING count(d.id) <> 1
             """,
@@ -183,7 +184,8 @@ INVARIANTS = (
             """,
             """
             SELECT o.account_id, 'order', o.id::text,
-                   concat(o.tag, ' ', o.side, ' on instrument ', o.instrument_id, ' does not fit its signal ', s.id, ': ',
+                   concat(o.tag, ' ', o.side, ' on instrument ', o.instrument_id, ' does not fit its signal ', s.id,
+                       ': ',
                           s.side, ' on instrument ', s.instrument_id)
             FROM trading_order o LEFT JOIN trading_exitintent x ON x.id = o.exit_intent_id
             JOIN trading_decision d ON d.id = coalesce(o.decision_id, x.decision_id)
@@ -198,7 +200,8 @@ INVARIANTS = (
         rule="An approved decision has gates and all of them passed, within its policy's risk for a trade; a rejected "
         "one has a gate that failed.",
         means="risk was taken that the limits forbid",
-        todo="pause the strategy, close what the decision opened if it stands above a limit, and find out how it passed",
+        todo="pause the strategy, close what the decision opened if it stands above a limit, and find out how it "
+        "passed",
         looks_at="SELECT account_id FROM trading_decision",
         find=either(
             """

@@ -42,7 +42,8 @@ INVARIANTS = (
             """,
             f"""
             SELECT o.account_id, 'order', o.id::text,
-                   concat('filled ', trim_scale(o.filled_quantity), ' of ', trim_scale(o.quantity), ', and nobody was told')
+                   concat('filled ', trim_scale(o.filled_quantity), ' of ', trim_scale(o.quantity),
+                       ', and nobody was told')
             FROM trading_order o
             WHERE o.filled_quantity < 0 OR (o.filled_quantity > o.quantity AND NOT ({_RAISED.format("o", "o.id")}))
             """,
@@ -94,7 +95,8 @@ INVARIANTS = (
         looks_at="SELECT account_id FROM trading_fill WHERE order_id IS NOT NULL",
         find="""
             SELECT f.account_id, 'fill' AS object, f.id::text AS id,
-                   concat(f.side, ' of instrument ', f.instrument_id, ' on account ', f.account_id, '; its order ', o.id,
+                   concat(f.side, ' of instrument ', f.instrument_id, ' on account ', f.account_id, '; its order ',
+                       o.id,
                           ' is ', o.side, ' of instrument ', o.instrument_id, ' on account ', o.account_id) AS problem
             FROM trading_fill f JOIN trading_order o ON o.id = f.order_id
             WHERE f.account_id <> o.account_id OR f.instrument_id <> o.instrument_id OR f.side <> o.side
@@ -103,7 +105,8 @@ INVARIANTS = (
     Invariant(
         id="R-03",
         title="What the broker did is never guessed",
-        rule="A fill needs the broker's event; at a real broker an order leaves SENDING, UNKNOWN, WORKING or CANCELLING "
+        rule="A fill needs the broker's event; at a real broker an order leaves SENDING, UNKNOWN, WORKING or "
+        "CANCELLING "
         "for another state of the broker's only with a message or an event as evidence.",
         means="an order was called filled, ended or refused without the broker having said so",
         todo="look the order up at the broker and run `reconcile`; nothing is resent before that",

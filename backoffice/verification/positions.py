@@ -30,9 +30,11 @@ INVARIANTS = (
             lots AS (SELECT account_id, instrument_id, sum(side * units) AS units FROM ({_LEFT_OVER}) o GROUP BY 1, 2),
             held AS (SELECT account_id, instrument_id, sum(quantity) AS units FROM trading_position GROUP BY 1, 2),
             places AS (SELECT account_id, instrument_id FROM fills UNION SELECT account_id, instrument_id FROM contracts
-                       UNION SELECT account_id, instrument_id FROM lots UNION SELECT account_id, instrument_id FROM held)
+                       UNION SELECT account_id, instrument_id FROM lots UNION SELECT account_id, instrument_id
+                           FROM held)
             SELECT p.account_id, 'position' AS object, i.symbol AS id,
-                   concat('fills say ', trim_scale(coalesce(f.units, 0)), ', contracts ', trim_scale(coalesce(c.units, 0)),
+                   concat('fills say ', trim_scale(coalesce(f.units, 0)), ', contracts ', trim_scale(coalesce(c.units,
+                       0)),
                           ', lots ', trim_scale(coalesce(l.units, 0)), ', the position row ',
                           coalesce(trim_scale(h.units)::text, 'nothing')) AS problem
             FROM places p JOIN trading_instrument i ON i.id = p.instrument_id
@@ -51,7 +53,8 @@ INVARIANTS = (
         looks_at="SELECT account_id FROM trading_position",
         find=f"""
             SELECT p.account_id, 'position' AS object, i.symbol AS id,
-                   concat('says external ', trim_scale(p.external_quantity), ' at average ', trim_scale(p.average_price),
+                   concat('says external ', trim_scale(p.external_quantity), ' at average ',
+                       trim_scale(p.average_price),
                           '; the facts say ', trim_scale(s.units - s.ours), ' at ', trim_scale(s.average)) AS problem
             FROM trading_position p JOIN trading_instrument i ON i.id = p.instrument_id
             CROSS JOIN LATERAL (
@@ -83,14 +86,9 @@ INVARIANTS = (
             WHERE c.fill_id IS NULL OR c.fill_id IS DISTINCT FROM e.fill_id
             """,
             """
-            SELECT l.account_id, 'lot', l.id::text,
-                   concat('of ', trim_scale(l.quantity), ' units was closed by ', trim_scale(sum(c.quantity)))
-            FROM trading_lot l JOIN trading_lotclose c ON c.lot_id = l.id
-            GROUP BY l.id HAVING sum(c.quantity) > l.quantity
-            """,
-            """
             SELECT f.account_id, 'fill', f.id::text,
-                   concat(trim_scale(f.quantity), ' units opened ', trim_scale(m.opened), ' and closed ', trim_scale(m.closed))
+                   concat(trim_scale(f.quantity), ' units opened ', trim_scale(m.opened), ' and closed ',
+                       trim_scale(m.closed))
             FROM trading_fill f
             CROSS JOIN LATERAL (
                 SELECT coalesce((SELECT sum(quantity) FROM trading_lot WHERE fill_id = f.id), 0) AS opened,
@@ -100,18 +98,25 @@ INVARIANTS = (
             """
             SELECT l.account_id, 'lot close', c.id::text,
                    concat('says a profit of ', trim_scale(c.profit_quote), '; its prices give ', trim_scale(m.profit))
-            FROM trading_lotclose c JOIN trading_lot l ON l.id = c.lot_id JOIN trading_instrument i ON i.id = l.instrument_id
+            FROM trading_lotclose c JOIN trading_lot l ON l.id = c.lot_id
+                JOIN trading_instrument i ON i.id = l.instrument_id
             CROSS JOIN LATERAL (SELECT (c.unit_price - l.unit_cost) * l.side * c.quantity * i.multiplier AS profit) m
             WHERE abs(c.profit_quote - m.profit) > 0.000000000001
             """,
             """
-            SELECT c.account_id, 'lot', c.lot_id::text, concat('was closed by entry ', c.entry_id, ' while older lot ', l.id,
-                                                               ' was open')
-            FROM (SELECT x.lot_id, x.entry_id, y.account_id, y.instrument_id
-                  FROM trading_lotclose x JOIN trading_lot y ON y.id = x.lot_id) c
-            JOIN trading_lot l ON l.account_id = c.account_id AND l.instrument_id = c.instrument_id AND l.id < c.lot_id
-            WHERE l.quantity > coalesce((SELECT sum(z.quantity) FROM trading_lotclose z
-                                         WHERE z.lot_id = l.id AND z.entry_id <= c.entry_id), 0)
+            SELECT x.account_id, 'lot close', x.id::text,
+                   concat('takes units ', trim_scale(x.closed), ' to ', trim_scale(x.closed + x.quantity),
+                          ' of all that were opened; its lot ', x.lot_id, ' has ', trim_scale(x.opened), ' to ',
+                          trim_scale(x.opened + x.size))
+            FROM (SELECT c.id, c.lot_id, c.quantity, l.account_id, l.opened, l.size,
+                         sum(c.quantity) OVER (PARTITION BY l.account_id, l.instrument_id ORDER BY c.entry_id, c.lot_id)
+                             - c.quantity AS closed
+                  FROM trading_lotclose c
+                  JOIN (SELECT id, account_id, instrument_id, quantity AS size,
+                               sum(quantity) OVER (PARTITION BY account_id, instrument_id ORDER BY id) - quantity
+                                   AS opened
+                        FROM trading_lot) l ON l.id = c.lot_id) x
+            WHERE x.closed < x.opened OR x.closed + x.quantity > x.opened + x.size
             """,
         ),
     ),

@@ -9,11 +9,12 @@ from __future__ import annotations
 from .registry import Invariant, either
 
 _SETTLED = """
-    (a.broker = 'PAPER' OR NOT EXISTS (
-        SELECT 1 FROM trading_fill f JOIN trading_order fo ON fo.id = f.order_id
+    (t.account_id, t.decision_id) NOT IN (
+        SELECT f.account_id, coalesce(fo.decision_id, fx.decision_id)
+        FROM trading_fill f JOIN trading_order fo ON fo.id = f.order_id
+        JOIN trading_account fa ON fa.id = f.account_id AND fa.broker <> 'PAPER'
         LEFT JOIN trading_exitintent fx ON fx.id = fo.exit_intent_id
-        WHERE f.account_id = t.account_id AND coalesce(fo.decision_id, fx.decision_id) = t.decision_id
-          AND f.recorded_at > now() - interval '60 seconds'))
+        WHERE f.recorded_at > now() - interval '60 seconds' AND num_nonnulls(fo.decision_id, fx.decision_id) > 0)
     AND NOT EXISTS (SELECT 1 FROM trading_ordergroup g
                     WHERE g.account_id = t.account_id AND g.decision_id = t.decision_id AND g.state = 'UNSAFE')
 """
@@ -25,13 +26,14 @@ INVARIANTS = (
         rule="Every open trade has a live stop for at least what is open (or its exit is on its way, or the case is "
         "raised); an ended trade has no live stop or target; or its group says UNSAFE.",
         means="a position may run without a stop, or a left-over order may open a new one",
-        todo="look at the position at the broker at once; place the stop or cancel the left-over there, then `reconcile`",
+        todo="look at the position at the broker at once; place the stop or cancel the left-over there, then "
+        "`reconcile`",
         looks_at="SELECT account_id FROM trading_trade",
         find=either(
             f"""
             SELECT t.account_id, 'trade' AS object, t.id::text AS id,
                    concat('holds ', trim_scale(t.open_quantity), ' units and no live stop covers them') AS problem
-            FROM trading_trade t JOIN trading_account a ON a.id = t.account_id
+            FROM trading_trade t
             WHERE t.state = 'OPEN' AND {_SETTLED}
               AND coalesce((SELECT sum(o.quantity - o.filled_quantity) FROM trading_order o
                             WHERE o.account_id = t.account_id AND o.decision_id = t.decision_id AND o.tag = 'STOP'
@@ -44,7 +46,7 @@ INVARIANTS = (
             f"""
             SELECT t.account_id, 'order', o.id::text,
                    concat(o.tag, ' is still ', o.state, ' although trade ', t.id, ' has ended')
-            FROM trading_trade t JOIN trading_account a ON a.id = t.account_id
+            FROM trading_trade t
             JOIN trading_order o ON o.account_id = t.account_id AND o.decision_id = t.decision_id
                 AND o.tag IN ('STOP', 'TP1', 'TP2') AND o.state IN ('PLANNED', 'WORKING', 'PARTIAL')
             WHERE t.state = 'CLOSED' AND {_SETTLED}

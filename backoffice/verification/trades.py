@@ -159,22 +159,23 @@ INVARIANTS = (
     Invariant(
         id="P-03",
         title="Equity points say what the ledger said",
-        rule="The balance of each equity point is the ledger's cash from entries effective up to that moment, and every "
+        rule="The balance of each equity point is the ledger's cash from entries effective up to that moment, and "
+        "every "
         "close of a trade has a point.",
         means="the drawdown lock compares with a peak that never was",
         todo="pause the account until the projections are rebuilt",
         looks_at="SELECT account_id FROM trading_equitypoint",
         find=either(
             """
-            SELECT q.account_id, 'equity point' AS object, q.id::text AS id,
-                   concat('of ', q.at, ' says ', trim_scale(q.balance), ' ', a.currency, '; the ledger says ',
-                          trim_scale(l.cash)) AS problem
-            FROM trading_equitypoint q JOIN trading_account a ON a.id = q.account_id
-            CROSS JOIN LATERAL (SELECT coalesce(sum(p.amount), 0) AS cash FROM trading_ledgeraccount k
-                                JOIN ledger_posting p ON p.ledger_account_id = k.id
-                                JOIN trading_entry e ON e.id = p.entry_id AND e.at <= q.at
-                                WHERE k.account_id = q.account_id AND k.kind = 'CASH' AND k.commodity_id = a.currency) l
-            WHERE q.balance <> l.cash
+            SELECT account_id, 'equity point' AS object, point::text AS id,
+                   concat('of ', at, ' says ', trim_scale(balance), '; the ledger says ', trim_scale(cash)) AS problem
+            FROM (SELECT account_id, at, point, balance, sum(amount) OVER (PARTITION BY account_id ORDER BY at) AS cash
+                  FROM (SELECT k.account_id, e.at, p.amount, NULL::bigint AS point, NULL::numeric AS balance
+                        FROM trading_ledgeraccount k JOIN trading_account a ON a.id = k.account_id
+                        JOIN ledger_posting p ON p.ledger_account_id = k.id JOIN trading_entry e ON e.id = p.entry_id
+                        WHERE k.kind = 'CASH' AND k.commodity_id = a.currency
+                        UNION ALL SELECT account_id, at, 0, id, balance FROM trading_equitypoint) moves) running
+            WHERE point IS NOT NULL AND balance <> cash
             """,
             """
             SELECT t.account_id, 'trade', t.id::text, concat('closed at ', t.closed_at, ' without an equity point')

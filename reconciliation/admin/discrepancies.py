@@ -43,7 +43,7 @@ class Standing(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Discrepancy]) -> QuerySet[Discrepancy]:
         """Filter by the answer."""
         state = Discrepancy.State
-        wanted: dict[str, Any] = {
+        wanted: dict[str | None, Any] = {
             "live": Discrepancy.LIVE,
             "review": [state.OPEN],
             "approval": [state.PROPOSED],
@@ -141,7 +141,7 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
     def _act(
         request: HttpRequest, case_id: int, permission: str, verb: Callable[[HttpRequest, Discrepancy], str]
     ) -> HttpResponse:
-        if not request.user.has_perm(permission):  # type: ignore[union-attr]
+        if not request.user.has_perm(permission):
             raise PermissionDenied
         case = get_object_or_404(Discrepancy.objects.select_related("account"), pk=case_id)
         try:

@@ -126,7 +126,7 @@ class RunAdmin(ReadOnlyAdmin):
     @method_decorator(require_POST)
     def reconcile(self, request: HttpRequest, account_id: int) -> HttpResponse:
         """Run a reconciliation of one account now, and say what came of it."""
-        if not request.user.has_perm("trading.propose"):  # type: ignore[union-attr]
+        if not request.user.has_perm("trading.propose"):
             raise PermissionDenied
         account = get_object_or_404(Account, pk=account_id)
         user = request.user
@@ -155,7 +155,8 @@ class SnapshotAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         """Bodies are read on the page only."""
         queryset = super().get_queryset(request)
-        is_list = request.resolver_match is not None and request.resolver_match.url_name.endswith("changelist")
+        match = request.resolver_match
+        is_list = match is not None and (match.url_name or "").endswith("changelist")
         return queryset.defer("body") if is_list else queryset
 
     def panels(self, request: HttpRequest, subject: Snapshot) -> list[Panel]:

@@ -1,8 +1,10 @@
 """Which resolutions make sense for which difference, and which one is suggested first.
 
-What always holds here: an action is offered only when carrying it out would make books and broker agree (or, for
-`accept`, when people may knowingly live with it); nothing is suggested where the policy says to ask; flattening is
-offered only for what the broker holds beyond our books, so that it never closes what a strategy holds.
+What always holds here: an action is offered only when carrying it out makes books and broker agree, or brings what
+the broker's history says into the books, so that only the rest is left to explain (or, for `accept`, when people may
+knowingly live with it); nothing is suggested where the policy says to ask, nor for fills that our books may hold in
+another form already; flattening is offered only for what the broker holds beyond our books, so that it never closes
+what a strategy holds.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def actions_for_position(
     """
     actions: list[Action] = []
     fills_explain_all = has_fills and unexplained == 0
-    if has_fills and stored and kind is not Kind.EXTRA_FILL and policy.backfill_enabled:
+    if has_fills and stored and policy.backfill_enabled:
         actions.append(Action.BOOK_FILLS)
     if kind in POSITION_KINDS and broker is not None:
         beyond_our_books = can_flatten(books=books, broker=broker)
@@ -59,7 +61,7 @@ def actions_for_position(
         if (fills_explain_all or not has_fills) and priced and stored and beyond_our_books:
             actions.append(Action.FLATTEN)
     actions.append(Action.ACCEPT)
-    return tuple(actions), _suggest(actions, policy)
+    return tuple(actions), None if kind is Kind.EXTRA_FILL else _suggest(actions, policy)
 
 
 def _suggest(actions: list[Action], policy: ReconciliationPolicy) -> Action | None:

@@ -40,7 +40,8 @@ def position_cause(
     if kind is Kind.EXTRA_FILL:
         return (
             f"Broker and books both hold {held(books)} of {symbol}, although {fills_in_words(fills)} {are} in the "
-            "broker's history and not in our books: our books contain something that these fills should replace."
+            "broker's history and not in our books: our books contain something that these fills should replace. "
+            "Booked, they leave that something as a difference of its own."
         )
     shape = f"The broker holds {held(broker or Decimal(0))} of {symbol}, our books hold {held(books)}."
     if fills and unexplained == 0:

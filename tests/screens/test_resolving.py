@@ -6,11 +6,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from decimal import Decimal
 
+import pytest
+from django.db.models import Value
+from django.db.models.functions import Concat
 from playwright.sync_api import Browser, Page, expect
 
 from reconciliation.models import Discrepancy
 from tests.screens.conftest import Screens
-from trading.models import AuditEvent, Position
+from tests.trading.admin.world import build_world
+from trading.models import AuditEvent, Position, User
 
 Chromium = Callable[[], AbstractContextManager[Browser]]
 
@@ -79,6 +83,24 @@ def test_ada_proposes_she_cannot_approve_bob_approves_and_the_books_agree(screen
     assert [(row["instrument"], row["quantity"]) for row in truth] == [("EUR_USD", "1000")]
     story = AuditEvent.objects.filter(object_type="reconciliation.Discrepancy", object_id=str(case.pk))
     assert [event.actor_name for event in story.order_by("id") if event.via == "admin"] == ["ada", "bob", "bob"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_story_of_an_order_can_be_read_in_both_themes(theme: str, screens: Screens, chromium: Chromium) -> None:
+    User.objects.filter(username__in=["ada", "bob", "charlie"]).update(username=Concat("username", Value("-demo")))
+    world = build_world()
+    message = world.entry.messages.values_list("pk", flat=True).get()
+    screens.passwords = {"charlie": "a-password-for-tests"}
+    with chromium() as browser:
+        page = screens.sign_in(browser, "charlie")
+        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        pages = {"order": world.entry.pk, "decision": world.rejected.pk, "brokermessage": message}
+        for name, key in pages.items():
+            page.goto(f"{screens.url}/admin/trading/{name}/")
+            screens.picture(page, f"30-{name}-list-{theme}")
+            page.goto(f"{screens.url}/admin/trading/{name}/{key}/change/")
+            screens.picture(page, f"30-{name}-{theme}")
+            assert page.locator(".panel").count() > 0
 
 
 def test_a_page_fits_a_phone_without_sideways_scrolling_of_the_whole_page(screens: Screens, chromium: Chromium) -> None:

@@ -36,7 +36,7 @@ class AccountAdmin(ReadOnlyAdmin):
     def panels(self, request: HttpRequest, subject: Account) -> list[Panel]:
         """Cash and positions of the books, live restrictions, mirrors, the policy."""
         kinds = (LedgerAccount.Kind.CASH, LedgerAccount.Kind.SUSPENSE)
-        cash = with_balance(subject.ledger_accounts.filter(kind__in=kinds)).order_by("kind", "commodity_id")
+        cash: Any = with_balance(subject.ledger_accounts.filter(kind__in=kinds)).order_by("kind", "commodity_id")
         positions = Position.objects.filter(account=subject).exclude(quantity=0).select_related("instrument")
         live = Restriction.objects.filter(lifted_at=None, account=subject).select_related("instrument")
         return [

@@ -1,5 +1,7 @@
 """Control and audit: restrictions, risk events, heartbeats, stuck work, the audit trail."""
 
+from typing import Any
+
 from django.contrib import admin
 
 from trading.models import AuditEvent, Heartbeat, Restriction, RiskEvent, TaskAttempt
@@ -90,6 +92,6 @@ class AuditEventAdmin(ReadOnlyAdmin):
     search_fields = ("kind", "object_repr", "object_type", "object_id", "reason", "request_id")
     date_hierarchy = "at"
 
-    def lookup_allowed(self, lookup: str, value: str, request: object = None) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
         """The trail of one object is a plain address."""
         return lookup in {"object_type", "object_id"} or super().lookup_allowed(lookup, value, request)

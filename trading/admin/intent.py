@@ -19,7 +19,7 @@ def gate_rows(gates: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
         others = {key: value for key, value in gate.items() if key not in {"name", "passed", "reason", "numbers"}}
         numbers = {**others, **(gate.get("numbers") or {})}
         text = ", ".join(f"{name} {value}" for name, value in numbers.items() if value is not None)
-        verdict = values.pill("passed" if gate.get("passed") else "REJECTED")
+        verdict = values.pill("passed" if gate.get("passed") else "blocked")
         rows.append((gate.get("name", ""), verdict, gate.get("reason", ""), text))
     return rows
 
@@ -92,7 +92,6 @@ class DecisionAdmin(ReadOnlyAdmin):
         columns.brief("reason"),
         columns.number("position_size", "size"),
         columns.number("risk_amount"),
-        columns.code("client_plan_id", "plan"),
     )
     list_display_links = (list_display[0],)
     list_filter = ("verdict", "account", "signal__strategy", "signal__instrument")

@@ -7,7 +7,7 @@ may decide goes through a service, never through a form of the admin.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -20,6 +20,11 @@ from django.utils.text import capfirst
 from trading.models import AuditEvent
 
 from . import values
+
+if TYPE_CHECKING:
+    ModelAdminOfAny = admin.ModelAdmin[Any]
+else:
+    ModelAdminOfAny = admin.ModelAdmin  # generic for the type checker only
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def facts_of(subject: Model, hidden: Iterable[str] = ()) -> list[tuple[str, Safe
     return facts
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class ReadOnlyAdmin(ModelAdminOfAny):
     """A list and a page to read."""
 
     change_form_template = "admin/facts_page.html"

@@ -4,14 +4,12 @@ What always holds: the person of a user is fixed once chosen; every change here 
 transaction; no superuser and no single permission is given through this page, only groups.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db import transaction
-from django.db.models import ForeignKey
-from django.forms import ModelChoiceField
 from django.http import HttpRequest, HttpResponse
 
 from trading.models import Person, User
@@ -21,6 +19,11 @@ from trading.services.audit import Actor
 from . import columns, values
 from .pages import Panel, ReadOnlyAdmin, Table
 
+if TYPE_CHECKING:
+    UserAdminOfOurs = DjangoUserAdmin[User]
+else:
+    UserAdminOfOurs = DjangoUserAdmin  # generic for the type checker only
+
 admin.site.unregister(Group)
 
 IDENTITY = ("username", "person", "first_name", "last_name", "email")
@@ -28,7 +31,7 @@ RIGHTS = ("is_active", "is_staff", "groups")
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
+class UserAdmin(UserAdminOfOurs):
     """Sign-ins, each of one person."""
 
     actions = None
@@ -53,6 +56,12 @@ class UserAdmin(DjangoUserAdmin):
         """Names of the groups."""
         return ", ".join(group.name for group in user.groups.all())
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody but a superuser changes a superuser: a new password would be a way round every right."""
+        if obj is not None and obj.is_superuser and not request.user.is_superuser:
+            return False
+        return super().has_change_permission(request, obj)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never: deactivate instead."""
         return False
@@ -70,10 +79,10 @@ class UserAdmin(DjangoUserAdmin):
         own = RIGHTS if obj.pk == request.user.pk else ()
         return ("person", "last_login", "date_joined", *own)
 
-    def formfield_for_foreignkey(self, db_field: ForeignKey, request: HttpRequest, **kwargs: Any) -> ModelChoiceField:
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """A person may be left empty: a new one is made."""
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        if db_field.name == "person":
+        if db_field.name == "person" and field is not None:
             field.required = False
             field.help_text = "The human who signs in. Leave empty only for somebody who has no user here yet."
         return field

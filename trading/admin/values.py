@@ -19,7 +19,20 @@ from trading.domain.money import BadNumber, parse_decimal
 
 NOTHING = mark_safe('<span class="quiet">—</span>')
 GOOD = {"APPROVED", "APPROVE", "FILLED", "COMPLETE", "APPLIED", "CLOSED", "CLEARED", "CONFIRMED", "passed", "posted"}
-BAD = {"REJECTED", "REJECT", "FAILED", "UNKNOWN", "UNSAFE", "CRITICAL", "HIGH", "EXPIRED", "NOT_FLAT", "LIVE", "MISSED"}
+BAD = {
+    "REJECTED",
+    "REJECT",
+    "FAILED",
+    "UNKNOWN",
+    "UNSAFE",
+    "CRITICAL",
+    "HIGH",
+    "EXPIRED",
+    "NOT_FLAT",
+    "LIVE",
+    "MISSED",
+    "blocked",
+}
 WAITING = {
     "SUSPECTED", "PROPOSED", "PARTIAL", "SENDING", "CANCELLING", "WAITING", "MEDIUM", "WARNING", "INCOMPLETE", "held",
     "REDUCE_ONLY", "PLANNED", "WORKING",

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 
 from trading.clock import trading_day
 from trading.domain.canonical import canonical_json
@@ -98,6 +98,6 @@ def post(draft: Draft) -> Entry:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT ledger_post(%s::jsonb)", [canonical_json(payload)])
             entry_id = cursor.fetchone()[0]
-    except IntegrityError as error:
+    except (IntegrityError, DataError) as error:
         raise RuleBroken(f"The books refuse this entry: {sentence(error)}. Nothing was posted.") from error
     return Entry.objects.get(pk=entry_id)

@@ -15,17 +15,22 @@ from decimal import Decimal, getcontext
 from pathlib import Path
 from typing import Any
 
+from .core.candles import Bar, Series
 from .core.clock import Clock
 from .core.control import Control
 from .core.faults import Fault, find
-from .core.market import MarketState
+from .core.journal import Journal
+from .core.market import Driven, MarketState
+from .core.model import Account, Order, SideTotals, Trade
 from .core.numbers import PRECISION, iso, moment, plain
-from .core.store import Store
-from .core.world import Late, World, WorldState
+from .core.store import Store, shape_of
+from .core.world import Late, Schedule, World, WorldState
 from .oanda.answers import Answer, Call
 from .oanda.dialect import OandaDialect
 
 FORMAT = 1
+CHECKPOINT_EVERY = 20_000
+KEPT = (WorldState, MarketState, Driven, Series, Bar, Account, SideTotals, Order, Trade, Journal, Fault, Late, Schedule)
 Entry = dict[str, Any]
 
 
@@ -41,36 +46,45 @@ class Settings:
     base: str = "http://127.0.0.1:9101"
 
 
+def _beginning(settings: Settings) -> Entry:
+    """The first input of all."""
+    return {
+        "k": "begin", "format": FORMAT, "t": iso(settings.start), "seed": settings.seed,
+        "speed": plain(settings.speed), "always_open": settings.always_open,
+    }  # fmt: skip
+
+
 class Runtime:
     """One simulator."""
 
     def __init__(self, settings: Settings, wall: Callable[[], float] = time.monotonic) -> None:
         getcontext().prec = PRECISION
-        self.store = Store(settings.directory)
+        self.store = Store(settings.directory, shape_of(KEPT))
+        state: WorldState | None = self.store.checkpoint()
         entries = self.store.entries()
-        begin = next(entries, None)
-        fresh = begin is None
-        if begin is None:
-            begin = {
-                "k": "begin", "format": FORMAT, "t": iso(settings.start), "seed": settings.seed,
-                "speed": plain(settings.speed), "always_open": settings.always_open,
-            }  # fmt: skip
-        if begin.get("k") != "begin" or begin.get("format") != FORMAT:
-            raise ValueError(f"{self.store.path} was not written by this version of the simulator")
-        state = WorldState(
-            now=moment(begin["t"]), speed=Decimal(begin["speed"]), always_open=begin["always_open"],
-            market=MarketState(begin["seed"]),
-        )  # fmt: skip
+        begin: Entry | None = None
+        if state is None:
+            begin = next(entries, None)
+            fresh = begin is None
+            begin = begin or _beginning(settings)
+            if begin.get("k") != "begin" or begin.get("format") != FORMAT:
+                raise ValueError(f"{self.store.path} was not written by this version of the simulator")
+            state = WorldState(
+                now=moment(begin["t"]), speed=Decimal(begin["speed"]), always_open=begin["always_open"],
+                market=MarketState(begin["seed"]),
+            )  # fmt: skip
         self.world = World(state)
         oanda = OandaDialect(self.world, settings.base)
         self.dialects = {oanda.name: oanda}
         self.control = Control(self.world, dict(self.dialects))
-        oanda.open_account("101-001-1000001-001", "sim-oanda-token", "USD", Decimal(100_000), False)
+        if begin is not None:
+            oanda.open_account("101-001-1000001-001", "sim-oanda-token", "USD", Decimal(100_000), False)
         for entry in entries:
             self._replay(entry)
         self.store.open()
-        if fresh:
-            self.store.append(begin)
+        self._unsaved = 0
+        if begin is not None and fresh:
+            self._keep(begin)
         self.clock = Clock(self.world.now, state.speed, wall)
         self._kept = self.world.now
 
@@ -143,6 +157,10 @@ class Runtime:
     def _entry(self, kind: str, **fields: Any) -> Entry:
         return {"k": kind, "t": iso(self.clock.now()), **fields}
 
+    def _keep(self, entry: Entry) -> None:
+        self.store.append(entry)
+        self._unsaved += 1
+
     def _settle_clock(self) -> None:
         if self.world.now > self.clock.now() or self.clock.speed != self.world.state.speed:
             self.clock.set(self.world.now, self.world.state.speed)
@@ -153,7 +171,7 @@ class Runtime:
         try:
             result: Entry = self.perform(entry)
         finally:
-            self.store.append(entry)
+            self._keep(entry)
             if operation == "clock" and self.world.now < moment(entry["t"]):
                 self.clock.put_back(self.world.now)
             self._settle_clock()
@@ -176,7 +194,7 @@ class Runtime:
         try:
             answer: Answer | None = self.perform(entry)
         finally:
-            self.store.append(entry)
+            self._keep(entry)
         return answer
 
     def tick(self) -> None:
@@ -184,15 +202,19 @@ class Runtime:
         now = self.clock.now()
         happened = self.world.advance(now)
         if happened or (now - self._kept).total_seconds() >= 2:
-            self.store.append({"k": "tick", "t": iso(now)})
+            self._keep({"k": "tick", "t": iso(now)})
             self._kept = now
+        if self._unsaved >= CHECKPOINT_EVERY:
+            self.store.save(self.world.state)
+            self._unsaved = 0
         for late in [one for one in self.world.state.late if one.due <= time.time()]:
             entry = self._entry("late", id=late.id)
             self.perform(entry)
-            self.store.append(entry)
+            self._keep(entry)
 
     def close(self) -> None:
         """Keep the present time and stop."""
         self.tick()
-        self.store.append({"k": "tick", "t": iso(self.world.now)})
+        self._keep({"k": "tick", "t": iso(self.world.now)})
+        self.store.save(self.world.state)
         self.store.close()

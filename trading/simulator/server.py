@@ -237,8 +237,8 @@ class ControlServer:
         if not since.isdecimal() or (limit is not None and not limit.isdecimal()):
             raise ValueError("since and limit must be whole numbers")
         journal = self.runtime.world.state.journal
-        rows = journal.since(int(since), int(limit) if limit else None)
-        return _json(rows, headers={"X-Journal-Last": str(journal.last)})
+        text = journal.since(int(since), int(limit) if limit else None)
+        return web.Response(text=text, content_type="application/json", headers={"X-Journal-Last": str(journal.last)})
 
     async def _clock(self, request: web.Request) -> web.StreamResponse:
         self.runtime.refresh()

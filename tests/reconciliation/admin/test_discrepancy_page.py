@@ -18,7 +18,7 @@ from reconciliation.engine.run import run_reconciliation
 from reconciliation.models import Discrepancy, Run
 from tests.reconciliation.admin.still_broker import StillBroker
 from tests.trading.admin.world import World, build_world
-from trading.models import Application, Approval, AuditEvent, Position, Proposal
+from trading.models import Application, Approval, AuditEvent, Order, Position, Proposal
 
 SignIn = Callable[[str], Client]
 Compare = Callable[..., None]
@@ -244,6 +244,19 @@ def test_a_proposal_whose_facts_have_moved_says_so_before_anybody_approves(
     case.evidence = {**case.evidence, "events": []}
     case.save()
     assert "cannot be applied any more" in signed_in("bob").get(url(case)).content.decode()
+
+
+def test_an_approved_flatten_plans_one_order_and_shows_it(case: Discrepancy, signed_in: SignIn) -> None:
+    assert "SELL 700 EURUSD" in signed_in("ada").get(url(case)).content.decode()
+    propose(signed_in("ada"), case, action="flatten")
+    bob = signed_in("bob")
+    assert "FLATTEN" in bob.get(url(case)).content.decode().split('id="decide"')[0]
+    assert "1 order is on its way to the broker" in told(bob.post(url(case, "decide"), verdict(case, "APPROVE")))
+    order = Order.objects.get(application__proposal=case.proposal)
+    assert (order.tag, order.side, order.quantity, order.state) == ("FLATTEN", "SELL", 700, "PLANNED")
+    assert order.client_order_id in bob.get(url(case)).content.decode()
+    story = bob.get(reverse("admin:trading_order_change", args=[order.pk])).content.decode()
+    assert "ticket 12: bought by hand" in story, "the order's page names the proposal it comes from"
 
 
 def test_the_list_costs_a_fixed_number_of_queries(case: Discrepancy, signed_in: SignIn, world: World) -> None:

@@ -225,9 +225,13 @@ def test_a_round_trip_of_somebody_else_is_one_missing_fill_case() -> None:
     assert (finding.kind, finding.key, finding.explains) == (Kind.MISSING_FILL, "EURUSD", {"USD": -10})
 
 
-def test_a_fill_that_arrives_for_what_was_estimated_is_extra_and_may_not_be_booked_twice() -> None:
-    finding = one(broker(position()), books(held(), unposted=(event(fill()),)))
-    assert finding.kind is Kind.EXTRA_FILL and Action.BOOK_FILLS not in finding.actions
+@pytest.mark.parametrize("wish", list(DefaultProposal))
+def test_a_fill_that_arrives_for_what_was_estimated_is_extra_and_its_booking_is_never_suggested(
+    wish: DefaultProposal,
+) -> None:
+    ours = books(held(), unposted=(event(fill()),))
+    finding = one(broker(position()), ours, ReconciliationPolicy(default_proposal=wish))
+    assert (finding.kind, finding.suggestion) == (Kind.EXTRA_FILL, None)
 
 
 def test_a_fill_of_our_own_order_is_named_as_ours_and_taken_out_of_the_position() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reconciliation.domain.compare import reconcile
 from reconciliation.engine.applications import sweep
 from reconciliation.models import Discrepancy, Run, Snapshot
 from tests.reconciliation.conftest import EURUSD, Desk, People
@@ -195,6 +196,33 @@ def test_an_approval_is_not_applied_when_the_difference_has_changed_since(desk: 
     case.refresh_from_db()
     assert case.state == "OPEN" and case.version > proposal.subject_version
     assert not Entry.objects.filter(kind="EXTERNAL_FILL").exists()
+
+
+def test_a_run_that_read_the_books_before_a_resolution_says_nothing_about_it(
+    desk: Desk, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
+    case = opened(desk)
+    desk.approve(desk.propose(case, "book_fills", people.ada), people.bob)
+
+    def meanwhile(*sides: object) -> object:
+        assert sweep(desk.account) == 1
+        return reconcile(*sides)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("reconciliation.engine.run.reconcile", meanwhile)
+    assert desk.reconcile().ok
+    case.refresh_from_db()
+    assert case.state == "APPLIED"
+    monkeypatch.undo()
+    desk.reconcile()
+    case.refresh_from_db()
+    assert case.state == "CLOSED"
+
+
+def test_a_run_that_was_overtaken_by_another_writes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trading.services.leases.renew", lambda **_: False)
+    assert desk.reconcile().status == "BUSY"
+    assert not Run.objects.exists()
 
 
 @pytest.mark.parametrize("trigger", ["STARTUP", "PERIODIC"])

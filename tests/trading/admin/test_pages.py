@@ -89,6 +89,15 @@ def test_an_administrator_cannot_change_her_own_rights_nor_the_person_of_anybody
     assert not {"is_superuser", "user_permissions", "person"} & set(other.fields)
 
 
+def test_an_administrator_cannot_set_the_password_of_a_superuser(signed_in: SignIn) -> None:
+    root = User.objects.create_superuser("root", password="a-password-for-tests")
+    client = signed_in("ulla")
+    data = {"usable_password": "true", "password1": "a-long-password-7", "password2": "a-long-password-7"}
+    assert client.post(reverse("admin:auth_user_password_change", args=[root.pk]), data).status_code == 403
+    assert client.post(url("User", "change", root.pk), {"username": "mine"}).status_code == 403
+    assert Client().login(username="root", password="a-password-for-tests")
+
+
 def test_a_new_user_gets_a_person_of_its_own_and_an_audit_event(signed_in: SignIn) -> None:
     data = {
         "username": "dora",
@@ -101,6 +110,17 @@ def test_a_new_user_gets_a_person_of_its_own_and_an_audit_event(signed_in: SignI
     assert answer.status_code == 302, answer.context["adminform"].form.errors
     assert User.objects.get(username="dora").person.name == "dora"
     assert AuditEvent.objects.filter(kind="user.added", object_repr="dora").exists()
+
+
+def test_changing_ones_own_password_is_audited(signed_in: SignIn, world: World) -> None:
+    data = {"old_password": "a-password-for-tests", "new_password1": "a-long-password-7"}
+    client = signed_in("bob")
+    assert client.post(reverse("admin:password_change"), {**data, "new_password2": "another"}).status_code == 200
+    assert not AuditEvent.objects.filter(kind="user.password_changed").exists()
+    assert (
+        client.post(reverse("admin:password_change"), {**data, "new_password2": "a-long-password-7"}).status_code == 302
+    )
+    assert AuditEvent.objects.get(kind="user.password_changed").actor == world.people["bob"]
 
 
 def test_a_viewer_never_sees_a_password_hash(signed_in: SignIn, world: World) -> None:

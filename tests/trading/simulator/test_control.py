@@ -81,15 +81,8 @@ def test_the_journal_is_one_sequence_and_the_truth_agrees_with_it(process: Proce
     rows = process.control("GET", f"/journal?since={before}")
     assert [row["seq"] for row in rows] == list(range(before + 1, before + 1 + len(rows)))
     assert all(set(row) == {"seq", "at", "kind", "account", "data"} for row in rows)
-    assert [row["kind"] for row in rows] == [
-        "order",
-        "fill",
-        "order",
-        "order",
-        "position",
-        "position",
-        "request",
-    ] or True
+    kinds = ["order", "order", "fill", "order", "position", "position", "request"]
+    assert sorted(row["kind"] for row in rows) == sorted(kinds), "created, filled, guarded, held, asked"
     [fill] = [row["data"] for row in rows if row["kind"] == "fill"]
     assert set(fill) >= {"id", "order_id", "instrument", "side", "quantity", "price", "pl", "fee"}
     assert (fill["side"], fill["quantity"], fill["price"]) == ("BUY", "1000", "1.10010")
@@ -255,7 +248,7 @@ def test_a_late_accept_appears_seconds_after_the_answer_was_lost(process: Proces
     time.sleep(0.9)
     assert process.ask("GET", "/orders/@late").json()["order"]["state"] == "FILLED" and _placed(process) == 1
     posts = [row for row in process.rows("request") if row["method"] == "POST" and '"late"' in row["body"]]
-    assert len({row["seq"] if "seq" in row else id(row) for row in posts}) == len(posts)
+    assert posts[-1]["outcome"] == "not_acted" and posts[-1]["fault"] == "late_accept"
 
 
 def test_a_fault_strikes_only_its_route_and_only_so_often(process: Process) -> None:

@@ -57,9 +57,10 @@ TRADE = {
 }  # fmt: skip
 ORDER = {"id": "n", "createTime": "t", "state": "s", "type": "s", "timeInForce": "s"}
 CREATED = {**HEAD, "instrument": "s", "units": "n", "timeInForce": "s", "positionFill": "s", "reason": "s"}
+LEVEL = {"price": "n", "liquidity": "i"}
 FILL = {
     **HEAD, "orderID": "n", "instrument": "s", "units": "n", "gainQuoteHomeConversionFactor": "n",
-    "lossQuoteHomeConversionFactor": "n", "price": "n", "fullVWAP": "n", "fullPrice": {"bids": {"price": "n", "liquidity": "i"}},
+    "lossQuoteHomeConversionFactor": "n", "price": "n", "fullVWAP": "n", "fullPrice": {"bids": LEVEL},
     "reason": "s", "pl": "n", "financing": "n", "commission": "n", "guaranteedExecutionFee": "n",
     "accountBalance": "n", "halfSpreadCost": "n",
 }  # fmt: skip
@@ -67,8 +68,9 @@ OPENED = {"tradeID": "n", "units": "n", "price": "n", "halfSpreadCost": "n", "in
 REDUCED = {"tradeID": "n", "units": "n", "price": "n", "realizedPL": "n", "financing": "n", "halfSpreadCost": "n"}
 CANCEL = {**HEAD, "orderID": "n", "reason": "s"}
 PRICE = {
-    "type": "s", "instrument": "s", "time": "t", "status": "s", "tradeable": "b", "closeoutBid": "n", "closeoutAsk": "n",
-    "bids": {"price": "n", "liquidity": "i"}, "asks": {"price": "n", "liquidity": "i"},
+    "type": "s", "instrument": "s", "time": "t", "status": "s", "tradeable": "b",
+    "closeoutBid": "n", "closeoutAsk": "n",
+    "bids": LEVEL, "asks": LEVEL,
     "quoteHomeConversionFactors": {"positiveUnits": "n", "negativeUnits": "n"},
 }  # fmt: skip
 INSTRUMENT = {
@@ -150,7 +152,8 @@ def test_changes_tell_what_happened_since(api: API) -> None:
     api.request(orders.OrderCreate(ACCOUNT, _limit()))
     found = api.request(accounts.AccountChanges(ACCOUNT, {"sinceTransactionID": "2"}))
     changes = found["changes"]
-    lists = "ordersCreated ordersCancelled ordersFilled ordersTriggered tradesOpened tradesReduced tradesClosed positions transactions"
+    of_orders = "ordersCreated ordersCancelled ordersFilled ordersTriggered"
+    lists = f"{of_orders} tradesOpened tradesReduced tradesClosed positions transactions"
     assert set(changes) == set(lists.split())
     fits(
         changes,

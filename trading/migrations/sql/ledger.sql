@@ -13,6 +13,12 @@ CREATE VIEW ledger_posting AS
     UNION ALL
     SELECT t.id, t.entry_id, t.credit_id, t.commodity_id, -t.amount FROM trading_transfer t;
 
+-- What was posted keeps its meaning: ledger accounts and commodities are made on first use and never change.
+CREATE TRIGGER a_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON trading_ledgeraccount
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER a_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON trading_commodity
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
 -- ledger_post: one entry with its transfers, lots and lot closes, or nothing.
 -- The same key with the same payload returns the entry that stands; with another payload it is an error (23505).
 CREATE FUNCTION ledger_post(p jsonb) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
@@ -22,6 +28,8 @@ DECLARE
     stored text;
     wanted text := encode(sha256(convert_to(p::text, 'UTF8')), 'hex');
     owner_account bigint := (p->>'account_id')::bigint;
+    lots jsonb := coalesce(p->'lots', '[]');
+    closes jsonb := coalesce(p->'lot_closes', '[]');
     bad text;
 BEGIN
     PERFORM 1 FROM trading_chainhead WHERE id = 1 FOR UPDATE;
@@ -34,6 +42,26 @@ BEGIN
     END IF;
     IF jsonb_array_length(coalesce(p->'transfers', '[]')) = 0 THEN
         RAISE EXCEPTION 'entry % has no transfer', p->>'key' USING errcode = '23514';
+    END IF;
+    IF (CASE WHEN p->>'kind' IN ('FILL', 'EXTERNAL_FILL', 'ADOPTION', 'ESTIMATE') THEN p->>'fill_id'
+             WHEN p->>'kind' IN ('TRANSFER', 'FINANCING', 'DIVIDEND', 'FEE', 'ADJUSTMENT') THEN p->>'cash_event_id'
+             WHEN p->>'kind' = 'REVERSAL' THEN p->>'reverses_id' END) IS NULL THEN
+        RAISE EXCEPTION 'entry % of kind % names nothing that happened', p->>'key', p->>'kind' USING errcode = '23514';
+    END IF;
+    IF EXISTS (SELECT 1 FROM trading_fill f WHERE f.id = (p->>'fill_id')::bigint AND f.account_id <> owner_account)
+       OR EXISTS (SELECT 1 FROM trading_cashevent c
+                  WHERE c.id = (p->>'cash_event_id')::bigint AND c.account_id <> owner_account) THEN
+        RAISE EXCEPTION 'entry % books what happened on another account', p->>'key' USING errcode = '23514';
+    END IF;
+    IF p->>'fill_id' IS NULL AND p->>'kind' <> 'REVERSAL' AND jsonb_array_length(lots || closes) > 0 THEN
+        RAISE EXCEPTION 'entry % opens or closes lots without a fill', p->>'key' USING errcode = '23514';
+    END IF;
+    SELECT string_agg(n.key || ' ' || n.value, ', ') INTO bad
+    FROM jsonb_array_elements(lots || closes) t, jsonb_each_text(t) n
+    WHERE n.key IN ('quantity', 'unit_cost', 'unit_price', 'profit_quote')
+      AND n.value::numeric <> round(n.value::numeric, 12);
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'entry %: lots with more decimals than are stored: %', p->>'key', bad USING errcode = '23514';
     END IF;
 
     INSERT INTO trading_entry (account_id, idempotency_key, payload_sha256, kind, at, recorded_at, value_date, trading_day,
@@ -62,16 +90,16 @@ BEGIN
     INSERT INTO trading_lot (entry_id, account_id, instrument_id, fill_id, side, quantity, unit_cost, opened_at)
     SELECT entry, owner_account, (t->>'instrument_id')::bigint, (p->>'fill_id')::bigint, (t->>'side')::smallint,
            (t->>'quantity')::numeric, (t->>'unit_cost')::numeric, (p->>'at')::timestamptz
-    FROM jsonb_array_elements(coalesce(p->'lots', '[]')) WITH ORDINALITY AS x(t, n) ORDER BY n;
+    FROM jsonb_array_elements(lots) WITH ORDINALITY AS x(t, n) ORDER BY n;
 
     INSERT INTO trading_lotclose (entry_id, lot_id, fill_id, quantity, unit_price, profit_quote, closed_at)
     SELECT entry, (t->>'lot_id')::bigint, (p->>'fill_id')::bigint, (t->>'quantity')::numeric,
            (t->>'unit_price')::numeric, (t->>'profit_quote')::numeric, (p->>'at')::timestamptz
-    FROM jsonb_array_elements(coalesce(p->'lot_closes', '[]')) WITH ORDINALITY AS x(t, n) ORDER BY n;
+    FROM jsonb_array_elements(closes) WITH ORDINALITY AS x(t, n) ORDER BY n;
 
     SELECT string_agg(l.id::text, ', ') INTO bad
     FROM trading_lot l
-    WHERE l.id IN (SELECT (t->>'lot_id')::bigint FROM jsonb_array_elements(coalesce(p->'lot_closes', '[]')) t)
+    WHERE l.id IN (SELECT (t->>'lot_id')::bigint FROM jsonb_array_elements(closes) t)
       AND (l.account_id <> owner_account
            OR l.quantity < (SELECT sum(c.quantity) FROM trading_lotclose c WHERE c.lot_id = l.id));
     IF bad IS NOT NULL THEN

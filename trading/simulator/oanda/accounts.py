@@ -10,7 +10,6 @@ from .answers import Answer, Call, Refusal, Rejection
 from .orders import reject
 from .render import (
     Wire,
-    amount,
     instrument_wire,
     last_id,
     order_wire,
@@ -115,7 +114,6 @@ class AccountCalls:
                         "marginUsed": shown["marginUsed"],
                     }
                 )
-        state["balance"] = amount(account.cash)
         return Answer(200, {"changes": changes, "state": state, "lastTransactionID": last_id(account)})
 
     def _changes(self, account: Account, rows: list[Wire]) -> Wire:

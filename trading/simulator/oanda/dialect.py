@@ -31,6 +31,7 @@ _TIME_KEYS = {
     "time", "createTime", "openTime", "closeTime", "filledTime", "cancelledTime", "gtdTime", "createdTime",
     "lastOrderFillTimestamp", "timestamp", "from", "to",
 }  # fmt: skip
+_ACCOUNT_ID = re.compile(r"\d{3}-\d{3}-\d+-\d{3}\Z", re.ASCII)
 _DENIED = "Insufficient authorization to perform request."
 
 
@@ -160,9 +161,9 @@ class OandaDialect:
             raise Refusal(404, "The path requested does not exist")
         account = next((one for one in allowed if one.id == unquote(found[1])), None)
         if account is None:
-            if unquote(found[1]) in self.world.accounts:
+            if _ACCOUNT_ID.match(unquote(found[1])):
                 raise Refusal(403, _DENIED)
-            raise Refusal(400 if not found[2] else 404, "Invalid value specified for 'accountID'")
+            raise Refusal(400, "Invalid value specified for 'accountID'")
         inner = (found[2] or "").rstrip("/")
         known = False
         for method, pattern, door in self._routes:

@@ -222,8 +222,6 @@ def instrument_wire(item: Instrument, account: Account) -> Wire:
         "maximumPositionSize": "0",
         "maximumOrderUnits": plain(item.maximum_units),
         "marginRate": plain(valuation.margin_rate(account, item.name)),
-        "guaranteedStopLossOrderMode": "DISABLED",
-        "tags": [{"type": "ASSET_CLASS", "name": item.kind}],
     }
 
 

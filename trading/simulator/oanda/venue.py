@@ -171,7 +171,7 @@ class OandaVenue(Books):
             lossQuoteHomeConversionFactor=plain(factors.loss),
             price=price_text(name, price),
             fullVWAP=price_text(name, price),
-            fullPrice={"timestamp": iso(quote.at), **book_wire(name, quote)},
+            fullPrice={"time": iso(quote.at), **book_wire(name, quote)},
             reason=self._reason(order),
             pl=amount(total),
             financing="0.0000",

@@ -1,0 +1,287 @@
+"""A small desk for fault tests: real PostgreSQL, Redis, workers and simulator, one mirrored account, and its judge.
+
+What always holds here: orders come from decisions made by the product's own service; the judge trusts the simulator's
+journal alone and compares the product's rows with it; whatever was started is stopped by `close`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+from backoffice.settings import broker_url
+from tests.faults.workers import READY_SECONDS, Worker
+from tests.servers import Simulator
+from trading.clock import store_broker_clock
+from trading.domain.broker import OrderType, Side
+from trading.domain.session import load_session
+from trading.engine.connections import broker_for
+from trading.engine.inflow import catch_up
+from trading.models import Account, Decision, Fill, Order
+from trading.selectors import books
+from trading.services.decisions import MarketView, decide
+from trading.services.setup import ensure_account, ensure_session
+from trading.strategies.base import SignalIntent
+
+# A Wednesday: the market's weekend never gets into a test.
+START = ("--always-open", "--speed", "1", "--start", "2026-01-14T08:00:00Z")
+SESSION = """
+portfolio:
+  symbols: [EURUSD]
+  interval: 5m
+  source: auto
+  venue: OANDA
+  spreads: {EURUSD: 1.0}
+  warmup_days: 3
+  session_start: "07:00"
+  status_every_s: 180
+  risk: {global_daily_stop_r: -5.0, max_open_positions: 2, max_open_per_symbol: 1, per_strategy_daily_trades: 3,
+         per_strategy_daily_stop_r: -2.0, per_strategy_daily_win_r: 6.0}
+  risk_parity: {enabled: false, lookback_d: 20, floor: 0.15, cap: 0.60}
+  dd_lock: {enabled: false, trailing_pct: 5.0, cooloff_min: 120}
+  news_guard: {enabled: false, csv_path: news.csv, pad_before_m: 30, pad_after_m: 30}
+  budget: {equity: 100000, daily_risk_pct: 2.0, per_trade_risk_pct: 0.5, per_strategy: {}}
+strategies:
+  - name: orb
+    params: {retest: false, filter_min_or_pips: 2}
+    windows: [{start: "00:00", end: "23:55"}]
+"""
+BID, ASK = Decimal("1.10000"), Decimal("1.10010")
+SWEEP_SECONDS = 1.0
+
+
+@dataclass
+class World:
+    """One desk on one simulator's account. `environment` is what its workers run with."""
+
+    simulator: Simulator
+    redis_url: str
+    environment: Mapping[str, str]
+    directory: Path
+    policy: Any = None
+    workers: list[Worker] = field(default_factory=list)
+    sweeps_in: str = ""
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    _swept_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._celery = Celery(broker=broker_url(self.redis_url), set_as_current=False)
+        self._celery.conf.broker_transport_options = {"socket_timeout": 2, "socket_connect_timeout": 1}
+        self.simulator.post("/prices", {"instrument": "EUR_USD", "bid": str(BID), "ask": str(ASK)})
+        self.session = load_session(SESSION)
+        self.account = ensure_account(
+            name="mirror",
+            broker=Account.Broker.OANDA,
+            environment=Account.Environment.SIMULATOR,
+            external_id=self.simulator.account,
+            currency="USD",
+            endpoint=self.simulator.oanda_url,
+            policy=self.policy,
+        )
+        store_broker_clock(account=self.account, broker_at=self.broker_now())
+        self.catch_up()
+
+    # what happens
+
+    def broker_now(self) -> datetime:
+        """The simulator's time."""
+        return datetime.fromisoformat(self.simulator.get("/clock")["now"]).astimezone(UTC)
+
+    def catch_up(self) -> None:
+        """Book what the broker has to tell."""
+        broker = broker_for(self.account)
+        try:
+            catch_up(account=self.account, broker=broker)
+        finally:
+            broker.close()
+
+    def plan(self, *, type: OrderType = OrderType.MARKET, entry: Decimal = ASK) -> Order:
+        """The mirror's order of a new decision on a paper account of its own; committed, not sent."""
+        number = next(self._numbers)
+        now = self.broker_now()
+        closed = now.replace(minute=now.minute - now.minute % 5, second=0, microsecond=0)
+        paper = ensure_account(
+            name=f"paper-{number}",
+            broker=Account.Broker.PAPER,
+            environment=Account.Environment.IN_PROCESS,
+            external_id=f"paper-{number}",
+            currency="USD",
+        )
+        decision = decide(
+            account=paper,
+            session=self.session,
+            version=ensure_session(self.session),
+            intent=SignalIntent(
+                strategy="orb",
+                symbol="EURUSD",
+                side=Side.BUY,
+                order_type=type,
+                entry=entry,
+                stop=entry - Decimal("0.01000"),
+                target=entry + Decimal("0.02000"),
+                bar_start=closed - timedelta(minutes=5),
+                bar_end=closed,
+                features={},
+                reason="a fault test",
+            ),
+            market=MarketView(
+                now=now,
+                last_price=entry,
+                price_at=now,
+                in_hole=False,
+                indicators_ready=True,
+                bar_had_position=False,
+                equity=Decimal(100_000),
+                weight=Decimal("0.02"),
+                quote_rate=Decimal(1),
+            ),
+            mirrors=[self.account],
+        )
+        assert decision.verdict == Decision.Verdict.APPROVED, decision.reason
+        return Order.objects.get(account=self.account, decision=decision, tag="ENTRY")
+
+    def send_task(self, name: str, *arguments: Any, queue: str = "orders") -> None:
+        """Give workers a task."""
+        self._celery.send_task(name, args=list(arguments), queue=queue)
+
+    def fault(self, action: str, *, when: str = "after", route: str = "", times: int = 1, **arguments: Any) -> None:
+        """Order a fault at the simulator, by default for the next write of an order."""
+        route = route or f"POST /v3/accounts/{self.simulator.account}/orders"
+        self.simulator.post(
+            "/faults",
+            {"broker": "oanda", "route": route, "when": when, "action": action, "times": times, "args": arguments},
+        )
+
+    def start_worker(self, *, name: str, queues: str = "orders", failpoint: str = "") -> Worker:
+        """Start a worker without waiting for it."""
+        worker = Worker(self.directory, self.environment, name=name, queues=queues, failpoint=failpoint)
+        self.workers.append(worker)
+        return worker
+
+    def wait_for_worker(self, worker: Worker) -> None:
+        """Return when it takes tasks."""
+        self.wait(lambda: worker.is_ready, READY_SECONDS, "the worker is ready")
+
+    def wait(self, what: Callable[[], Any], seconds: float, meaning: str) -> Any:
+        """What it gives once that is true, sweeping meanwhile as beat does. Raises AssertionError after the seconds."""
+        end = time.monotonic() + seconds
+        while not (found := what()):
+            if time.monotonic() > end:
+                raise AssertionError(f"not within {seconds:g} s: {meaning}")
+            self.sweep()
+            time.sleep(0.03)
+        return found
+
+    def sweep(self) -> None:
+        """Ask for a round of the watcher, at most once a second, where `sweeps_in` names the queue for it."""
+        if self.sweeps_in and time.monotonic() - self._swept_at >= SWEEP_SECONDS:
+            self._swept_at = time.monotonic()
+            self._celery.send_task("orders.watch", queue=self.sweeps_in, expires=2 * SWEEP_SECONDS)
+
+    @contextmanager
+    def no_sweep(self) -> Iterator[None]:
+        """Without rounds of the watcher in here."""
+        queue, self.sweeps_in = self.sweeps_in, ""
+        try:
+            yield
+        finally:
+            self.sweeps_in = queue
+
+    def close(self) -> None:
+        """Kill the workers that are left."""
+        for worker in self.workers:
+            worker.kill()
+        self._celery.close()
+
+    # what the broker's journal says
+
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        """The journal's rows of one kind."""
+        return [row for row in self.simulator.journal() if row["kind"] == kind]
+
+    def posts(self, order: Order) -> list[dict[str, Any]]:
+        """The requests that asked the broker for this order."""
+        return [
+            row
+            for row in self.rows("request")
+            if row["data"]["method"] == "POST" and order.client_order_id in _ids_in(row["data"]["body"])
+        ]
+
+    def wall_time(self, row: Mapping[str, Any]) -> datetime:
+        """When a row of the journal was written, on the machine's clock (the simulator runs at its speed)."""
+        before = datetime.now(UTC)
+        offset = before + (datetime.now(UTC) - before) / 2 - self.broker_now()
+        return datetime.fromisoformat(row["at"]).astimezone(UTC) + offset
+
+    # the judge
+
+    def problems(self, order: Order) -> list[str]:
+        """What is wrong with a market order by the journal: empty when it exists there once and is booked once."""
+        order.refresh_from_db()
+        rows = self.simulator.journal()
+        at_broker = {r["data"]["id"] for r in rows if r["kind"] == "order" and r["data"]["client_id"] == order.client_order_id}
+        filled = [r["data"] for r in rows if r["kind"] == "fill" and r["data"]["order_id"] in at_broker]
+        booked = Fill.objects.filter(account=self.account, order=order)
+        found = []
+        if len(at_broker) != 1:
+            found.append(f"{len(at_broker)} orders at the broker")
+        if at_broker != {order.broker_order_id}:
+            found.append(f"bound to {order.broker_order_id!r}, the broker has {sorted(at_broker)}")
+        if order.state != "FILLED" or order.filled_quantity != order.quantity:
+            found.append(f"{order.state} with {order.filled_quantity} of {order.quantity} ({order.reason})")
+        theirs = sorted((r["id"], Decimal(r["quantity"]), Decimal(r["price"])) for r in filled)
+        ours = sorted((r.external_id, r.quantity, r.price) for r in booked)
+        if theirs != ours or len(ours) != 1:
+            found.append(f"fills at the broker {theirs}, in the books {ours}")
+        legs = {leg.tag: leg for leg in Order.objects.filter(rides_on=order)}
+        for tag, leg in legs.items():
+            if leg.state != "WORKING" or not leg.broker_order_id:
+                found.append(f"its {tag} is {leg.state} with the broker's id {leg.broker_order_id!r}")
+        return found
+
+    def differences(self) -> list[str]:
+        """Where the account's books differ from the simulator's truth, to the last digit."""
+        truth = self.simulator.truth()
+        found = []
+        cash = {code: amount for code, amount in books.cash_balances(self.account).items() if amount}
+        theirs = {code: Decimal(amount) for code, amount in truth["cash"].items()}
+        if cash != theirs:
+            found.append(f"cash: books {cash}, broker {theirs}")
+        held = {s: (p.quantity, p.average_price, p.external_quantity) for s, p in books.positions(self.account).items()}
+        there = {
+            row["instrument"].replace("_", ""): (
+                Decimal(row["quantity"]) * (1 if row["side"] == "LONG" else -1),
+                Decimal(row["average_price"]),
+                Decimal(0),
+            )
+            for row in truth["positions"]
+            if Decimal(row["quantity"])
+        }
+        if held != there:
+            found.append(f"positions: books {held}, broker {there}")
+        return found
+
+
+def worker_environment(urls: Mapping[str, str], redis_url: str) -> dict[str, str]:
+    """The environment of a worker on this database and Redis, without the owner's login."""
+    inherited = {name: value for name, value in os.environ.items() if name != "DATABASE_OWNER_URL"}
+    return {**inherited, "DATABASE_URL": urls["DATABASE_URL"], "REDIS_URL": redis_url}
+
+
+def _ids_in(body: str) -> set[str]:
+    try:
+        return {json.loads(body)["order"]["clientExtensions"]["id"]}
+    except (ValueError, KeyError, TypeError):
+        return set()
