@@ -75,7 +75,7 @@ def _apply(proposal_id: int, actor: Actor, applied_by: User | None) -> Applied:
     state = approvals.standing(proposal)
     if state != "APPROVED":
         raise RuleBroken(f"Proposal {proposal.pk} is {state}: only an approved one is carried out. Nothing was posted.")
-    if row.proposal_id != proposal.pk or  row.state != State.APPROVED:
+    if row.proposal_id != proposal.pk or row.version != proposal.subject_version or row.state != State.APPROVED:
         raise _Refused("the case has changed since the approval")
     payload = json.loads(proposal.payload)
     try:

@@ -29,7 +29,7 @@ from trading.domain.broker import OrderType, Side
 from trading.domain.session import load_session
 from trading.engine.connections import broker_for
 from trading.engine.inflow import catch_up
-from trading.models import Account, Decision, Fill, Order
+from trading.models import Account, Decision, Fill, Order, RiskEvent
 from trading.selectors import books
 from trading.services.decisions import MarketView, decide
 from trading.services.setup import ensure_account, ensure_session
@@ -150,6 +150,8 @@ class World:
             mirrors=[self.account],
         )
         assert decision.verdict == Decision.Verdict.APPROVED, decision.reason
+        refusals = list(RiskEvent.objects.filter(account=self.account, decision=decision).values_list("reason", flat=True))
+        assert not refusals, refusals
         return Order.objects.get(account=self.account, decision=decision, tag="ENTRY")
 
     def send_task(self, name: str, *arguments: Any, queue: str = "orders") -> None:

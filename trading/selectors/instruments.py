@@ -22,8 +22,8 @@ def instrument_for(account: Account, broker_symbol: str) -> Instrument:
         found = alias.instrument if alias else None
     if found is None:
         raise UnmappedInstrument(
-            f"{account.broker} names {broker_symbol}, which no instrument of ours has as an alias: add it in the "
-            "admin (Instruments); until then its fills stay in the inbox, unbooked."
+            f"{account.broker} names {broker_symbol}, which is no instrument of ours: its events stay in the inbox, "
+            "unbooked, and the difference is shown as a case to decide on."
         )
     return found
 
@@ -34,5 +34,5 @@ def broker_symbol(account: Account, instrument: Instrument) -> str:
         return str(instrument.symbol)
     alias = InstrumentAlias.objects.filter(broker=account.broker, instrument=instrument, valid_until=None).first()
     if alias is None:
-        raise UnmappedInstrument(f"{instrument.symbol} has no name at {account.broker}: add an alias in the admin.")
+        raise UnmappedInstrument(f"{instrument.symbol} has no name at {account.broker}: nothing of it can be sent there.")
     return str(alias.symbol)

@@ -93,8 +93,10 @@ def test_a_checkpoint_only_saves_time(tmp_path: Path) -> None:
     with_checkpoint = Inside(directory=tmp_path)
     assert seen(with_checkpoint) == seen(sim)
     with_checkpoint.runtime.store.close()
-    (tmp_path / "checkpoint.pickle").write_bytes(b"of another program\n")
-    assert seen(Inside(directory=tmp_path)) == seen(sim)
+    checkpoint = tmp_path / "checkpoint.pickle"
+    for damaged in (b"of another program\n", checkpoint.read_bytes()[:-20]):
+        checkpoint.write_bytes(damaged)
+        assert seen(Inside(directory=tmp_path)) == seen(sim)
 
 
 def test_a_half_written_line_was_never_answered_and_is_cut_off(tmp_path: Path) -> None:

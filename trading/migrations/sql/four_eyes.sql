@@ -7,13 +7,18 @@ BEGIN
     IF tg_op = 'DELETE' THEN
         RAISE EXCEPTION 'people and users are never deleted; deactivate the user instead' USING errcode = '23001';
     END IF;
-    IF NEW.person_id IS DISTINCT FROM OLD.person_id THEN
-        RAISE EXCEPTION 'the person of a user is fixed' USING errcode = '23001';
+    IF NEW.id <> OLD.id THEN
+        RAISE EXCEPTION 'the number of a person or user is fixed' USING errcode = '23001';
+    END IF;
+    IF tg_table_name = 'trading_user' THEN
+        IF NEW.person_id IS DISTINCT FROM OLD.person_id THEN
+            RAISE EXCEPTION 'the person of a user is fixed' USING errcode = '23001';
+        END IF;
     END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER keep_person BEFORE UPDATE OR DELETE ON trading_user FOR EACH ROW EXECUTE FUNCTION keep_person();
-CREATE TRIGGER keep_person BEFORE DELETE ON trading_person FOR EACH ROW EXECUTE FUNCTION keep_person();
+CREATE TRIGGER keep_person BEFORE UPDATE OR DELETE ON trading_person FOR EACH ROW EXECUTE FUNCTION keep_person();
 
 CREATE FUNCTION guard_proposal() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -46,6 +51,9 @@ BEGIN
     END IF;
     IF EXISTS (SELECT 1 FROM trading_application a WHERE a.proposal_id = asked.id) THEN
         RAISE EXCEPTION 'four eyes: the proposal was applied already' USING errcode = '23514';
+    END IF;
+    IF NEW.verdict NOT IN ('APPROVE', 'REJECT', 'WITHDRAW') THEN
+        RAISE EXCEPTION 'four eyes: a verdict is APPROVE, REJECT or WITHDRAW' USING errcode = '23514';
     END IF;
     IF NEW.verdict = 'WITHDRAW' AND approver <> proposer THEN
         RAISE EXCEPTION 'four eyes: only the proposer withdraws' USING errcode = '23514';

@@ -41,7 +41,10 @@ class Store:
         with self._checkpoint_path.open("rb") as file:
             if file.readline().strip() != self._shape.encode():
                 return None
-            length, state = pickle.load(file)
+            try:
+                length, state = pickle.load(file)
+            except (pickle.UnpicklingError, EOFError, ImportError, AttributeError, IndexError):
+                return None  # damaged: the inputs themselves are whole
         if not self.path.exists() or self.path.stat().st_size < length:
             return None
         self._length = length
