@@ -14,7 +14,7 @@ ROUTES = {f"{queue}.*": {"queue": queue} for queue in QUEUES}
 
 def every(task: str, seconds: float, queue: str) -> dict[str, Any]:
     """One entry of the schedule."""
-    return {"task": task, "schedule": seconds, "options": {"queue": queue, "expires": seconds}}
+    return {"task": task, "schedule": seconds, "options": {"queue": queue, "expire_seconds": int(seconds)}}
 
 
 SCHEDULE = {

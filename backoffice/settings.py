@@ -37,6 +37,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_celery_beat",
     "backoffice.apps.BackOfficeConfig",
     "trading",
     "reconciliation",
@@ -181,8 +182,8 @@ CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_QUEUES = schedules.task_queues()
 CELERY_TASK_ROUTES = schedules.ROUTES
 CELERY_BEAT_SCHEDULE = schedules.SCHEDULE
-# The schedule above and nothing else: no file to spoil, no table to edit past the audit trail.
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+# Rows in the database, made from the schedule above at each start; the admin only shows them (rule: no unaudited edit).
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 # --- Logs -----------------------------------------------------------------------------------------------------------
 LOGGING = logs.configuration(level=env("BACKOFFICE_LOG_LEVEL", default="INFO"))

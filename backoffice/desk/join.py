@@ -155,7 +155,7 @@ def join_or_start_database(argv: Sequence[str]) -> Iterator[None]:
     try:
         os.environ.setdefault("BACKOFFICE_SECRET_KEY", paths.secret("django_secret_key"))
         for name, value in desk_facts().items():
-            if name in {"REDIS_URL", "BACKOFFICE_SIMULATOR_URL"}:
+            if name in {"DATABASE_URL", "REDIS_URL", "BACKOFFICE_SIMULATOR_URL"}:
                 os.environ.setdefault(name, value)
         if os.environ.get("DATABASE_URL"):
             if argv[1:2] == ["migrate"] and not os.environ.get("DATABASE_OWNER_URL") and needs_database(argv):

@@ -150,6 +150,7 @@ class Desk:
                     "DATABASE_URL is set, but DATABASE_OWNER_URL is not: the desk applies migrations, and they are "
                     "made by the owner of the tables. Set DATABASE_OWNER_URL (docs/operations.md)."
                 )
+            self._facts["DATABASE_URL"] = os.environ["DATABASE_URL"]  # so that commands join it, not an empty one
             self._clock.say("PostgreSQL is the one that DATABASE_URL names")
             self._migrate(os.environ["DATABASE_OWNER_URL"])
         else:

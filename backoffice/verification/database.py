@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.db import connections
 
-import trading.migrations
 from trading.grants import LEDGER_TABLES
 
 from .registry import Invariant, Offence, either
@@ -24,16 +23,13 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
 OURS = ("trading", "reconciliation")
-SQL = Path(next(iter(trading.migrations.__path__))) / "sql"
+SQL = [Path(str(apps.get_app_config(app).path)) / "migrations" / "sql" for app in OURS]
 # What PostgreSQL writes into pg_trigger.tgtype.
-ROW, BEFORE, INSERT, DELETE, UPDATE, TRUNCATE = 1, 2, 4, 8, 16, 32
-_GUARDS = {
-    ("trading_user", "keep_person"): ROW | BEFORE | UPDATE | DELETE,
-    ("trading_person", "keep_person"): ROW | BEFORE | DELETE,
-    ("trading_proposal", "guard_proposal"): ROW | BEFORE | INSERT,
-    ("trading_approval", "guard_approval"): ROW | BEFORE | INSERT,
-    ("trading_application", "guard_application"): ROW | BEFORE | INSERT,
-}
+BITS = {"ROW": 1, "BEFORE": 2, "INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
+_TRIGGER = re.compile(
+    r"CREATE TRIGGER (?P<name>\w+) BEFORE (?P<what>\w+(?: OR \w+)*) ON (?P<table>\w+)\s+"
+    r"FOR EACH (?P<each>ROW|STATEMENT) EXECUTE FUNCTION (?P<function>\w+)\(\)"
+)
 _TABLES = (
     "SELECT NULL::bigint AS account_id FROM pg_class WHERE relkind = 'r' AND relname ~ '^(trading|reconciliation)_'"
 )
@@ -53,14 +49,32 @@ def _offence(kind: str, name: str, problem: str) -> Offence:
     return Offence(None, kind, name, problem)
 
 
+def _written() -> str:
+    """Everything that the migrations' SQL says."""
+    return "\n".join(path.read_text(encoding="utf-8") for folder in SQL for path in sorted(folder.glob("*.sql")))
+
+
+def _kind(what: str, each: str) -> int:
+    return sum(BITS[word] for word in ("BEFORE", *what.split(" OR "), each) if word != "STATEMENT")
+
+
+def _written_triggers() -> dict[tuple[str, str], tuple[str, int, str]]:
+    """The triggers that the migrations' SQL makes by name: function, kind, and in which modes they are awake."""
+    text = _written()
+    found = {}
+    for made in _TRIGGER.finditer(text):
+        always = re.search(rf"ALTER TABLE {made['table']}\s[^;]*ENABLE ALWAYS TRIGGER {made['name']}\b", text)
+        kind = _kind(made["what"], made["each"])
+        found[made["table"], made["name"]] = (made["function"], kind, "A" if always else "OA")
+    return found
+
+
 def _triggers(cursor: CursorWrapper) -> Iterator[Offence]:
     """The triggers that refuse changes: present, of the right kind, and also awake in replica mode."""
-    wanted: dict[tuple[str, str], tuple[str, int, str]] = {}
+    wanted = _written_triggers()
     for table in append_only():
-        wanted[table, "a_append_lock"] = ("append_lock", BEFORE | INSERT, "A")
-        wanted[table, "a_append_only"] = ("refuse_change", BEFORE | UPDATE | DELETE | TRUNCATE, "A")
-    for (table, name), kind in _GUARDS.items():
-        wanted[table, name] = (name, kind, "A" if name.startswith("guard_") else "OA")
+        wanted[table, "a_append_lock"] = ("append_lock", _kind("INSERT", "STATEMENT"), "A")
+        wanted[table, "a_append_only"] = ("refuse_change", _kind("UPDATE OR DELETE OR TRUNCATE", "STATEMENT"), "A")
     cursor.execute("""
         SELECT c.relname, t.tgname, p.proname, t.tgtype, t.tgenabled::text, t.tgqual IS NULL
         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -213,7 +227,7 @@ def _keys(cursor: CursorWrapper) -> Iterator[Offence]:
 
 
 def _functions(cursor: CursorWrapper) -> Iterator[Offence]:
-    written = "\n".join(path.read_text(encoding="utf-8") for path in sorted(SQL.glob("*.sql")))
+    written = _written()
     named = set(re.findall(r"CREATE (?:OR REPLACE )?FUNCTION (\w+)\(", written))
     cursor.execute(
         """

@@ -101,7 +101,7 @@ def _case(row: Discrepancy, read_at: datetime) -> Case:
         times_seen=row.times_seen,
         first_seen_at=row.first_seen_at,
         accepted_substance=accepted,
-        just_applied=application is not None and False,
+        just_applied=application is not None and application.recorded_at > read_at,
         order_pending=pending,
         order_failed=failed,
     )

@@ -130,6 +130,7 @@ def test_one_command_runs_everything_and_ctrl_c_stops_it_in_order(desk: RunningD
     assert not (desk.var / "run" / "desk.json").exists()
 
 
+_DATABASE = "from django.db import connection; print(connection.settings_dict['NAME'])"
 _REDIS_AND_PEOPLE = (
     "from django.conf import settings; from trading.models import User; "
     "print(User.objects.exists(), settings.CELERY_BROKER_URL.split(':')[0])"
@@ -201,6 +202,15 @@ def test_servers_that_are_named_are_used_instead_of_our_own(
         commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in desk.descendants()]
         assert not [command for command in commands if b"postgres" in command or b"redis-server" in command]
         assert requests.get(f"{desk.facts['web']}/readyz", timeout=10).status_code == 200
+        elsewhere = {name: value for name, value in desk.environment.items() if not name.startswith("DATABASE_")}
+        joined = subprocess.run(
+            [sys.executable, "manage.py", "shell", "--no-imports", "--command", _DATABASE],
+            cwd=PROJECT,
+            env=elsewhere,
+            capture_output=True,
+            text=True,
+        )
+        assert joined.stdout.strip() == committed_db.name, "a command without the variable joins the desk's database"
     finally:
         assert desk.stop() == 0
     with psycopg.connect(committed_db.urls.application) as connected:

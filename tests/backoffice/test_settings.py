@@ -66,7 +66,7 @@ def test_ticks_expire_before_the_next_one_so_that_they_never_pile_up() -> None:
         "reconciliation.tick": 5.0,
     }
     for entry in entries.values():
-        assert 0 < entry["options"]["expires"] <= entry["schedule"]
+        assert 0 < entry["options"]["expire_seconds"] <= entry["schedule"]
 
 
 def test_every_scheduled_task_exists() -> None:

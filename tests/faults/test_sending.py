@@ -1,22 +1,237 @@
-"""probe"""
+"""Answers that are lost, late or wrong while an order is sent: one order at the broker, and books equal to its own."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+from typing import Any
+
 import pytest
-from tests.faults.world import World, worker_environment, START
+
+from tests.faults.world import World
+from trading.domain.broker import OrderType
+from trading.engine.resolver import resolve_unknown
 from trading.engine.sender import send_order
+from trading.engine.watcher import watch_once
+from trading.models import Fill, Order, Trade
+from trading.services.exits import plan_exit
 
-@pytest.fixture
-def world(committed_db, redis_url, start_simulator, tmp_path):
-    w = World(start_simulator(*START), redis_url, worker_environment(committed_db.urls.environment(), redis_url), tmp_path)
-    yield w
-    w.close()
+pytestmark = pytest.mark.faults
+QUARANTINE = 26
 
-def test_probe(world):
-    order = world.plan()
-    send_order(order_id=order.pk)
-    assert world.problems(order) == []
+
+def watch_until(world: World, what: Any, seconds: float = 10) -> None:
+    """Rounds of the watcher in this process until it is true."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        watch_once()
+        time.sleep(0.2)
+
+
+def state(order: Order) -> str:
+    order.refresh_from_db()
+    return str(order.state)
+
+
+def settle(world: World, *orders: Order) -> None:
+    """Whatever the fault was: wait past lease and quarantine, and let the watcher do its work."""
+    for _ in range(4):
+        for order in orders:
+            world.pass_time(order, QUARANTINE + 1)
+        watch_once()
+
+
+def wait_for_the_late_copy(world: World) -> None:
+    """Until the broker has acted on a request that it kept back, and we have read what it says about that."""
+    last = world.simulator.truth()["last_event_id"]
+    world.wait(lambda: world.simulator.truth()["last_event_id"] != last, 8, "the late copy has arrived")
+    world.catch_up()
+
+
+ACCEPTED = [
+    ("drop", {}),
+    ("reset", {}),
+    ("status", {"status": 502}),
+    ("status", {"status": 504, "body": '{"errorMessage": "Timeout waiting for response"}'}),
+    ("status", {"status": 500, "body": "{}"}),
+    ("status", {"status": 200}),
+    ("status", {"status": 204}),
+    ("redirect", {"status": 307, "location": "/v3/accounts/101-001-1000001-001/orders"}),
+    ("rate_limit", {"seconds": 1}),
+    ("truncate", {"bytes": 60}),
+    ("body", {"text": "<html>maintenance</html>"}),
+    ("body", {"path": "orderCreateTransaction.clientExtensions.id", "value": "somebody-elses"}),
+    ("body", {"path": "orderCreateTransaction.units", "value": "999"}),
+]
+
+
+def test_an_order_that_the_broker_accepted_is_bound_whatever_its_answer_looked_like(world: World) -> None:
+    sent = []
+    for action, arguments in ACCEPTED:
+        order = world.plan()
+        world.fault(action, when="after", **arguments)
+        send_order(order_id=order.pk)
+        sent.append(order)
+    time.sleep(1.1)  # what a 429 asks for
+    settle(world, *sent)
+    for order, fault in zip(sent, ACCEPTED, strict=True):
+        assert (world.problems(order), len(world.posts(order))) == ([], 1), fault
     assert world.differences() == []
-    w = world.start_worker(name="one")
-    world.wait_for_worker(w)
+
+
+NOT_ACCEPTED = [
+    ("drop", {}),
+    ("reset", {}),
+    ("status", {"status": 502}),
+    ("status", {"status": 504}),
+    ("status", {"status": 404}),
+    ("redirect", {"status": 302, "location": "/"}),
+    ("rate_limit", {"seconds": 1}),
+]
+
+
+def test_an_order_that_never_arrived_is_sent_again_with_the_same_id_once_the_quarantine_is_over(world: World) -> None:
+    sent = []
+    for action, arguments in NOT_ACCEPTED:
+        order = world.plan()
+        world.fault(action, when="before", **arguments)
+        send_order(order_id=order.pk)
+        assert state(order) == "UNKNOWN", action
+        world.pass_time(order, QUARANTINE - 8)
+        sent.append(order)
+    time.sleep(1.1)  # what a 429 asks for
+    watch_once()
+    assert {state(order) for order in sent} == {"UNKNOWN"}, "no quarantine is over"
+    for order in sent:
+        world.pass_time(order, 9)
+    watch_once()
+    assert {state(order) for order in sent} == {"PLANNED"}
+    settle(world, *sent)
+    for order, fault in zip(sent, NOT_ACCEPTED, strict=True):
+        assert (world.problems(order), len(world.posts(order))) == ([], 2), fault
+    assert world.differences() == []
+
+
+def test_the_quarantine_begins_when_the_sender_may_no_longer_send(world: World) -> None:
     order = world.plan()
-    world.send_task("orders.send", order.pk)
-    world.wait(lambda: not world.problems(order), 5, "sent")
-    print(world.wall_time(world.posts(order)[0]))
+    world.fault("drop", when="before")
+    send_order(order_id=order.pk)
+    order.refresh_from_db()
+    assert order.lease_until is not None and order.quarantine_until is not None
+    assert (order.quarantine_until - order.lease_until).total_seconds() == 3 + 15
+
+
+def test_an_order_that_appears_late_within_the_quarantine_is_found_and_not_sent_again(world: World) -> None:
+    order = world.plan()
+    world.fault("late_accept", seconds=3)
+    send_order(order_id=order.pk)
+    watch_once()
+    assert state(order) == "UNKNOWN", "absent so far, which proves nothing"
+    watch_until(world, lambda: state(order) == "FILLED")
+    settle(world, order)
+    assert world.problems(order) == [] and len(world.posts(order)) == 1
+
+
+def test_an_order_that_appears_after_the_quarantine_fills_once_all_the_same(world: World) -> None:
+    """The broker's last guard: the trade's client id, which we always send, lets the late copy be cancelled."""
+    order = world.plan()
+    world.fault("late_accept", seconds=4)
+    send_order(order_id=order.pk)
+    settle(world, order)
+    assert state(order) == "FILLED"
+    bound = order.broker_order_id
+    wait_for_the_late_copy(world)
+    order.refresh_from_db()
+    assert (order.state, order.broker_order_id) == ("FILLED", bound)
+    assert Fill.objects.filter(order=order).count() == 1
+    assert world.differences() == []
+
+
+def test_a_resting_order_stays_working_when_its_late_copy_is_refused(world: World) -> None:
+    order = world.plan(type=OrderType.LIMIT, entry=Decimal("1.09000"))
+    world.fault("late_accept", seconds=4)
+    send_order(order_id=order.pk)
+    settle(world, order)
+    assert state(order) == "WORKING"
+    wait_for_the_late_copy(world)
+    pending = [row for row in world.simulator.truth()["orders"] if row["status"] == "PENDING"]
+    assert [row["id"] for row in pending] == [order.broker_order_id]
+    assert state(order) == "WORKING", "the broker has it still"
+
+
+@pytest.mark.parametrize("route", ["orders/@", "transactions/sinceid", "trades/@"])
+def test_one_look_up_that_fails_keeps_the_order_from_being_sent_again(world: World, route: str) -> None:
+    order = world.plan()
+    world.fault("drop", when="before")
+    send_order(order_id=order.pk)
+    route = f"GET /v3/accounts/{world.simulator.account}/{route}"
+    world.fault("status", when="before", route=route, times=100, status=503)
+    for _ in range(3):
+        world.pass_time(order, QUARANTINE + 1)
+        watch_once()
+        assert state(order) == "UNKNOWN"
+    world.simulator.delete("/faults")
+    settle(world, order)
+    assert world.problems(order) == [] and len(world.posts(order)) == 2
+
+
+def test_a_look_up_that_began_within_the_quarantine_does_not_end_it(world: World) -> None:
+    """What it did not see can have come after its first question, and before the quarantine was over."""
+    order = world.plan()
+    world.fault("drop", when="before")
+    send_order(order_id=order.pk)
+    world.pass_time(order, QUARANTINE - 1)
+    world.fault("hang", when="before", route=f"GET /v3/accounts/{world.simulator.account}/trades/@", seconds=2)
+    resolve_unknown(order_id=order.pk)
+    order.refresh_from_db()
+    assert order.quarantine_until is not None and order.quarantine_until < order.updated_at, "it is over by now"
+    assert order.state == "UNKNOWN"
+
+
+def test_an_order_whose_trade_has_come_and_gone_before_anybody_looked_is_not_sent_again(world: World) -> None:
+    order = world.plan()
+    world.fault("drop")
+    send_order(order_id=order.pk)
+    world.simulator.post("/prices", {"instrument": "EUR_USD", "bid": "1.08000", "ask": "1.08010"})
+    assert not any(Decimal(row["quantity"]) for row in world.simulator.truth()["positions"]), "stopped out"
+    settle(world, order)
+    assert state(order) == "FILLED" and len(world.posts(order)) == 1
+    legs = {leg.tag: leg.state for leg in Order.objects.filter(rides_on=order)}
+    assert legs == {"STOP": "FILLED", "TP1": "CANCELLED"}
+    assert world.differences() == []
+
+
+def test_the_closing_order_is_sent_once_too_when_its_answer_is_lost(world: World) -> None:
+    entry = world.plan()
+    send_order(order_id=entry.pk)
+    trade = Trade.objects.get(account=world.account, decision=entry.decision)
+    order = plan_exit(
+        account=world.account,
+        decision=trade.decision,
+        exit_type="TIME",
+        reason="a fault test",
+        quantity=trade.open_quantity,
+        at=world.broker_now(),
+    )
+    world.fault("reset")
+    send_order(order_id=order.pk)
+    watch_until(world, lambda: state(order) == "FILLED")
+    settle(world, order)
+    assert len(world.posts(order)) == 1
+    trade.refresh_from_db()
+    assert trade.state == "CLOSED" and world.differences() == []
+
+
+def test_nothing_is_sent_to_a_broker_that_cannot_be_reached_and_everything_once_it_can(world: World) -> None:
+    order = world.plan()
+    reachable, world.account.endpoint = world.account.endpoint, "http://127.0.0.1:9"
+    world.account.save(update_fields=["endpoint"])
+    for _ in range(5):
+        watch_once()
+        world.pass_time(order, QUARANTINE + 1)
+    assert state(order) == "UNKNOWN" and "not sent" in order.reason
+    world.account.endpoint = reachable
+    world.account.save(update_fields=["endpoint"])
+    settle(world, order)
+    assert world.problems(order) == [] and len(world.posts(order)) == 1

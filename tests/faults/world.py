@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
+from django.db.models import F
 
 from backoffice.settings import broker_url
 from tests.faults.workers import READY_SECONDS, Worker
@@ -29,7 +29,7 @@ from trading.domain.broker import OrderType, Side
 from trading.domain.session import load_session
 from trading.engine.connections import broker_for
 from trading.engine.inflow import catch_up
-from trading.models import Account, Decision, Fill, Order, RiskEvent
+from trading.models import Account, ConfigVersion, Decision, Fill, Order, RiskEvent
 from trading.selectors import books
 from trading.services.decisions import MarketView, decide
 from trading.services.setup import ensure_account, ensure_session
@@ -64,13 +64,17 @@ SWEEP_SECONDS = 1.0
 
 @dataclass
 class World:
-    """One desk on one simulator's account. `environment` is what its workers run with."""
+    """One desk on one simulator's account. `environment` is what its workers run with.
+
+    With the scope that the desk's own accounts have (""), workers that start block entries until reconciled.
+    """
 
     simulator: Simulator
     redis_url: str
     environment: Mapping[str, str]
     directory: Path
-    policy: Any = None
+    scope: str = "faults"
+    policy: ConfigVersion | None = None
     workers: list[Worker] = field(default_factory=list)
     sweeps_in: str = ""
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
@@ -86,6 +90,7 @@ class World:
             broker=Account.Broker.OANDA,
             environment=Account.Environment.SIMULATOR,
             external_id=self.simulator.account,
+            scope=self.scope,
             currency="USD",
             endpoint=self.simulator.oanda_url,
             policy=self.policy,
@@ -150,9 +155,19 @@ class World:
             mirrors=[self.account],
         )
         assert decision.verdict == Decision.Verdict.APPROVED, decision.reason
-        refusals = list(RiskEvent.objects.filter(account=self.account, decision=decision).values_list("reason", flat=True))
-        assert not refusals, refusals
+        refused = RiskEvent.objects.filter(account=self.account, decision=decision).first()
+        assert refused is None, refused
         return Order.objects.get(account=self.account, decision=decision, tag="ENTRY")
+
+    def pass_time(self, order: Order, seconds: float) -> None:
+        """Let the order's lease, quarantine and next look-up be as if so many seconds had passed."""
+        span = timedelta(seconds=seconds)
+        Order.objects.filter(pk=order.pk).update(
+            lease_until=F("lease_until") - span,
+            quarantine_until=F("quarantine_until") - span,
+            next_check_at=F("next_check_at") - span,
+        )
+        order.refresh_from_db()
 
     def send_task(self, name: str, *arguments: Any, queue: str = "orders") -> None:
         """Give workers a task."""
@@ -233,7 +248,8 @@ class World:
         """What is wrong with a market order by the journal: empty when it exists there once and is booked once."""
         order.refresh_from_db()
         rows = self.simulator.journal()
-        at_broker = {r["data"]["id"] for r in rows if r["kind"] == "order" and r["data"]["client_id"] == order.client_order_id}
+        mine = [r["data"] for r in rows if r["kind"] == "order" and r["data"]["client_id"] == order.client_order_id]
+        at_broker = {row["id"] for row in mine}
         filled = [r["data"] for r in rows if r["kind"] == "fill" and r["data"]["order_id"] in at_broker]
         booked = Fill.objects.filter(account=self.account, order=order)
         found = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import Group
@@ -74,23 +75,17 @@ class Desk:
         same_positions = {name: str(p.quantity.normalize()) for name, p in ours.items()} == {
             name: str(_signed(p).normalize()) for name, p in theirs.items()
         }
-        return same_positions and books.cash_balances(self.account)["USD"] == _number(truth["cash"]["USD"])
+        return same_positions and books.cash_balances(self.account)["USD"] == Decimal(truth["cash"]["USD"])
 
 
-def _number(text: str):  # type: ignore[no-untyped-def]
-    from decimal import Decimal
-
-    return Decimal(text)
-
-
-def _signed(position: dict[str, str]):  # type: ignore[no-untyped-def]
-    quantity = _number(position["quantity"])
+def _signed(position: dict[str, str]) -> Decimal:
+    quantity = Decimal(position["quantity"])
     return -quantity if position["side"].upper() in ("SHORT", "SELL") and quantity > 0 else quantity
 
 
 @dataclass
 class People:
-    """The cast: ada proposes, bob approves, and `bobs_other_user` signs in as ada's second user."""
+    """The cast: ada proposes, bob approves, and `adas_other_user` is a second sign-in of ada."""
 
     ada: User
     bob: User
@@ -128,5 +123,3 @@ def desk(committed_db: object, simulator: Simulator, monkeypatch: pytest.MonkeyP
     yield Desk(account, simulator, broker)
     broker.close()
 
-
-Reconcile = Callable[[], RunResult]

@@ -34,5 +34,7 @@ def broker_symbol(account: Account, instrument: Instrument) -> str:
         return str(instrument.symbol)
     alias = InstrumentAlias.objects.filter(broker=account.broker, instrument=instrument, valid_until=None).first()
     if alias is None:
-        raise UnmappedInstrument(f"{instrument.symbol} has no name at {account.broker}: nothing of it can be sent there.")
+        raise UnmappedInstrument(
+            f"{instrument.symbol} has no name at {account.broker}: nothing of it can be sent there."
+        )
     return str(alias.symbol)

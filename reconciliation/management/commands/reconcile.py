@@ -58,7 +58,8 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"account": result.account, "status": result.status, **recorded}))
             return
         run = f"run {result.run_id}" if result.run_id is not None else "not recorded"
-        self.stderr.write(f"{result.account}: {result.status} ({run}), {len(findings)} differences, {result.live} open")
+        differences = f"{len(findings)} difference{'' if len(findings) == 1 else 's'}"
+        self.stderr.write(f"{result.account}: {result.status} ({run}), {differences}, {result.live} open")
         for finding in findings:
             amount = f" ({plain(finding.difference)})" if finding.difference is not None else ""
             self.stderr.write(f"  {finding.severity:8} {finding.kind} {finding.key}{amount}: {finding.cause}")

@@ -203,3 +203,22 @@ def test_an_expired_proposal_gives_the_case_back(
     assert resolutions.release_expired(account_id=desk.account.pk, actor=TEST) == 1
     case.refresh_from_db()
     assert case.state == "OPEN"
+
+
+def test_a_payload_that_no_longer_says_what_would_be_posted_is_not_applied(
+    desk: Desk, people: People, proposal: Proposal, case: Discrepancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.approve(proposal, people.bob)
+    monkeypatch.setattr("reconciliation.services.payloads._fill_entries", lambda row: [{"entry": "something else"}])
+    assert "differs from what was approved" in apply(proposal_id=proposal.pk, actor=TEST).refused
+    case.refresh_from_db()
+    assert (case.state, case.proposal) == ("OPEN", None) and nothing_was_posted()
+
+
+def test_an_approval_for_an_older_version_of_the_case_is_not_applied(
+    desk: Desk, people: People, proposal: Proposal, case: Discrepancy
+) -> None:
+    desk.approve(proposal, people.bob)
+    Discrepancy.objects.filter(pk=case.pk).update(version=case.version + 1)
+    assert "has changed since the approval" in apply(proposal_id=proposal.pk, actor=TEST).refused
+    assert nothing_was_posted()

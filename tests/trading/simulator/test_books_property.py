@@ -116,6 +116,7 @@ def check(sim: Inside) -> None:
     balances = [row["accountBalance"] for row in account.history if "accountBalance" in row]
     assert Decimal(balances[-1]) == account.cash
     assert account.realised == sum((trade.realised for trade in account.trades.values()), Decimal(0))
+    assert account.realised == sum((side.realised for side in account.totals.values()), Decimal(0))
     for name in NAMES:
         done = sum((Decimal(row["units"]) for row in fills if row["instrument"] == name), Decimal(0))
         long, short = account.units(name)

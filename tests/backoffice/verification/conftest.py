@@ -1,0 +1,117 @@
+"""The world is told once and cloned for each test, so that each can be broken in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from backoffice.desk import logins
+from tests.servers import DatabaseServer, Simulator
+
+from .bars import FIRST_DAY
+from .world import Story
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A copy of the world, to be broken with the superuser's hands."""
+
+    superuser_url: str
+    environment: dict[str, str]
+
+    def plant(self, sql: str) -> None:
+        """Run statements with every guard of every table put to sleep, and wake the guards again."""
+        with psycopg.connect(self.superuser_url) as connection:
+            connection.execute("SELECT set_config('plant.guards', '', false)")
+            connection.execute(_SLEEP)
+            cursor = connection.execute(sql)
+            touched = cursor.rowcount
+            while cursor.nextset():
+                touched = cursor.rowcount
+            connection.execute(_WAKE)
+        assert touched != 0, "the plant changed no row, so it would prove nothing"
+
+    def alter(self, sql: str) -> None:
+        """Run statements on the schema itself."""
+        with psycopg.connect(self.superuser_url, autocommit=True) as connection:
+            connection.execute(sql)
+
+
+_SLEEP = """
+CREATE TEMP TABLE guards AS
+    SELECT c.oid::regclass::text AS tablename, t.tgname, t.tgenabled::text AS enabled
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE NOT t.tgisinternal AND c.relname ~ '^(trading|reconciliation)_';
+DO $$ DECLARE g record; BEGIN
+    FOR g IN SELECT * FROM guards LOOP
+        EXECUTE format('ALTER TABLE %s DISABLE TRIGGER %I', g.tablename, g.tgname);
+    END LOOP;
+END $$;
+SET LOCAL session_replication_role = replica;
+"""
+_WAKE = """
+SET LOCAL session_replication_role = origin;
+DO $$ DECLARE g record; BEGIN
+    FOR g IN SELECT * FROM guards LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER %I', g.tablename,
+                       CASE g.enabled WHEN 'A' THEN 'ALWAYS' ELSE '' END, g.tgname);
+    END LOOP;
+END $$;
+"""
+
+
+@pytest.fixture(scope="session")
+def world(
+    database_server: DatabaseServer,
+    django_db_setup: None,
+    template_database: str,
+    django_db_blocker: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    """The name of the database in which the story was told."""
+    from django.conf import settings
+
+    folder: Path = tmp_path_factory.mktemp("world")
+    simulator = Simulator.start(
+        folder / "simulator", ("--always-open", "--speed", "0", "--start", FIRST_DAY.isoformat())
+    )
+    patch = pytest.MonkeyPatch()
+    for name in ("OANDA_API_KEY", "OANDA_ACCOUNT_ID", "OANDA_URL", "OANDA_ENV"):
+        patch.delenv(name, raising=False)
+    patch.setenv("SIMULATOR_URL", simulator.control_url)
+    patch.setattr(settings, "BASE_DIR", folder)
+    name, before = database_server.next_name(), database_server.current
+    with django_db_blocker.unblock():
+        try:
+            urls = database_server.clone(template_database, name)
+            database_server.point_django_at(urls, name)
+            Story(simulator, folder).tell()
+        finally:
+            patch.undo()
+            simulator.stop()
+            database_server.point_django_at(*before)
+        yield name
+        database_server.drop(name)
+
+
+@pytest.fixture
+def clone(
+    world: str, database_server: DatabaseServer, django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Clone]:
+    """The world, copied for one test; Django looks at the copy."""
+    with django_db_blocker.unblock():
+        before, name = database_server.current, database_server.next_name()
+        urls = database_server.clone(world, name)
+        database_server.point_django_at(urls, name)
+        for variable, value in urls.environment().items():
+            monkeypatch.setenv(variable, value)
+        try:
+            yield Clone(logins.superuser_url(database_server.server, name), urls.environment())
+        finally:
+            database_server.point_django_at(*before)
+            database_server.drop(name)

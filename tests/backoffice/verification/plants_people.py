@@ -1,0 +1,172 @@
+"""One planted violation for each way in which approvals, cases, audit, evidence and the database can be wrong."""
+
+from __future__ import annotations
+
+from .plants_trading import _twice
+
+_APPLICATION = "(SELECT min(id) FROM trading_application)"
+_APPLIED = "(SELECT proposal_id FROM trading_application ORDER BY id LIMIT 1)"
+_CLOSED = "(SELECT min(id) FROM reconciliation_discrepancy WHERE state = 'CLOSED')"
+_COMPLETE = "(SELECT min(id) FROM reconciliation_run WHERE status = 'COMPLETE')"
+_FAILED = "(SELECT min(id) FROM reconciliation_run WHERE status = 'FAILED')"
+_LATER = "interval '2 days'"
+
+
+def _unaudited(type_: str, kind: str) -> str:
+    return f"DELETE FROM trading_auditevent WHERE object_type = '{type_}' AND kind = '{kind}'"
+
+
+PEOPLE: dict[str, dict[str, str]] = {
+    "I-39": {
+        "the proposer approved": "UPDATE trading_approval a SET approver_id = p.proposer_id FROM trading_proposal p "
+        "WHERE p.id = a.proposal_id AND a.verdict = 'APPROVE'",
+        "a second user of the proposer": "UPDATE trading_user SET person_id = (SELECT person_id FROM trading_user "
+        "WHERE username = 'ada') WHERE username = 'bob'",
+        "somebody else withdrew": "UPDATE trading_approval SET verdict = 'WITHDRAW' WHERE verdict = 'REJECT'",
+    },
+    "I-40": {
+        "no approval": f"DELETE FROM trading_approval WHERE proposal_id = {_APPLIED}",
+        "one where two were asked": f"UPDATE trading_proposal SET approvals_required = 2 WHERE id = {_APPLIED}",
+        "for another payload": f"UPDATE trading_approval SET payload_sha256 = 'x' WHERE proposal_id = {_APPLIED}",
+        "for another version": f"UPDATE trading_approval SET subject_version = 99 WHERE proposal_id = {_APPLIED}",
+        "after it was applied": f"UPDATE trading_approval SET recorded_at = recorded_at + interval '1 hour' "
+        f"WHERE proposal_id = {_APPLIED}",
+        "after the expiry": f"UPDATE trading_application SET recorded_at = recorded_at + {_LATER} WHERE id = {_APPLICATION}",
+        "in spite of a rejection": f"UPDATE trading_approval SET proposal_id = {_APPLIED} WHERE verdict = 'REJECT'",
+        "twice": _twice("trading_application", f"id = {_APPLICATION}"),
+        "a proposal that lives too long": f"UPDATE trading_proposal SET expires_at = expires_at + {_LATER}",
+        "a case that says so without an application": f"DELETE FROM trading_application WHERE id = {_APPLICATION}",
+        "a case that says approved without an approval": f"DELETE FROM trading_approval WHERE proposal_id = {_APPLIED}",
+    },
+    "I-41": {
+        "another price": "UPDATE trading_fill SET price = price + 1 WHERE application_id IS NOT NULL",
+        "another amount": "UPDATE trading_fill SET quantity = quantity + 1 WHERE broker_event_id IS NULL",
+        "an entry too few": "UPDATE trading_entry SET application_id = NULL WHERE kind = 'ADOPTION'",
+        "an order too many": "UPDATE trading_order SET application_id = "
+        f"{_APPLICATION}, decision_id = NULL WHERE id = (SELECT min(id) FROM trading_order)",
+        "another order": "UPDATE trading_order SET quantity = quantity + 1 WHERE tag = 'FLATTEN'",
+    },
+    "I-31": {
+        "a failed run with findings": "UPDATE reconciliation_run SET findings = '[{}]' WHERE status = 'FAILED'",
+        "a failed run without an error": "UPDATE reconciliation_run SET error = '' WHERE status = 'FAILED'",
+        "complete and yet not": f"UPDATE reconciliation_run SET completeness = 'PARTIAL' WHERE id = {_COMPLETE}",
+        "complete without a snapshot": f"UPDATE reconciliation_run SET books_snapshot_id = NULL WHERE id = {_COMPLETE}",
+        "a case moved by a failed run": f"UPDATE reconciliation_discrepancyevent SET run_id = {_FAILED} WHERE run_id IS NOT NULL",
+        "a case opened by an incomplete run": "UPDATE reconciliation_run SET status = 'INCOMPLETE', completeness = 'PARTIAL' "
+        "WHERE id IN (SELECT run_id FROM reconciliation_discrepancyevent WHERE kind = 'OPENED')",
+        "a case seen by a failed run": f"UPDATE reconciliation_discrepancy SET last_run_id = {_FAILED}",
+    },
+    "I-32": {
+        "closed by nobody": "UPDATE reconciliation_discrepancyevent SET run_id = NULL WHERE to_state = 'CLOSED'",
+        "closed by an earlier run": "UPDATE reconciliation_discrepancyevent SET recorded_at = recorded_at + interval '1 hour' "
+        "WHERE kind = 'APPLIED'",
+    },
+    "I-38": {
+        "another fingerprint": f"UPDATE reconciliation_discrepancy SET fingerprint = 'x' WHERE id = {_CLOSED}",
+        "two cases of one difference": _twice("reconciliation_discrepancy", f"id = {_CLOSED}", "fingerprint='other'"),
+        "an unknown kind": f"UPDATE reconciliation_discrepancy SET kind = 'WEATHER' WHERE id = {_CLOSED}",
+    },
+    "P-05": {
+        "another state": f"UPDATE reconciliation_discrepancy SET state = 'OPEN' WHERE id = {_CLOSED}",
+        "another count": f"UPDATE reconciliation_discrepancy SET times_reopened = 9 WHERE id = {_CLOSED}",
+        "a step from nowhere": "UPDATE reconciliation_discrepancyevent SET from_state = 'CLEARED' WHERE kind = 'PROPOSED'",
+        "no proposal": "UPDATE reconciliation_discrepancy SET proposal_id = NULL WHERE state = 'PROPOSED'",
+        "a proposal for an old version": "UPDATE reconciliation_discrepancy SET version = version + 1 WHERE state = 'PROPOSED'",
+    },
+    "R-11": {
+        "nothing blocks entries": "DELETE FROM trading_restriction",
+        "lifted without a reason": "UPDATE trading_restriction SET lift_reason = '' WHERE lifted_at IS NOT NULL",
+    },
+    "I-45a": {
+        "a fill": _unaudited("trading.Fill", "fill.booked"),
+        "cash": _unaudited("trading.CashEvent", "cash.booked"),
+    },
+    "I-45b": {
+        "a proposal": _unaudited("trading.Proposal", "proposal.made"),
+        "an approval": _unaudited("trading.Proposal", "proposal.approve"),
+        "an approval by another": "UPDATE trading_auditevent SET actor_id = (SELECT id FROM trading_user "
+        "WHERE username = 'charlie') WHERE kind = 'proposal.approve'",
+        "an application": _unaudited("trading.Proposal", "proposal.applied"),
+        "a restriction": _unaudited("trading.Restriction", "restriction.put"),
+        "a lift": _unaudited("trading.Restriction", "restriction.lifted"),
+        "a lift by another": "UPDATE trading_restriction SET lifted_by_id = (SELECT min(id) FROM trading_user) "
+        "WHERE lifted_at IS NOT NULL",
+    },
+    "I-45c": {
+        "one step of many": "DELETE FROM trading_auditevent WHERE id = (SELECT min(id) FROM trading_auditevent "
+        "WHERE kind = 'discrepancy.opened')",
+        "a run": _unaudited("reconciliation.Run", "reconciliation.run"),
+        "a failed run": _unaudited("reconciliation.Run", "reconciliation.failed"),
+    },
+    "I-45d": {
+        "an order": _unaudited("trading.Order", "order.planned"),
+        "an order's end": _unaudited("trading.Order", "order.moved"),
+        "a decision": _unaudited("trading.Decision", "decision.made"),
+        "an exit": _unaudited("trading.ExitIntent", "exit.planned"),
+        "an account": _unaudited("trading.Account", "account.opened"),
+    },
+    "I-46": {
+        "nobody": "UPDATE trading_auditevent SET actor_name = '' WHERE kind = 'fill.booked'",
+        "no door": "UPDATE trading_auditevent SET via = '' WHERE kind = 'fill.booked'",
+        "a person's door without a user": "UPDATE trading_auditevent SET actor_id = NULL WHERE via = 'admin'",
+        "no reason": "UPDATE trading_auditevent SET reason = '' WHERE kind = 'proposal.reject'",
+        "a fill that is not there": "UPDATE trading_auditevent SET object_id = '77777' WHERE kind = 'fill.booked'",
+        "a case that is not there": "UPDATE trading_auditevent SET object_id = '77777' WHERE kind = 'discrepancy.opened'",
+    },
+    "I-11b": {
+        "a payload": "UPDATE trading_proposal SET payload = payload || ' '",
+        "a policy": "UPDATE trading_configversion SET body = body || ' '",
+        "a snapshot": "UPDATE reconciliation_snapshot SET body = body || ' '",
+        "a broker event": 'UPDATE trading_brokerevent SET body = body || \'{"more": "1"}\'',
+        "a broker message": "UPDATE trading_brokermessage SET response_body = response_body || ' '",
+    },
+}
+
+DATABASE: dict[str, dict[str, str]] = {
+    "I-11": {
+        "a trigger is gone": "DROP TRIGGER a_append_only ON trading_fill",
+        "a trigger is off": "ALTER TABLE trading_entry DISABLE TRIGGER a_append_only",
+        "a trigger sleeps in replica mode": "ALTER TABLE trading_entry ENABLE TRIGGER a_append_only",
+        "the guard of approvals is gone": "DROP TRIGGER guard_approval ON trading_approval",
+        "a trigger refuses less": "DROP TRIGGER a_append_only ON trading_lot; CREATE TRIGGER a_append_only BEFORE DELETE "
+        "ON trading_lot FOR EACH STATEMENT EXECUTE FUNCTION refuse_change(); "
+        "ALTER TABLE trading_lot ENABLE ALWAYS TRIGGER a_append_only",
+        "a trigger that looks away sometimes": "DROP TRIGGER guard_approval ON trading_approval; CREATE TRIGGER guard_approval "
+        "BEFORE INSERT ON trading_approval FOR EACH ROW WHEN (NEW.reason <> 'x') EXECUTE FUNCTION guard_approval(); "
+        "ALTER TABLE trading_approval ENABLE ALWAYS TRIGGER guard_approval",
+        "persons can be changed": "DROP TRIGGER keep_person ON trading_user",
+        "foreign keys are off": "ALTER TABLE trading_ordergroup DISABLE TRIGGER ALL",
+    },
+    "I-56": {
+        "update": "GRANT UPDATE ON trading_fill TO backoffice_app",
+        "update of one column": "GRANT UPDATE (memo) ON trading_entry TO backoffice_app",
+        "truncate for everybody": "GRANT TRUNCATE ON trading_auditevent TO PUBLIC",
+        "insert into the ledger": "GRANT INSERT ON trading_transfer TO backoffice_app",
+        "the right to make tables": "GRANT CREATE ON SCHEMA public TO backoffice_app",
+        "ownership": "ALTER TABLE trading_lot OWNER TO backoffice_app",
+    },
+    "I-57": {
+        "a rule is gone": "ALTER TABLE trading_fill DROP CONSTRAINT one_fill_per_external_id",
+        "a partial unique index is gone": "DROP INDEX one_order_per_decision_leg",
+        "a rule is not checked": "ALTER TABLE trading_order DROP CONSTRAINT order_quantity_is_positive; "
+        "ALTER TABLE trading_order ADD CONSTRAINT order_quantity_is_positive CHECK (quantity > 0) NOT VALID",
+        "a key is checked at commit": "ALTER TABLE trading_fill ALTER CONSTRAINT {key} DEFERRABLE INITIALLY DEFERRED",
+        "a key is gone": "ALTER TABLE trading_fill DROP CONSTRAINT {key}",
+        "a float": "ALTER TABLE trading_trade ALTER COLUMN pnl TYPE double precision",
+        "NaN is let in": "ALTER TABLE trading_transfer DROP CONSTRAINT trading_transfer_amount_check",
+        "a function that agrees to all": "CREATE OR REPLACE FUNCTION guard_approval() RETURNS trigger LANGUAGE plpgsql "
+        "AS 'BEGIN RETURN NEW; END'",
+        "a function that is gone": "DROP FUNCTION append_lock() CASCADE",
+        "a search path of the caller's": "ALTER FUNCTION ledger_post(jsonb) RESET search_path",
+        "a posting function for everybody": "GRANT EXECUTE ON FUNCTION ledger_post(jsonb) TO PUBLIC",
+        "somebody else's function": "ALTER FUNCTION refuse_change() OWNER TO postgres",
+    },
+    "I-26": {
+        "two instruments of one name": "INSERT INTO trading_instrumentalias (instrument_id, broker, symbol, valid_from, "
+        "valid_until) SELECT (SELECT max(id) FROM trading_instrument), broker, symbol, valid_from, now() + interval '1 day' "
+        "FROM trading_instrumentalias ORDER BY id LIMIT 1",
+        "two names of one instrument": "INSERT INTO trading_instrumentalias (instrument_id, broker, symbol, valid_from) "
+        "SELECT instrument_id, broker, 'OTHER', valid_from FROM trading_instrumentalias ORDER BY id LIMIT 1",
+        "an end before the beginning": "UPDATE trading_instrumentalias SET valid_until = valid_from - interval '1 day'",
+    },
+}
