@@ -13,7 +13,7 @@ from trading.services import heartbeats
 from trading.wake import wake
 
 
-@shared_task(name="reconciliation.tick")
+@shared_task(name="reconciliation.tick")  # type: ignore[untyped-decorator]
 def tick() -> dict[str, int]:
     """Carry out what was approved; then run what is due: here when it is one account, else a task for each."""
     heartbeats.beat("reconciliation")
@@ -28,7 +28,7 @@ def tick() -> dict[str, int]:
     return {"applied": applied, "due": len(waiting)}
 
 
-@shared_task(name="reconciliation.run")
+@shared_task(name="reconciliation.run")  # type: ignore[untyped-decorator]
 def run(account_id: int, trigger: str = "") -> str:
     """Run an account now (with a trigger), or whatever is due for it (without one)."""
     account = Account.objects.select_related("policy").get(pk=account_id)
@@ -38,7 +38,7 @@ def run(account_id: int, trigger: str = "") -> str:
     return result.status if result is not None else "NOTHING_DUE"
 
 
-@shared_task(name="reconciliation.apply")
+@shared_task(name="reconciliation.apply")  # type: ignore[untyped-decorator]
 def apply(proposal_id: int) -> str:
     """Carry out an approved proposal."""
     outcome = apply_proposal(proposal_id=proposal_id)

@@ -108,7 +108,14 @@ def run_all(*, account: str = "", invariants: Sequence[Invariant] = INVARIANTS) 
         cursor.execute("SELECT id, name FROM trading_account ORDER BY name")
         accounts = dict(cursor.fetchall())
         wanted = _account_id(accounts, account)
-        return Report(tuple(_check(cursor, invariant, wanted) for invariant in invariants), accounts)
+        results = []
+        for invariant in invariants:
+            try:
+                with transaction.atomic():  # a check that fails must not take the others with it
+                    results.append(check(cursor, invariant, account_id=wanted))
+            except _CANNOT_CHECK as error:
+                results.append(_unknown(invariant, error))
+        return Report(tuple(results), accounts)
 
 
 def _account_id(accounts: dict[int, str], name: str) -> int | None:
@@ -121,27 +128,28 @@ def _account_id(accounts: dict[int, str], name: str) -> int | None:
     raise UnknownAccount(f"There is no account {name!r}; nothing was checked. Known are: {told}.")
 
 
-def _check(cursor: CursorWrapper, invariant: Invariant, account_id: int | None) -> Result:
-    looked_at, count = 0, 0
+def check(cursor: CursorWrapper, invariant: Invariant, *, account_id: int | None = None) -> Result:
+    """Check one invariant on an open transaction. Raises what the database raises when it cannot be carried out."""
+    cursor.execute(
+        f"SELECT count(*) FROM ({invariant.looks_at}) v "
+        "WHERE %(account)s::bigint IS NULL OR account_id IS NULL OR account_id = %(account)s",
+        {"account": account_id},
+    )
+    looked_at = int(cursor.fetchone()[0])
+    count = 0
     kept: list[Offence] = []
-    try:
-        with transaction.atomic():
-            cursor.execute(
-                f"SELECT count(*) FROM ({invariant.looks_at}) v "
-                "WHERE %(account)s::bigint IS NULL OR account_id IS NULL OR account_id = %(account)s",
-                {"account": account_id},
-            )
-            looked_at = cursor.fetchone()[0]
-            for offence in _offences(cursor, invariant):
-                if account_id is None or offence.account_id in (None, account_id):
-                    count += 1
-                    if len(kept) < KEPT:
-                        kept.append(offence)
-    except _CANNOT_CHECK as error:
-        sentence = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        count += 1
-        kept.append(Offence(None, "check", invariant.id, f"could not be carried out, so nothing is known: {sentence}"))
+    for offence in _offences(cursor, invariant):
+        if account_id is None or offence.account_id in (None, account_id):
+            count += 1
+            if len(kept) < KEPT:
+                kept.append(offence)
     return Result(invariant, looked_at, count, tuple(kept))
+
+
+def _unknown(invariant: Invariant, error: Exception) -> Result:
+    sentence = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    told = f"could not be carried out, so nothing is known: {sentence}"
+    return Result(invariant, 0, 1, (Offence(None, "check", invariant.id, told),))
 
 
 def _offences(cursor: CursorWrapper, invariant: Invariant) -> Iterator[Offence]:

@@ -15,7 +15,9 @@ def lines(report: Report) -> Iterator[str]:
     for result in report.results:
         mark = "✓" if result.ok else "✗"
         looked = f"{result.looked_at} row{'' if result.looked_at == 1 else 's'}"
-        told = f"({looked})" if result.ok else f"({result.count} of {looked} looked at)"
+        if not result.looked_at:
+            looked = "nothing to look at yet"
+        told = f"({looked})" if result.ok else f"({result.count} found; {looked})"
         yield f"{mark} {result.invariant.id:<{width}}  {result.invariant.title}  {told}"
         if not result.ok:
             yield from (" " * (width + 4) + line for line in _broken(report, result))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -40,13 +41,6 @@ def settle(world: World, *orders: Order) -> None:
         for order in orders:
             world.pass_time(order, QUARANTINE + 1)
         watch_once()
-
-
-def wait_for_the_late_copy(world: World) -> None:
-    """Until the broker has acted on a request that it kept back, and we have read what it says about that."""
-    last = world.simulator.truth()["last_event_id"]
-    world.wait(lambda: world.simulator.truth()["last_event_id"] != last, 8, "the late copy has arrived")
-    world.catch_up()
 
 
 ACCEPTED = [
@@ -98,6 +92,7 @@ def test_an_order_that_never_arrived_is_sent_again_with_the_same_id_once_the_qua
         world.fault(action, when="before", **arguments)
         send_order(order_id=order.pk)
         assert state(order) == "UNKNOWN", action
+        assert order.quarantine_until - order.lease_until == timedelta(seconds=3 + 15), "from the last moment to send"
         world.pass_time(order, QUARANTINE - 8)
         sent.append(order)
     time.sleep(1.1)  # what a 429 asks for
@@ -113,15 +108,6 @@ def test_an_order_that_never_arrived_is_sent_again_with_the_same_id_once_the_qua
     assert world.differences() == []
 
 
-def test_the_quarantine_begins_when_the_sender_may_no_longer_send(world: World) -> None:
-    order = world.plan()
-    world.fault("drop", when="before")
-    send_order(order_id=order.pk)
-    order.refresh_from_db()
-    assert order.lease_until is not None and order.quarantine_until is not None
-    assert (order.quarantine_until - order.lease_until).total_seconds() == 3 + 15
-
-
 def test_an_order_that_appears_late_within_the_quarantine_is_found_and_not_sent_again(world: World) -> None:
     order = world.plan()
     world.fault("late_accept", seconds=3)
@@ -133,47 +119,39 @@ def test_an_order_that_appears_late_within_the_quarantine_is_found_and_not_sent_
     assert world.problems(order) == [] and len(world.posts(order)) == 1
 
 
-def test_an_order_that_appears_after_the_quarantine_fills_once_all_the_same(world: World) -> None:
-    """The broker's last guard: the trade's client id, which we always send, lets the late copy be cancelled."""
-    order = world.plan()
-    world.fault("late_accept", seconds=4)
-    send_order(order_id=order.pk)
-    settle(world, order)
-    assert state(order) == "FILLED"
-    bound = order.broker_order_id
-    wait_for_the_late_copy(world)
-    order.refresh_from_db()
-    assert (order.state, order.broker_order_id) == ("FILLED", bound)
-    assert Fill.objects.filter(order=order).count() == 1
-    assert world.differences() == []
+def test_orders_that_appear_after_the_quarantine_are_there_once_all_the_same(world: World) -> None:
+    """The broker's last guards: it refuses a pending order's id, and the trade's id that we always send."""
+    market, resting = world.plan(), world.plan(type=OrderType.LIMIT, entry=Decimal("1.09000"))
+    for order in (market, resting):
+        world.fault("late_accept", seconds=4)
+        send_order(order_id=order.pk)
+    settle(world, market, resting)
+    assert (state(market), state(resting)) == ("FILLED", "WORKING")
+    bound = market.broker_order_id
+    world.wait(lambda: len(world.copies(market)) == 2, 8, "the late copy has arrived")
+    time.sleep(0.5)
+    world.catch_up()
+    alive = [row for row in world.simulator.truth()["orders"] if (row["type"], row["status"]) == ("LIMIT", "PENDING")]
+    assert [row["id"] for row in alive] == [resting.broker_order_id]
+    assert state(resting) == "WORKING", "the refused copy is not the order, which the broker has still"
+    assert (state(market), market.broker_order_id) == ("FILLED", bound)
+    assert Fill.objects.filter(order=market).count() == 1 and world.differences() == []
 
 
-def test_a_resting_order_stays_working_when_its_late_copy_is_refused(world: World) -> None:
-    order = world.plan(type=OrderType.LIMIT, entry=Decimal("1.09000"))
-    world.fault("late_accept", seconds=4)
-    send_order(order_id=order.pk)
-    settle(world, order)
-    assert state(order) == "WORKING"
-    wait_for_the_late_copy(world)
-    pending = [row for row in world.simulator.truth()["orders"] if row["status"] == "PENDING"]
-    assert [row["id"] for row in pending] == [order.broker_order_id]
-    assert state(order) == "WORKING", "the broker has it still"
-
-
-@pytest.mark.parametrize("route", ["orders/@", "transactions/sinceid", "trades/@"])
-def test_one_look_up_that_fails_keeps_the_order_from_being_sent_again(world: World, route: str) -> None:
-    order = world.plan()
-    world.fault("drop", when="before")
-    send_order(order_id=order.pk)
-    route = f"GET /v3/accounts/{world.simulator.account}/{route}"
-    world.fault("status", when="before", route=route, times=100, status=503)
-    for _ in range(3):
-        world.pass_time(order, QUARANTINE + 1)
-        watch_once()
-        assert state(order) == "UNKNOWN"
-    world.simulator.delete("/faults")
-    settle(world, order)
-    assert world.problems(order) == [] and len(world.posts(order)) == 2
+def test_one_look_up_that_fails_keeps_the_order_from_being_sent_again(world: World) -> None:
+    for path in ("orders/@", "transactions/sinceid", "trades/@"):
+        order = world.plan()
+        world.fault("drop", when="before")
+        send_order(order_id=order.pk)
+        route = f"GET /v3/accounts/{world.simulator.account}/{path}"
+        world.fault("status", when="before", route=route, times=100, status=503)
+        for _ in range(2):
+            world.pass_time(order, QUARANTINE + 1)
+            watch_once()
+            assert state(order) == "UNKNOWN", path
+        world.simulator.delete("/faults")
+        settle(world, order)
+        assert (world.problems(order), len(world.posts(order))) == ([], 2), path
 
 
 def test_a_look_up_that_began_within_the_quarantine_does_not_end_it(world: World) -> None:

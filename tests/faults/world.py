@@ -236,6 +236,11 @@ class World:
             if row["data"]["method"] == "POST" and order.client_order_id in _ids_in(row["data"]["body"])
         ]
 
+    def copies(self, order: Order) -> set[str]:
+        """The broker's ids of all orders that carry this order's client id."""
+        mine = [row["data"] for row in self.rows("order") if row["data"]["client_id"] == order.client_order_id]
+        return {row["id"] for row in mine}
+
     def wall_time(self, row: Mapping[str, Any]) -> datetime:
         """When a row of the journal was written, on the machine's clock (the simulator runs at its speed)."""
         before = datetime.now(UTC)
@@ -247,10 +252,8 @@ class World:
     def problems(self, order: Order) -> list[str]:
         """What is wrong with a market order by the journal: empty when it exists there once and is booked once."""
         order.refresh_from_db()
-        rows = self.simulator.journal()
-        mine = [r["data"] for r in rows if r["kind"] == "order" and r["data"]["client_id"] == order.client_order_id]
-        at_broker = {row["id"] for row in mine}
-        filled = [r["data"] for r in rows if r["kind"] == "fill" and r["data"]["order_id"] in at_broker]
+        at_broker = self.copies(order)
+        filled = [row["data"] for row in self.rows("fill") if row["data"]["order_id"] in at_broker]
         booked = Fill.objects.filter(account=self.account, order=order)
         found = []
         if len(at_broker) != 1:

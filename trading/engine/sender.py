@@ -41,6 +41,8 @@ NOT_SENT = "NOT_SENT"
 # How long a send may wait for our own rate budget, and again how long its exchange may take.
 REQUEST_DEADLINE = timedelta(seconds=3)
 LEASE = timedelta(seconds=8)
+# The source of the restriction that the first complete reconciliation after a start lifts by itself.
+STARTING = "startup"
 ENDED_AT_ONCE = (OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REJECTED)
 
 
@@ -91,6 +93,8 @@ def _claim(order_id: int) -> Order | None:
     if order.tag == Tag.ENTRY:
         strategy = order.decision.signal.strategy if order.decision is not None else ""
         state, reasons = trading_state(order.account, strategy, order.instrument)
+        if state != OPEN and all(reason.startswith(f"{STARTING}: ") for reason in reasons):
+            return None  # decided before the desk started (again): it waits for the reconciliation, or for its time to pass
         if state != OPEN:
             orders.move(order, OrderState.CANCELLED, at=moment, reason=f"not sent: {'; '.join(reasons)}")
             return None

@@ -186,7 +186,9 @@ _INTENT_STATE = {
 
 
 def _follow(intent: ExitIntent, state: OrderState) -> None:
+    """The intent goes with its order; a late fill never brings one back to life, another may be alive by then."""
     wanted = _INTENT_STATE.get(state)
-    if wanted is not None and intent.state != wanted:
+    revived = wanted in ExitIntent.LIVE and intent.state not in ExitIntent.LIVE
+    if wanted is not None and intent.state != wanted and not revived:
         intent.state = wanted
         intent.save(update_fields=["state"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,39 +12,66 @@ import psycopg
 import pytest
 
 from backoffice.desk import logins
+from backoffice.verification import INVARIANTS, Result, check
 from tests.servers import DatabaseServer, Simulator
 
 from .bars import FIRST_DAY
 from .world import Story
 
+BY_ID = {invariant.id: invariant for invariant in INVARIANTS}
+
 
 @dataclass(frozen=True)
 class Clone:
-    """A copy of the world, to be broken with the superuser's hands."""
+    """A copy of the world; Django looks at it under the application's login."""
 
     superuser_url: str
     environment: dict[str, str]
 
-    def plant(self, sql: str) -> None:
-        """Run statements with every guard of every table put to sleep, and wake the guards again."""
-        with psycopg.connect(self.superuser_url) as connection:
-            connection.execute("SELECT set_config('plant.guards', '', false)")
-            connection.execute(_SLEEP)
-            cursor = connection.execute(sql)
-            touched = cursor.rowcount
-            while cursor.nextset():
-                touched = cursor.rowcount
-            connection.execute(_WAKE)
-        assert touched != 0, "the plant changed no row, so it would prove nothing"
-
     def alter(self, sql: str) -> None:
-        """Run statements on the schema itself."""
+        """Run statements with the superuser's hands, for good."""
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:
             connection.execute(sql)
 
 
+class Laboratory:
+    """One copy of the world in which every experiment is undone."""
+
+    def __init__(self, superuser_url: str) -> None:
+        self._connection = psycopg.connect(superuser_url)
+
+    def plant(self, number: str, sql: str) -> Result:
+        """What the invariant says once `sql` was run with every guard of every table put to sleep."""
+        with self._experiment() as cursor:
+            cursor.execute(_SLEEP)
+            cursor.execute(sql)
+            touched = cursor.rowcount
+            while cursor.nextset():
+                touched = cursor.rowcount
+            assert touched != 0, "the plant changed no row, so it would prove nothing"
+            cursor.execute(_WAKE)
+            return check(cursor, BY_ID[number])  # type: ignore[arg-type]
+
+    def alter(self, number: str, sql: str) -> Result:
+        """What the invariant says once `sql` has changed the schema."""
+        with self._experiment() as cursor:
+            cursor.execute(sql)
+            return check(cursor, BY_ID[number])  # type: ignore[arg-type]
+
+    @contextmanager
+    def _experiment(self) -> Iterator[psycopg.Cursor[Any]]:
+        try:
+            yield self._connection.cursor()
+        finally:
+            self._connection.rollback()
+
+    def close(self) -> None:
+        """Leave."""
+        self._connection.close()
+
+
 _SLEEP = """
-CREATE TEMP TABLE guards AS
+CREATE TEMP TABLE guards ON COMMIT DROP AS
     SELECT c.oid::regclass::text AS tablename, t.tgname, t.tgenabled::text AS enabled
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
     WHERE NOT t.tgisinternal AND c.relname ~ '^(trading|reconciliation)_';
@@ -97,6 +125,21 @@ def world(
             database_server.point_django_at(*before)
         yield name
         database_server.drop(name)
+
+
+@pytest.fixture(scope="module")
+def laboratory(world: str, database_server: DatabaseServer, django_db_blocker: Any) -> Iterator[Laboratory]:
+    """A copy of the world for experiments; Django's own connections see it too."""
+    with django_db_blocker.unblock():
+        before, name = database_server.current, database_server.next_name()
+        database_server.point_django_at(database_server.clone(world, name), name)
+        made = Laboratory(logins.superuser_url(database_server.server, name))
+        try:
+            yield made
+        finally:
+            made.close()
+            database_server.point_django_at(*before)
+            database_server.drop(name)
 
 
 @pytest.fixture

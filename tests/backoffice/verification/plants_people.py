@@ -31,8 +31,12 @@ PEOPLE: dict[str, dict[str, str]] = {
         "for another version": f"UPDATE trading_approval SET subject_version = 99 WHERE proposal_id = {_APPLIED}",
         "after it was applied": f"UPDATE trading_approval SET recorded_at = recorded_at + interval '1 hour' "
         f"WHERE proposal_id = {_APPLIED}",
-        "after the expiry": f"UPDATE trading_application SET recorded_at = recorded_at + {_LATER} WHERE id = {_APPLICATION}",
-        "in spite of a rejection": f"UPDATE trading_approval SET proposal_id = {_APPLIED} WHERE verdict = 'REJECT'",
+        "after the expiry": f"UPDATE trading_application SET recorded_at = recorded_at + {_LATER} WHERE id = "
+        f"{_APPLICATION}",
+        "in spite of a rejection": "INSERT INTO trading_approval (at, recorded_at, proposal_id, approver_id, verdict, "
+        "payload_sha256, subject_version, reason) SELECT at, recorded_at, proposal_id, (SELECT id FROM trading_user "
+        "WHERE username = 'charlie'), 'REJECT', payload_sha256, subject_version, '' FROM trading_approval "
+        f"WHERE proposal_id = {_APPLIED}",
         "twice": _twice("trading_application", f"id = {_APPLICATION}"),
         "a proposal that lives too long": f"UPDATE trading_proposal SET expires_at = expires_at + {_LATER}",
         "a case that says so without an application": f"DELETE FROM trading_application WHERE id = {_APPLICATION}",
@@ -41,7 +45,7 @@ PEOPLE: dict[str, dict[str, str]] = {
     "I-41": {
         "another price": "UPDATE trading_fill SET price = price + 1 WHERE application_id IS NOT NULL",
         "another amount": "UPDATE trading_fill SET quantity = quantity + 1 WHERE broker_event_id IS NULL",
-        "an entry too few": "UPDATE trading_entry SET application_id = NULL WHERE kind = 'ADOPTION'",
+        "an entry too few": "DELETE FROM trading_entry WHERE kind = 'ADOPTION'",
         "an order too many": "UPDATE trading_order SET application_id = "
         f"{_APPLICATION}, decision_id = NULL WHERE id = (SELECT min(id) FROM trading_order)",
         "another order": "UPDATE trading_order SET quantity = quantity + 1 WHERE tag = 'FLATTEN'",
@@ -51,14 +55,17 @@ PEOPLE: dict[str, dict[str, str]] = {
         "a failed run without an error": "UPDATE reconciliation_run SET error = '' WHERE status = 'FAILED'",
         "complete and yet not": f"UPDATE reconciliation_run SET completeness = 'PARTIAL' WHERE id = {_COMPLETE}",
         "complete without a snapshot": f"UPDATE reconciliation_run SET books_snapshot_id = NULL WHERE id = {_COMPLETE}",
-        "a case moved by a failed run": f"UPDATE reconciliation_discrepancyevent SET run_id = {_FAILED} WHERE run_id IS NOT NULL",
-        "a case opened by an incomplete run": "UPDATE reconciliation_run SET status = 'INCOMPLETE', completeness = 'PARTIAL' "
+        "a case moved by a failed run": f"UPDATE reconciliation_discrepancyevent SET run_id = {_FAILED} WHERE run_id "
+        "IS NOT NULL",
+        "a case opened by an incomplete run": "UPDATE reconciliation_run SET status = 'INCOMPLETE', completeness = "
+        "'PARTIAL' "
         "WHERE id IN (SELECT run_id FROM reconciliation_discrepancyevent WHERE kind = 'OPENED')",
         "a case seen by a failed run": f"UPDATE reconciliation_discrepancy SET last_run_id = {_FAILED}",
     },
     "I-32": {
         "closed by nobody": "UPDATE reconciliation_discrepancyevent SET run_id = NULL WHERE to_state = 'CLOSED'",
-        "closed by an earlier run": "UPDATE reconciliation_discrepancyevent SET recorded_at = recorded_at + interval '1 hour' "
+        "closed by an earlier run": "UPDATE reconciliation_discrepancyevent SET recorded_at = recorded_at + interval "
+        "'1 hour' "
         "WHERE kind = 'APPLIED'",
     },
     "I-38": {
@@ -69,9 +76,11 @@ PEOPLE: dict[str, dict[str, str]] = {
     "P-05": {
         "another state": f"UPDATE reconciliation_discrepancy SET state = 'OPEN' WHERE id = {_CLOSED}",
         "another count": f"UPDATE reconciliation_discrepancy SET times_reopened = 9 WHERE id = {_CLOSED}",
-        "a step from nowhere": "UPDATE reconciliation_discrepancyevent SET from_state = 'CLEARED' WHERE kind = 'PROPOSED'",
+        "a step from nowhere": "UPDATE reconciliation_discrepancyevent SET from_state = 'CLEARED' WHERE kind = "
+        "'PROPOSED'",
         "no proposal": "UPDATE reconciliation_discrepancy SET proposal_id = NULL WHERE state = 'PROPOSED'",
-        "a proposal for an old version": "UPDATE reconciliation_discrepancy SET version = version + 1 WHERE state = 'PROPOSED'",
+        "a proposal for an old version": "UPDATE reconciliation_discrepancy SET version = version + 1 WHERE state = "
+        "'PROPOSED'",
     },
     "R-11": {
         "nothing blocks entries": "DELETE FROM trading_restriction",
@@ -111,7 +120,8 @@ PEOPLE: dict[str, dict[str, str]] = {
         "a person's door without a user": "UPDATE trading_auditevent SET actor_id = NULL WHERE via = 'admin'",
         "no reason": "UPDATE trading_auditevent SET reason = '' WHERE kind = 'proposal.reject'",
         "a fill that is not there": "UPDATE trading_auditevent SET object_id = '77777' WHERE kind = 'fill.booked'",
-        "a case that is not there": "UPDATE trading_auditevent SET object_id = '77777' WHERE kind = 'discrepancy.opened'",
+        "a case that is not there": "UPDATE trading_auditevent SET object_id = '77777' WHERE kind = "
+        "'discrepancy.opened'",
     },
     "I-11b": {
         "a payload": "UPDATE trading_proposal SET payload = payload || ' '",
@@ -128,10 +138,12 @@ DATABASE: dict[str, dict[str, str]] = {
         "a trigger is off": "ALTER TABLE trading_entry DISABLE TRIGGER a_append_only",
         "a trigger sleeps in replica mode": "ALTER TABLE trading_entry ENABLE TRIGGER a_append_only",
         "the guard of approvals is gone": "DROP TRIGGER guard_approval ON trading_approval",
-        "a trigger refuses less": "DROP TRIGGER a_append_only ON trading_lot; CREATE TRIGGER a_append_only BEFORE DELETE "
+        "a trigger refuses less": "DROP TRIGGER a_append_only ON trading_lot; CREATE TRIGGER a_append_only BEFORE "
+        "DELETE "
         "ON trading_lot FOR EACH STATEMENT EXECUTE FUNCTION refuse_change(); "
         "ALTER TABLE trading_lot ENABLE ALWAYS TRIGGER a_append_only",
-        "a trigger that looks away sometimes": "DROP TRIGGER guard_approval ON trading_approval; CREATE TRIGGER guard_approval "
+        "a trigger that looks away sometimes": "DROP TRIGGER guard_approval ON trading_approval; CREATE TRIGGER "
+        "guard_approval "
         "BEFORE INSERT ON trading_approval FOR EACH ROW WHEN (NEW.reason <> 'x') EXECUTE FUNCTION guard_approval(); "
         "ALTER TABLE trading_approval ENABLE ALWAYS TRIGGER guard_approval",
         "persons can be changed": "DROP TRIGGER keep_person ON trading_user",
@@ -144,14 +156,21 @@ DATABASE: dict[str, dict[str, str]] = {
         "insert into the ledger": "GRANT INSERT ON trading_transfer TO backoffice_app",
         "the right to make tables": "GRANT CREATE ON SCHEMA public TO backoffice_app",
         "ownership": "ALTER TABLE trading_lot OWNER TO backoffice_app",
+        "the way to the owner": "GRANT backoffice_owner TO backoffice_app",
+        "the way from the owner": "GRANT backoffice_app TO backoffice_owner",
+        "all power": "ALTER ROLE backoffice_app SUPERUSER",
+        "the power to make logins": "ALTER ROLE backoffice_app CREATEROLE",
     },
     "I-57": {
         "a rule is gone": "ALTER TABLE trading_fill DROP CONSTRAINT one_fill_per_external_id",
         "a partial unique index is gone": "DROP INDEX one_order_per_decision_leg",
         "a rule is not checked": "ALTER TABLE trading_order DROP CONSTRAINT order_quantity_is_positive; "
         "ALTER TABLE trading_order ADD CONSTRAINT order_quantity_is_positive CHECK (quantity > 0) NOT VALID",
-        "a key is checked at commit": "ALTER TABLE trading_fill ALTER CONSTRAINT {key} DEFERRABLE INITIALLY DEFERRED",
-        "a key is gone": "ALTER TABLE trading_fill DROP CONSTRAINT {key}",
+        "a key is checked at commit": "ALTER TABLE trading_fill ADD FOREIGN KEY (order_id) REFERENCES trading_order "
+        "DEFERRABLE INITIALLY DEFERRED",
+        "a key is gone": "DO $$ DECLARE key text; BEGIN SELECT conname INTO key FROM pg_constraint WHERE contype = 'f' "
+        "AND conrelid = 'trading_fill'::regclass AND confrelid = 'trading_order'::regclass; "
+        "EXECUTE format('ALTER TABLE trading_fill DROP CONSTRAINT %I', key); END $$",
         "a float": "ALTER TABLE trading_trade ALTER COLUMN pnl TYPE double precision",
         "NaN is let in": "ALTER TABLE trading_transfer DROP CONSTRAINT trading_transfer_amount_check",
         "a function that agrees to all": "CREATE OR REPLACE FUNCTION guard_approval() RETURNS trigger LANGUAGE plpgsql "
@@ -159,13 +178,16 @@ DATABASE: dict[str, dict[str, str]] = {
         "a function that is gone": "DROP FUNCTION append_lock() CASCADE",
         "a search path of the caller's": "ALTER FUNCTION ledger_post(jsonb) RESET search_path",
         "a posting function for everybody": "GRANT EXECUTE ON FUNCTION ledger_post(jsonb) TO PUBLIC",
-        "somebody else's function": "ALTER FUNCTION refuse_change() OWNER TO postgres",
+        "somebody else's function": "ALTER FUNCTION refuse_change() OWNER TO CURRENT_USER",
     },
     "I-26": {
-        "two instruments of one name": "INSERT INTO trading_instrumentalias (instrument_id, broker, symbol, valid_from, "
-        "valid_until) SELECT (SELECT max(id) FROM trading_instrument), broker, symbol, valid_from, now() + interval '1 day' "
+        "two instruments of one name": "INSERT INTO trading_instrumentalias (instrument_id, broker, symbol, "
+        "valid_from, "
+        "valid_until) SELECT (SELECT max(id) FROM trading_instrument), broker, symbol, valid_from, now() + interval "
+        "'1 day' "
         "FROM trading_instrumentalias ORDER BY id LIMIT 1",
-        "two names of one instrument": "INSERT INTO trading_instrumentalias (instrument_id, broker, symbol, valid_from) "
+        "two names of one instrument": "INSERT INTO trading_instrumentalias (instrument_id, broker, symbol, "
+        "valid_from) "
         "SELECT instrument_id, broker, 'OTHER', valid_from FROM trading_instrumentalias ORDER BY id LIMIT 1",
         "an end before the beginning": "UPDATE trading_instrumentalias SET valid_until = valid_from - interval '1 day'",
     },

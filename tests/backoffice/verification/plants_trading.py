@@ -1,6 +1,8 @@
-"""One planted violation for each way in which orders, books and projections can be wrong: rule → what was done → SQL."""
+"""A planted violation for each way in which orders, books and projections can be wrong: rule → what was done → SQL."""
 
 from __future__ import annotations
+
+import json
 
 _ENTRY = "(SELECT min(id) FROM trading_order WHERE tag = 'ENTRY' AND state = 'FILLED')"
 _FILL = "(SELECT min(id) FROM trading_fill)"
@@ -24,20 +26,23 @@ def _twice(table: str, where: str, *but: str) -> str:
                         WHERE i.indrelid = '{table}'::regclass AND i.indisunique AND NOT i.indisprimary LOOP
                 EXECUTE format('DROP INDEX %I', rule.relname);
             END LOOP;
-            SELECT string_agg(format('%I', attname), ','), string_agg(coalesce(changes->>attname, format('%I', attname)), ',')
+            SELECT string_agg(format('%I', attname), ','),
+                   string_agg(coalesce(changes->>attname, format('%I', attname)), ',')
             INTO columns, given FROM pg_attribute
             WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped;
-            EXECUTE format('INSERT INTO {table} (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM {table} WHERE {where}',
-                           columns, given);
+            EXECUTE format('INSERT INTO {table} (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM {table} '
+                           'WHERE {_quoted(where)}', columns, given);
         END $$;
         SELECT 1 FROM {table} WHERE id = 900000
     """
 
 
-def _as_json(changes: dict[str, str]) -> str:
-    import json
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
 
-    return json.dumps(changes).replace("'", "''")
+
+def _as_json(changes: dict[str, str]) -> str:
+    return _quoted(json.dumps(changes))
 
 
 def _without(table: str, *rules: str) -> str:
@@ -48,7 +53,8 @@ def _without(table: str, *rules: str) -> str:
 ORDERS: dict[str, dict[str, str]] = {
     "I-01": {
         "the id is not the derived one": f"UPDATE trading_order SET client_order_id = 'x' WHERE id = {_ENTRY}",
-        "the id of an exit is not the derived one": "UPDATE trading_order SET client_order_id = 'x' WHERE tag = 'CLOSE'",
+        "the id of an exit is not the derived one": "UPDATE trading_order SET client_order_id = 'x' || id WHERE tag = "
+        "'CLOSE'",
         "the id of an approved order is not the derived one": "UPDATE trading_order SET client_order_id = 'x' "
         "WHERE tag = 'FLATTEN'",
         "an order without an intent": _without("trading_order", "an_order_has_exactly_one_intent")
@@ -60,7 +66,8 @@ ORDERS: dict[str, dict[str, str]] = {
     "I-03": {
         "two orders are one broker order": _twice("trading_order", f"id = {_ENTRY}", "client_order_id='other'"),
         "two orders carry one client id": _twice("trading_order", f"id = {_ENTRY}", "broker_order_id='other'"),
-        "one client id filled as two broker orders": "UPDATE trading_brokerevent SET facts = jsonb_set(facts, '{fills}', "
+        "one client id filled as two broker orders": "UPDATE trading_brokerevent SET facts = jsonb_set(facts, "
+        "'{fills}', "
         "facts->'fills' || jsonb_set(facts->'fills'->0, '{broker_order_id}', '\"second\"')) WHERE id = "
         "(SELECT min(id) FROM trading_brokerevent WHERE facts->'fills'->0->>'client_id' <> '')",
     },
@@ -68,7 +75,7 @@ ORDERS: dict[str, dict[str, str]] = {
         "sent before it was recorded": f"UPDATE trading_order SET recorded_at = recorded_at + {_LATER} WHERE id = "
         "(SELECT min(order_id) FROM trading_brokermessage WHERE purpose = 'submit')",
         "submitted more often than claimed": _twice(
-            "trading_brokermessage", "id = (SELECT min(id) FROM trading_brokermessage WHERE purpose = ''submit'')"
+            "trading_brokermessage", "id = (SELECT min(id) FROM trading_brokermessage WHERE purpose = 'submit')"
         ),
         "attempts that were never claimed": f"UPDATE trading_order SET attempt = 7 WHERE id = {_ENTRY}",
         "never claimed at all": f"DELETE FROM trading_orderevent WHERE to_state = 'SENDING' AND order_id = {_ENTRY}",
@@ -76,7 +83,7 @@ ORDERS: dict[str, dict[str, str]] = {
     "I-14": {
         "a second body": _twice(
             "trading_brokermessage",
-            "id = (SELECT min(id) FROM trading_brokermessage WHERE purpose = ''submit'')",
+            "id = (SELECT min(id) FROM trading_brokermessage WHERE purpose = 'submit')",
             "request_body=request_body || ' '",
         ),
         "a body without the id": "UPDATE trading_brokermessage SET request_body = '{}' WHERE purpose = 'submit'",
@@ -97,7 +104,8 @@ ORDERS: dict[str, dict[str, str]] = {
         "beyond the policy": "UPDATE trading_decision SET risk_pct = 99 WHERE verdict = 'APPROVED'",
     },
     "I-07": {
-        "filled more than its fills": f"UPDATE trading_order SET filled_quantity = filled_quantity - 1 WHERE id = {_ENTRY}",
+        "filled more than its fills": "UPDATE trading_order SET filled_quantity = filled_quantity - 1 WHERE id = "
+        f"{_ENTRY}",
         "another average": f"UPDATE trading_order SET average_price = average_price + 1 WHERE id = {_ENTRY}",
         "filled beyond its quantity": f"UPDATE trading_order SET quantity = quantity - 1 WHERE id = {_ENTRY}",
     },
@@ -106,15 +114,18 @@ ORDERS: dict[str, dict[str, str]] = {
         f"(SELECT id FROM trading_orderevent WHERE order_id = {_ENTRY} AND from_state = 'PLANNED')",
         "a chain that does not join": "UPDATE trading_orderevent SET from_state = 'UNKNOWN' WHERE id = "
         f"(SELECT max(id) FROM trading_orderevent WHERE order_id = {_ENTRY})",
-        "a beginning other than PLANNED": f"UPDATE trading_orderevent SET to_state = 'WORKING' WHERE order_id = {_ENTRY} "
+        "a beginning other than PLANNED": "UPDATE trading_orderevent SET to_state = 'WORKING' WHERE order_id = "
+        f"{_ENTRY} "
         "AND sequence = 1",
-        "a late fill that nobody heard of": "INSERT INTO trading_orderevent (at, recorded_at, order_id, sequence, from_state, "
+        "a late fill that nobody heard of": "INSERT INTO trading_orderevent (at, recorded_at, order_id, sequence, "
+        "from_state, "
         "to_state, attempt, reason) SELECT at, now(), id, 99, 'FILLED', 'FILLED', 1, '' FROM trading_order "
         f"WHERE id = {_ENTRY}",
         "a state that no event made": f"UPDATE trading_order SET state = 'WORKING' WHERE id = {_ENTRY}",
     },
     "I-09": {
-        "the other side": f"UPDATE trading_fill SET side = CASE side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END WHERE id = {_FILL}",
+        "the other side": "UPDATE trading_fill SET side = CASE side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END WHERE id = "
+        f"{_FILL}",
         "another account": f"UPDATE trading_fill SET account_id = {_MIRROR} WHERE id = {_FILL}",
     },
     "R-03": {
@@ -133,8 +144,10 @@ ORDERS: dict[str, dict[str, str]] = {
     "R-08": {
         "no stop": f"UPDATE trading_order SET state = 'CANCELLED' WHERE tag = 'STOP' AND account_id = {_PAPER}",
         "a stop for less": f"UPDATE trading_order SET quantity = 1 WHERE tag = 'STOP' AND account_id = {_PAPER}",
-        "a stop that outlived its trade": f"UPDATE trading_order SET state = 'WORKING' WHERE tag = 'TP1' AND account_id = {_PAPER}",
-        "a group that hides an open trade": f"UPDATE trading_ordergroup SET state = 'CLOSED' WHERE account_id = {_PAPER}",
+        "a stop that outlived its trade": "UPDATE trading_order SET state = 'WORKING' WHERE tag = 'TP1' AND "
+        f"account_id = {_PAPER}",
+        "a group that hides an open trade": "UPDATE trading_ordergroup SET state = 'CLOSED' WHERE account_id = "
+        f"{_PAPER}",
         "no stop at the broker, long ago": f"UPDATE trading_fill SET recorded_at = recorded_at - {_LATER}; "
         f"UPDATE trading_order SET state = 'CANCELLED' WHERE tag = 'STOP' AND account_id = {_MIRROR}",
     },
@@ -145,9 +158,11 @@ BOOKS: dict[str, dict[str, str]] = {
         "another price": f"UPDATE trading_fill SET price = price + 1 WHERE id = {_FILL}",
         "another realised profit": "UPDATE trading_fill SET realised = realised + 1 WHERE realised <> 0",
         "another amount": "UPDATE trading_cashevent SET amount = amount + 1 WHERE broker_event_id IS NOT NULL",
-        "an entry that moves other cash": "UPDATE trading_transfer SET amount = amount + 1 WHERE commodity_id = 'USD' AND "
+        "an entry that moves other cash": "UPDATE trading_transfer SET amount = amount + 1 WHERE commodity_id = 'USD' "
+        "AND "
         "entry_id IN (SELECT id FROM trading_entry WHERE kind = 'FILL')",
-        "an entry that moves other units": "UPDATE trading_transfer SET amount = amount + 1 WHERE commodity_id <> 'USD'",
+        "an entry that moves other units": "UPDATE trading_transfer SET amount = amount + 1 WHERE commodity_id <> "
+        "'USD'",
         "an entry that moves another deposit": "UPDATE trading_transfer SET amount = amount + 1 WHERE entry_id IN "
         "(SELECT id FROM trading_entry WHERE kind = 'TRANSFER')",
     },
@@ -162,7 +177,8 @@ BOOKS: dict[str, dict[str, str]] = {
     "R-07": {
         "a fill of ours is not booked": f"DELETE FROM trading_fill WHERE id = {_FILL}",
         "a deposit is not booked": "DELETE FROM trading_cashevent WHERE kind = 'TRANSFER'",
-        "a fill linked by the broker's id alone is not booked": "UPDATE trading_brokerevent SET facts = jsonb_set(facts, "
+        "a fill linked by the broker's id alone is not booked": "UPDATE trading_brokerevent SET facts = "
+        "jsonb_set(facts, "
         "'{fills,0,client_id}', '\"\"') WHERE facts->'fills' <> '[]'; "
         f"DELETE FROM trading_fill WHERE id = {_FILL}",
     },
@@ -180,9 +196,11 @@ BOOKS: dict[str, dict[str, str]] = {
         "(SELECT id FROM trading_instrument WHERE quote = 'USD')",
     },
     "I-10": {
-        "a side in another commodity": "UPDATE trading_transfer t SET debit_id = (SELECT l.id FROM trading_ledgeraccount l "
+        "a side in another commodity": "UPDATE trading_transfer t SET debit_id = (SELECT l.id FROM "
+        "trading_ledgeraccount l "
         "WHERE l.commodity_id <> t.commodity_id LIMIT 1) WHERE id = (SELECT min(id) FROM trading_transfer)",
-        "an entry without transfers": "DELETE FROM trading_transfer WHERE entry_id = (SELECT min(id) FROM trading_entry)",
+        "an entry without transfers": "DELETE FROM trading_transfer WHERE entry_id = (SELECT min(id) FROM "
+        "trading_entry)",
         "an amount below zero": _without("trading_transfer", "transfer_amount_is_positive")
         + "UPDATE trading_transfer SET amount = -amount",
     },
@@ -194,14 +212,15 @@ BOOKS: dict[str, dict[str, str]] = {
     },
     "I-25": {
         "no source": f"UPDATE trading_entry SET fill_id = NULL WHERE fill_id = {_FILL}",
-        "two sources": "UPDATE trading_entry SET cash_event_id = (SELECT min(id) FROM trading_cashevent) WHERE kind = 'FILL'",
+        "two sources": "UPDATE trading_entry SET cash_event_id = (SELECT min(id) FROM trading_cashevent) WHERE kind = "
+        "'FILL'",
         "the same source twice": _twice("trading_entry", f"fill_id = {_FILL}", "idempotency_key='other'"),
         "a kind that does not fit": f"UPDATE trading_entry SET kind = 'FINANCING' WHERE fill_id = {_FILL}",
         "another application than its fill": "UPDATE trading_fill SET application_id = (SELECT min(id) FROM "
         f"trading_application) WHERE id = {_FILL}",
         "a reversal that is not exact": _twice(
             "trading_entry",
-            "kind = ''EXTERNAL_FILL'' LIMIT 1",
+            "kind = 'EXTERNAL_FILL' LIMIT 1",
             "kind='REVERSAL'",
             "idempotency_key='other'",
             "reverses_id=id",
@@ -213,10 +232,11 @@ BOOKS: dict[str, dict[str, str]] = {
         "a decision": f"UPDATE trading_decision SET account_id = {_MIRROR} WHERE verdict = 'APPROVED'",
         "a fill": f"UPDATE trading_fill SET account_id = {_MIRROR} WHERE id = {_FILL}",
         "a cash movement": f"UPDATE trading_cashevent SET account_id = {_PAPER} WHERE account_id = {_MIRROR}",
-        "a ledger account": f"UPDATE trading_ledgeraccount SET account_id = {_PAPER} WHERE id = (SELECT min(id) FROM "
-        f"trading_ledgeraccount WHERE account_id = {_MIRROR} AND kind = 'MARKET')",
+        "a ledger account": f"UPDATE trading_ledgeraccount SET account_id = {_PAPER} "
+        f"WHERE account_id = {_MIRROR} AND kind = 'MARKET' AND commodity_id = 'GBPUSD'",
         "a lot": f"UPDATE trading_lot SET account_id = {_MIRROR} WHERE account_id = {_PAPER}",
-        "a trade": f"UPDATE trading_decision SET account_id = {_MIRROR} WHERE id = (SELECT decision_id FROM trading_trade "
+        "a trade": f"UPDATE trading_decision SET account_id = {_MIRROR} WHERE id = (SELECT decision_id FROM "
+        "trading_trade "
         f"WHERE id = {_OPEN})",
         "a message": f"UPDATE trading_brokermessage SET account_id = {_PAPER}",
         "a practice account that is live": _without("trading_account", "live_mode_only_on_a_live_account")
@@ -225,7 +245,11 @@ BOOKS: dict[str, dict[str, str]] = {
     "I-33": {
         "an entry": _without("trading_entry", "a_correcting_entry_needs_an_application")
         + "UPDATE trading_entry SET application_id = NULL WHERE kind = 'EXTERNAL_FILL'",
-        "a fill": _without("trading_fill", "a_fill_without_our_order_needs_an_approval")
+        "a fill": _without(
+            "trading_fill",
+            "a_fill_without_our_order_needs_an_approval",
+            "a_fill_without_the_brokers_event_needs_an_approval",
+        )
         + "UPDATE trading_fill SET application_id = NULL WHERE order_id IS NULL",
         "cash": _without("trading_cashevent", "cash_without_the_brokers_event_needs_an_approval")
         + "UPDATE trading_cashevent SET broker_event_id = NULL, application_id = NULL",
@@ -245,7 +269,8 @@ BOOKS: dict[str, dict[str, str]] = {
     "R-06": {
         "a close without a fill": "UPDATE trading_lotclose SET fill_id = NULL",
         "closed beyond its size": "UPDATE trading_lotclose SET quantity = quantity * 2",
-        "closed out of order": "UPDATE trading_lotclose SET lot_id = (SELECT max(l.id) FROM trading_lot l JOIN trading_lot o "
+        "closed out of order": "UPDATE trading_lotclose SET lot_id = (SELECT max(l.id) FROM trading_lot l JOIN "
+        "trading_lot o "
         "ON o.account_id = l.account_id AND o.instrument_id = l.instrument_id WHERE o.id = trading_lotclose.lot_id) "
         "WHERE id = (SELECT min(id) FROM trading_lotclose)",
         "a fill that opened too little": "UPDATE trading_lot SET quantity = quantity - 1",

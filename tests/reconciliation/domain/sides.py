@@ -10,6 +10,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from reconciliation.domain.compare import reconcile
+from reconciliation.domain.findings import Finding
+from reconciliation.domain.kinds import Kind
+from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.domain.snapshots import (
     BooksHolding,
     BooksOrder,
@@ -157,6 +161,21 @@ def order(client_id: str = "ours", **more: Any) -> BooksOrder:
 def holding(**more: Any) -> BooksHolding:
     """What a decision holds, guarded by the order `ours`."""
     return replace(BooksHolding(3, "EURUSD", "BUY", D(1000), ("ours",), True), **more)
+
+
+EXACT = ReconciliationPolicy()
+
+
+def one(theirs: BrokerSnapshot, ours: BooksSnapshot, policy: ReconciliationPolicy = EXACT) -> Finding:
+    """The only finding."""
+    findings = reconcile(theirs, ours, policy).findings
+    assert len(findings) == 1, [(finding.kind, finding.key) for finding in findings]
+    return findings[0]
+
+
+def kinds(theirs: BrokerSnapshot, ours: BooksSnapshot, policy: ReconciliationPolicy = EXACT) -> list[Kind]:
+    """The kinds found."""
+    return [finding.kind for finding in reconcile(theirs, ours, policy).findings]
 
 
 units = st.integers(-5, 5).map(lambda n: D(n * 100))
