@@ -38,6 +38,13 @@ _TRADES = """
     JOIN trading_decision d ON d.id = t.decision_id JOIN trading_signal s ON s.id = d.signal_id
 """
 
+# Fills that were booked although no rate was known: their trades have neither risk nor R, and people were told.
+_WITHOUT_RATE = """
+    SELECT DISTINCT f.account_id, o.decision_id FROM trading_riskevent r
+    JOIN trading_fill f ON f.account_id = r.account_id AND f.external_id = r.numbers->>'fill'
+    JOIN trading_order o ON o.id = f.order_id WHERE r.kind = 'RATE_MISSING' AND o.decision_id IS NOT NULL
+"""
+
 
 @dataclass(slots=True)
 class _Leg:
@@ -98,6 +105,8 @@ def _recomputed(cursor: CursorWrapper) -> Iterator[Offence]:
         (trip.entry if is_entry else trip.exit).add(quantity, price, at)
         trip.realised += realised
         trip.fees += fees
+    cursor.execute(_WITHOUT_RATE)
+    without_rate = set(cursor.fetchall())
     cursor.execute(_TRADES)
     for row in cursor.fetchall():
         account_id, decision_id, pk, *stored = row[:15]
@@ -108,10 +117,10 @@ def _recomputed(cursor: CursorWrapper) -> Iterator[Offence]:
             continue
         if (side, initial_stop) != (signal_side, stop):
             yield Offence(account_id, "trade", str(pk), "side or initial stop are not those of its signal")
-        if rate is None:
-            yield Offence(account_id, "trade", str(pk), "there is no stored rate to recompute its risk with")
+        if rate is None and (account_id, decision_id) not in without_rate:
+            yield Offence(account_id, "trade", str(pk), "no rate is stored for its risk, and nobody was told")
             continue
-        figures = trip.figures(stop, multiplier, Decimal(rate), zone)
+        figures = trip.figures(stop, multiplier, Decimal(rate or 0), zone)
         wrong = [
             f"{name} {_told(has)}, its fills give {_told(wanted)}"
             for (name, wanted), has in zip(figures.items(), stored, strict=True)

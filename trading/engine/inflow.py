@@ -60,7 +60,8 @@ def _read_on(account: Account, broker: OrderPort) -> Received:
             total.posted_fills += result.posted_fills
             total.changed += result.changed
             total.held += result.held
-        if page.completeness is not Completeness.COMPLETE:
-            raise BrokerUnreachable(f"{account.name}: the history has a gap ({page.reason}); read up to it")
-        if not page.events or page.cursor == before:
+        moved = bool(page.events) and page.cursor != before
+        if page.completeness is not Completeness.COMPLETE and not moved:
+            raise BrokerUnreachable(f"{account.name}: the history cannot be read on ({page.reason})")
+        if not moved:
             return total

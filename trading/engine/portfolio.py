@@ -155,9 +155,12 @@ class Portfolio:
                 total += (mark - entry.price) * entry.side.sign * entry.quantity * multiplier * rate
         return total
 
-    def rate(self, symbol: str) -> Decimal | None:
-        """What one unit of the quote currency is worth in the account's, from the last closes; None if unknown."""
-        quote, own = BUILT_IN[symbol].quote, self.account.currency
+    def rate(self, symbol: str, currency: str = "") -> Decimal | None:
+        """What one unit of the quote currency is worth in `currency` (the account's), from the last closes.
+
+        None if unknown.
+        """
+        quote, own = BUILT_IN[symbol].quote, currency or self.account.currency
         if quote == own:
             return ONE
         for other, state in self.states.items():
@@ -251,8 +254,10 @@ class Portfolio:
         state, rate = self.states[bar.symbol], self.rate(bar.symbol)
         strategy = self.strategies[intent.strategy, bar.symbol]
         spec = BUILT_IN[bar.symbol]
-        if rate is not None and spec.quote != self.account.currency:
-            store_rate(base=spec.quote, quote=self.account.currency, value=rate, at=bar.end, source="bars")
+        for currency in sorted({account.currency for account in (self.account, *self.mirrors)} - {spec.quote}):
+            value = self.rate(bar.symbol, currency)
+            if value is not None:
+                store_rate(base=spec.quote, quote=currency, value=value, at=bar.end, source="bars")
         decision = decide(
             account=self.account,
             session=self.session,

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from trading.models import Account, BrokerEvent
 
-from trading.models import Account, BrokerEvent, CashEvent, Fill
+UNPOSTED = """
+    SELECT e.id FROM trading_brokerevent e
+    WHERE e.account_id = %s AND (
+        EXISTS (SELECT 1 FROM jsonb_array_elements(e.facts->'fills') f WHERE NOT EXISTS (
+            SELECT 1 FROM trading_fill t WHERE t.account_id = e.account_id AND t.external_id = f->>'external_id'))
+        OR EXISTS (SELECT 1 FROM jsonb_array_elements(e.facts->'cash') c WHERE NOT EXISTS (
+            SELECT 1 FROM trading_cashevent t WHERE t.account_id = e.account_id AND t.external_id = c->>'external_id')))
+"""
 
 
 def unposted(account: Account) -> list[BrokerEvent]:
     """Stored events with a fill or cash movement that is not booked, in the broker's order."""
-    candidates = carrying(account)
-    fills = set(Fill.objects.filter(account=account).values_list("external_id", flat=True))
-    cash = set(CashEvent.objects.filter(account=account).values_list("external_id", flat=True))
-    return [
-        event
-        for event in candidates
-        if any(f["external_id"] not in fills for f in event.facts.get("fills", []))
-        or any(c["external_id"] not in cash for c in event.facts.get("cash", []))
-    ]
-
-
-def carrying(account: Account) -> QuerySet[BrokerEvent]:
-    """Events that carry fills or cash at all."""
-    return (
-        BrokerEvent.objects.filter(account=account).exclude(facts__fills=[], facts__cash=[]).order_by("sequence", "id")
-    )
+    ids = [row.pk for row in BrokerEvent.objects.raw(UNPOSTED, [account.pk])]
+    return list(BrokerEvent.objects.filter(pk__in=ids).order_by("sequence", "id"))

@@ -24,6 +24,7 @@ from trading.models import (
     Instrument,
     LedgerAccount,
     Order,
+    RiskEvent,
 )
 from trading.selectors import books
 from trading.selectors.instruments import instrument_for
@@ -31,6 +32,7 @@ from trading.selectors.instruments import instrument_for
 from . import audit, projections
 from .audit import Actor
 from .ledger import Draft, contract, currency, post
+from .market import store_rate
 
 Kind = LedgerAccount.Kind
 CASH_SIDE = {
@@ -200,6 +202,7 @@ def _post_fill(fill: Fill, *, kind: str, actor: Actor) -> None:
     if fill.order is not None:
         decision = fill.order.decision or (fill.order.exit_intent.decision if fill.order.exit_intent else None)
         if decision is not None:
+            _know_rate(fill)
             projections.project_trade(account, decision)
     projections.project_position(account, instrument)
     audit.record(
@@ -209,6 +212,27 @@ def _post_fill(fill: Fill, *, kind: str, actor: Actor) -> None:
         obj=fill,
         after={"entry": entry.pk, "realised": plain(fill.realised), "external_id": fill.external_id},
         at=fill.at,
+    )
+
+
+def _know_rate(fill: Fill) -> None:
+    """A trade's risk needs a rate: the fill's own price gives it when the instrument's base is the account's currency.
+
+    Without any the fill is booked all the same, since it happened; its trade has no R, and a RiskEvent says so.
+    """
+    account, instrument = fill.account, fill.instrument
+    if projections.quote_rate(account, instrument, fill) is not None:
+        return
+    if instrument.base == account.currency:
+        value = round(1 / fill.price, 12)
+        store_rate(base=instrument.quote, quote=account.currency, value=value, at=fill.at, source="fill")
+        return
+    RiskEvent.objects.create(
+        account=account,
+        at=fill.at,
+        kind="RATE_MISSING",
+        reason=f"no rate {instrument.quote}→{account.currency} is known, so the trade of this fill has no R",
+        numbers={"fill": fill.external_id},
     )
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 
 from trading.domain.broker import BrokerEvent as PortEvent
-from trading.domain.broker import BrokerOrderStatus, EventKind, FillData, OrderNews
+from trading.domain.broker import BrokerOrderStatus, CashData, EventKind, FillData, OrderNews
 from trading.domain.canonical import canonical_json, sha256_hex
 from trading.domain.orders import OrderState, is_late, may_move, state_after_fill, state_from_broker
 from trading.domain.policy import AccountPolicy
@@ -24,10 +24,13 @@ from trading.selectors.policies import policy_of
 
 from . import booking, cursors, orders
 from .audit import Actor
+from .errors import RuleBroken
 from .event_facts import facts_of
 
 INFLOW = "events"
 ACTOR = Actor.system("inbox")
+# What one event of the broker can do to its own booking, and to nothing else's.
+CANNOT_BOOK = (UnmappedInstrument, RuleBroken, ValueError, ArithmeticError, DataError, IntegrityError)
 TYPED_CASH = {EventKind.TRANSFER, EventKind.FINANCING, EventKind.DIVIDEND, EventKind.FEE}
 
 
@@ -102,26 +105,32 @@ def _store(account: Account, event: PortEvent, result: Received) -> tuple[Broker
 
 
 def _apply(account: Account, event: PortEvent, row: BrokerEvent, policy: AccountPolicy, result: Received) -> None:
-    for news in event.orders:
-        _apply_news(account, news, row)
-    for fill in event.fills:
-        order = link(account, client_id=fill.client_id, broker_order_id=fill.broker_order_id)
+    """Each part of the event for itself: one that cannot be booked leaves no trace but its RiskEvent."""
+    for part in (*event.orders, *event.fills, *event.cash):
+        try:
+            with transaction.atomic():
+                _apply_part(account, part, row, policy, result)
+        except CANNOT_BOOK as error:
+            kind = "UNMAPPED_INSTRUMENT" if isinstance(error, UnmappedInstrument) else "EVENT_NOT_BOOKED"
+            _hold(account, row, result, kind=kind, reason=str(error))
+
+
+def _apply_part(
+    account: Account, part: OrderNews | FillData | CashData, row: BrokerEvent, policy: AccountPolicy, result: Received
+) -> None:
+    if isinstance(part, OrderNews):
+        _apply_news(account, part, row)
+    elif isinstance(part, FillData):
+        order = link(account, client_id=part.client_id, broker_order_id=part.broker_order_id)
         if order is None or not policy.apply_exact_own_fills:
             result.held.append(row.pk)
-            continue
-        try:
-            _apply_fill(account, fill, row, order)
-            result.posted_fills += 1
-        except UnmappedInstrument as error:
-            _hold(account, row, result, kind="UNMAPPED_INSTRUMENT", reason=str(error))
-    for cash in event.cash:
-        if cash.kind not in TYPED_CASH or not policy.apply_typed_cash_events:
-            result.held.append(row.pk)
-            continue
-        try:
-            booking.book_cash(account=account, event=row, cash=cash, actor=ACTOR)
-        except UnmappedInstrument as error:
-            _hold(account, row, result, kind="UNMAPPED_INSTRUMENT", reason=str(error))
+            return
+        _apply_fill(account, part, row, order)
+        result.posted_fills += 1
+    elif part.kind not in TYPED_CASH or not policy.apply_typed_cash_events:
+        result.held.append(row.pk)
+    else:
+        booking.book_cash(account=account, event=row, cash=part, actor=ACTOR)
 
 
 def _hold(account: Account, row: BrokerEvent, result: Received, *, kind: str, reason: str) -> None:

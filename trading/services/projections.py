@@ -22,8 +22,11 @@ PRICE_STEP = Decimal("0.000000000001")
 CLOSE_REASONS = {Tag.STOP: "SL", Tag.TP1: "TP", Tag.TP2: "TP"}
 
 
-def quote_rate(account: Account, instrument: Instrument, fill: Fill) -> Decimal:
-    """What one unit of the instrument's quote currency was worth in the account's at the fill (a stored Rate)."""
+def quote_rate(account: Account, instrument: Instrument, fill: Fill) -> Decimal | None:
+    """What one unit of the instrument's quote currency was worth in the account's at the fill (a stored Rate).
+
+    None when no rate is stored at or before it.
+    """
     if instrument.quote == account.currency:
         return Decimal(1)
     rate = (
@@ -31,12 +34,7 @@ def quote_rate(account: Account, instrument: Instrument, fill: Fill) -> Decimal:
         .order_by("-at", "-id")
         .first()
     )
-    if rate is None:
-        raise LookupError(
-            f"no rate {instrument.quote}→{account.currency} is stored at or before {fill.at:%Y-%m-%d %H:%M}"
-        )
-    value: Decimal = rate.value
-    return value
+    return rate.value if rate is not None else None
 
 
 def project_position(account: Account, instrument: Instrument) -> Position:
@@ -81,7 +79,7 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
     quantity = sum((fill.quantity for fill in entries), ZERO)
     entry_price = _average(entries)
     closed = sum((fill.quantity for fill in exits), ZERO)
-    rate = quote_rate(account, signal.instrument, entries[0])
+    rate = quote_rate(account, signal.instrument, entries[0]) or ZERO
     risk = abs(entry_price - signal.stop) * quantity * signal.instrument.multiplier * rate
     fees = sum((fill.commission + fill.financing for fill in fills), ZERO)
     pnl = sum((fill.realised for fill in fills), ZERO) + fees

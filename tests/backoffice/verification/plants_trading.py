@@ -300,3 +300,61 @@ BOOKS: dict[str, dict[str, str]] = {
         "a posting that came in before it": f"UPDATE trading_entry SET at = at - {_LATER} WHERE kind = 'FILL'",
     },
 }
+
+_JPY_TRADES = (
+    "SELECT t.id, t.account_id, t.decision_id FROM trading_trade t JOIN trading_instrument i ON i.id = t.instrument_id "
+    "WHERE i.quote = 'JPY'"
+)
+_TOLD = (
+    "INSERT INTO trading_riskevent (at, recorded_at, account_id, kind, reason, numbers) SELECT at, now(), account_id, "
+    "'{kind}', 'told', {numbers} FROM {table} WHERE {where}"
+)
+
+# What looks like a breach and is none, because it was raised as it must be.
+RAISED: dict[str, dict[str, str]] = {
+    "I-24": {
+        "no rate was known": "DELETE FROM trading_rate; UPDATE trading_trade SET risk_amount = 0, r = 0 "
+        f"WHERE id IN (SELECT id FROM ({_JPY_TRADES}) jpy); "
+        + _TOLD.format(
+            kind="RATE_MISSING",
+            numbers="jsonb_build_object('fill', external_id)",
+            table="trading_fill",
+            where="order_id IN (SELECT o.id FROM trading_order o "
+            f"JOIN ({_JPY_TRADES}) jpy USING (account_id, decision_id) WHERE o.tag = 'ENTRY')",
+        )
+    },
+    "I-07": {
+        "an overfill": f"UPDATE trading_order SET quantity = quantity - 1 WHERE id = {_ENTRY}; "
+        + _TOLD.format(
+            kind="LATE_FILL",
+            numbers="jsonb_build_object('order', id)",
+            table="trading_order",
+            where=f"id = {_ENTRY}",
+        )
+    },
+    "I-08": {
+        "a late fill": ORDERS["I-08"]["a late fill that nobody heard of"]
+        + "; "
+        + _TOLD.format(
+            kind="LATE_FILL",
+            numbers="jsonb_build_object('order', id)",
+            table="trading_order",
+            where=f"id = {_ENTRY}",
+        )
+    },
+    "R-07": {
+        "a live case names the event": "UPDATE reconciliation_discrepancy SET evidence = jsonb_set(evidence, "
+        f"'{{events}}', "
+        f"(SELECT to_jsonb(array_agg(broker_event_id)) FROM trading_fill WHERE id = {_FILL})), account_id = {_PAPER} "
+        f"WHERE state = 'PROPOSED'; DELETE FROM trading_fill WHERE id = {_FILL}",
+    },
+    "R-08": {
+        "the group says unsafe": "UPDATE trading_order SET state = 'CANCELLED' WHERE tag = 'STOP'; "
+        "UPDATE trading_ordergroup SET state = 'UNSAFE'",
+        "the exit is on its way": "UPDATE trading_order SET state = 'CANCELLED' WHERE tag = 'STOP'; "
+        "INSERT INTO trading_exitintent (account_id, decision_id, exit_type, exit_reason, urgency, state, at, "
+        "recorded_at) "
+        "SELECT account_id, decision_id, 'TIME', '', 'immediate', 'SUBMITTED', opened_at, now() FROM trading_trade "
+        "WHERE state = 'OPEN'",
+    },
+}

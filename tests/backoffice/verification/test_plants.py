@@ -8,7 +8,7 @@ from backoffice.verification import INVARIANTS, Report, Result, lines
 
 from .conftest import BY_ID, Laboratory
 from .plants_people import DATABASE, PEOPLE
-from .plants_trading import BOOKS, ORDERS
+from .plants_trading import BOOKS, ORDERS, RAISED
 
 ROWS = {**ORDERS, **BOOKS, **PEOPLE}
 
@@ -36,6 +36,11 @@ def test_a_planted_row_is_caught(laboratory: Laboratory, number: str, sql: str) 
 @pytest.mark.parametrize(("number", "sql"), _cases(DATABASE))
 def test_a_planted_hole_in_the_database_is_caught(laboratory: Laboratory, number: str, sql: str) -> None:
     _assert_told(laboratory.alter(number, sql))
+
+
+@pytest.mark.parametrize(("number", "sql"), _cases(RAISED))
+def test_what_was_raised_as_it_must_be_is_no_breach(laboratory: Laboratory, number: str, sql: str) -> None:
+    assert not laboratory.plant(number, sql).rows
 
 
 def test_an_experiment_leaves_nothing_behind(laboratory: Laboratory) -> None:

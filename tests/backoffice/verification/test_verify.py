@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -69,7 +70,7 @@ def test_the_process_ends_with_one_json_document_and_code_one(clone: Clone) -> N
     answer = subprocess.run(
         [sys.executable, "manage.py", "verify", "--json"],
         cwd=paths.PROJECT,
-        env={**paths_environment(), **clone.environment},
+        env={**os.environ, **clone.environment},
         capture_output=True,
         text=True,
         timeout=120,
@@ -83,13 +84,6 @@ def test_the_process_ends_with_one_json_document_and_code_one(clone: Clone) -> N
     assert found["I-09"]["count"] == len(found["I-09"]["rows"]) > 0
     assert set(found["I-09"]["rows"][0]) == {"account", "object", "id", "problem"}
     assert "Traceback" not in answer.stderr
-
-
-def paths_environment() -> dict[str, str]:
-    """This process's environment, for a process of ours."""
-    import os
-
-    return dict(os.environ)
 
 
 def test_one_account_is_checked_alone_and_what_belongs_to_none_with_it(clone: Clone) -> None:

@@ -31,7 +31,6 @@ from trading.services.setup import ensure_account, ensure_policy, ensure_version
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 TEST = Actor.system("a test", via="command")
-BROKER_NAMES = {"EURUSD": "EUR_USD", "GBPUSD": "GBP_USD", "XAUUSD": "XAU_USD"}
 
 
 def moment(number: int) -> datetime:
@@ -196,7 +195,7 @@ def fill_of(
         external_id=external_id or str(number),
         broker_order_id=f"b{order.client_order_id}" if order is not None else f"other-{number}",
         client_id="" if order is None or by_broker_id else order.client_order_id,
-        instrument=BROKER_NAMES[order.instrument.symbol] if order is not None else symbol,
+        instrument=_broker_name(order.instrument) if order is not None else symbol,
         side=Side(order.side if order is not None else side),
         quantity=Decimal(quantity),
         price=Decimal(price),
@@ -207,6 +206,10 @@ def fill_of(
     )
     raw = {"id": str(number), "type": "ORDER_FILL", "units": quantity, "price": price, "pl": realised}
     return BrokerEvent(str(number), number, moment(number), EventKind.ORDER_FILLED, raw, fills=(fill,))
+
+
+def _broker_name(row: Instrument) -> str:
+    return f"{row.base}_{row.quote}"
 
 
 def cash_of(

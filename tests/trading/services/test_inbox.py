@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -32,6 +33,7 @@ from trading.models import (
     Order,
     OrderEvent,
     Position,
+    Rate,
     RiskEvent,
     Trade,
 )
@@ -39,6 +41,7 @@ from trading.selectors import books
 from trading.selectors.inbox import unposted
 from trading.services import cursors
 from trading.services.inbox import INFLOW, link
+from trading.services.market import store_rate
 from trading.services.setup import ensure_version
 
 pytestmark = pytest.mark.django_db
@@ -195,22 +198,33 @@ def test_what_an_unmapped_instrument_did_is_held_and_the_rest_is_applied(account
     assert (order.state, order.filled_quantity) == ("SENDING", 0), "an order moves only with a fill that is booked"
 
 
-def test_a_fill_that_cannot_be_valued_is_held_and_the_rest_is_applied(account: Account) -> None:
-    yen = make_entry(account, 1, symbol="USDJPY", quantity="1000", entry="150", stop="149", target="151")
-    euro = make_entry(account, 2, quantity="1000")
-    InstrumentAlias.objects.get_or_create(
-        broker="OANDA", symbol="USD_JPY", valid_until=None,
-        defaults={"instrument": instrument("USDJPY"), "valid_from": moment(0)},
-    )  # fmt: skip
-    strange = fill_of(1, euro, "1000")
-    strange = replace(strange, fills=(replace(strange.fills[0], instrument="USD_JPY", client_id=yen.client_order_id),))
-    result = receive(account, strange, fill_of(2, euro, "1000"), cash_of(3, "TRANSFER", "100"))
-    assert result.posted_fills == 1 and len(result.held) == 1
-    assert [event.external_id for event in unposted(account)] == ["1"]
-    assert "rate" in RiskEvent.objects.get().reason
-    yen.refresh_from_db()
-    assert yen.state == "SENDING"
-    assert books.cash_balances(account) == {"USD": Decimal(100)} and list(books.positions(account)) == ["EURUSD"]
+def test_a_fill_without_a_rate_is_booked_and_its_trade_has_no_r(account: Account) -> None:
+    order = make_entry(account, symbol="GBPJPY", quantity="1000", entry="150", stop="149", target="151")
+    leave = make_exit(account, order, quantity="1000")
+    result = receive(account, fill_of(1, order, "1000", "150"), fill_of(2, leave, "1000", "151", realised="6.6"))
+    assert result.posted_fills == 2 and books.positions(account) == {}
+    assert {risk.kind for risk in RiskEvent.objects.all()} == {"RATE_MISSING"}
+    trade = Trade.objects.get()
+    assert (trade.pnl, trade.risk_amount, trade.r) == (Decimal("6.6"), 0, 0)
+
+
+def test_risk_is_converted_with_the_rate_that_was_stored_last_before_the_fill(account: Account) -> None:
+    for minutes, value in ((-60, "0.0070"), (-5, "0.0066"), (60, "0.0050")):
+        store_rate(
+            base="JPY", quote="USD", value=Decimal(value), at=moment(1) + timedelta(minutes=minutes), source="bars"
+        )
+    order = make_entry(account, symbol="USDJPY", quantity="1000", entry="150", stop="149", target="151")
+    receive(account, fill_of(1, order, "1000", "150", realised="3.3"))
+    trade = Trade.objects.get()
+    assert (trade.risk_amount, trade.r) == (Decimal("6.6"), Decimal("0.5")) and not RiskEvent.objects.exists()
+
+
+def test_a_fill_against_the_accounts_own_currency_brings_its_rate_along() -> None:
+    account = make_account("oanda-euro", currency="EUR")
+    order = make_entry(account, quantity="1000", entry="1.25", stop="1.2", target="1.3")
+    receive(account, fill_of(1, order, "1000", "1.25"))
+    assert Rate.objects.get().value == Decimal("0.8")
+    assert Trade.objects.get().risk_amount == Decimal(40) and not RiskEvent.objects.exists()
 
 
 def test_a_number_that_cannot_be_stored_exactly_is_held_and_the_rest_is_applied(account: Account) -> None:

@@ -75,7 +75,7 @@ class Process:
     def __init__(self, directory: Path, *options: str, ports: int | None = None) -> None:
         self.directory = directory
         self.options = options
-        self.ports = ports or random.randrange(33_000, 60_000, 5)
+        self.ports = ports or random.randrange(11_000, 19_900, 5)
         self.start()
 
     def start(self) -> None:

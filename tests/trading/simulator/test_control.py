@@ -183,6 +183,9 @@ def test_silent_changes_leave_no_history(sim: Inside) -> None:
     summary = sim.call("GET", "/openPositions")[1]["positions"]
     assert summary[0]["short"]["units"] == "-500"
     assert sim.order(500)[1]["orderFillTransaction"]["tradesClosed"], "what appeared silently can be closed"
+    for units in ("300", "400"):
+        _external(sim, "silent_position", instrument="EUR_USD", quantity=units)
+    assert sim.account.units("EUR_USD")[0] == 700
 
 
 def test_the_broker_closes_out_and_others_cancel(sim: Inside) -> None:

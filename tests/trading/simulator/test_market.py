@@ -116,6 +116,16 @@ def test_every_granularity_is_served_and_never_shows_the_future(granularity: str
             assert Decimal(prices["l"]) <= min(map(Decimal, prices.values())) <= Decimal(prices["h"])
 
 
+def test_a_running_candle_knows_only_what_was_traded_so_far() -> None:
+    sim = Inside(MONDAY + timedelta(seconds=100))
+    where = "/v3/instruments/GBP_USD/candles?granularity=M5&count=1"
+    [early] = sim.call("GET", where)[1]["candles"]
+    sim.control("clock", step="190")
+    [late] = sim.call("GET", where)[1]["candles"]
+    assert (early["volume"], late["volume"]) == (21, 59) and early["time"] == late["time"]
+    assert early["mid"]["c"] == format(Walk(1, INSTRUMENTS["GBP_USD"]).mid(seconds_of(MONDAY) + 100), ".5f")
+
+
 def test_candles_by_times_include_the_first_and_leave_out_the_end() -> None:
     sim = Inside()
     where = "/v3/instruments/EUR_USD/candles?granularity=M5&from=2026-01-05T10:00:00Z"

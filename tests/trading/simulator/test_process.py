@@ -185,7 +185,7 @@ def test_it_says_where_it_listens_and_ends_when_told(tmp_path: Path, name: signa
 
 
 def test_a_busy_block_moves_to_the_next_five(tmp_path: Path) -> None:
-    ports = random.randrange(33_000, 60_000, 5)
+    ports = random.randrange(11_000, 19_900, 5)
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", ports + 4))
         busy.listen()
@@ -211,7 +211,7 @@ def test_a_busy_block_moves_to_the_next_five(tmp_path: Path) -> None:
     ],
 )
 def test_options_it_cannot_use_are_refused_with_a_sentence(options: list[str], sentence: str) -> None:
-    ports = str(random.randrange(33_000, 60_000, 5))
+    ports = str(random.randrange(11_000, 19_900, 5))
     command = [sys.executable, "-m", "trading.simulator", "--ports", ports, *options]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2 and sentence in ended.stderr and "Traceback" not in ended.stderr
@@ -225,7 +225,7 @@ def test_the_command_simulator_hands_its_options_on_and_needs_no_database() -> N
         "--speed",
         "-1",
         "--ports",
-        str(random.randrange(33_000, 60_000, 5)),
+        str(random.randrange(11_000, 19_900, 5)),
     ]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2 and "--speed" in ended.stderr, ended.stderr
