@@ -18,7 +18,7 @@ from reconciliation.selectors.books import unposted_parts
 from trading.domain.broker import FillData, Side
 from trading.domain.canonical import canonical_json, sha256_hex
 from trading.domain.money import STORED_STEP, ZERO, parse_decimal, plain, round_to_step
-from trading.models import Account, BrokerEvent
+from trading.models import Account, BrokerEvent, Trade
 from trading.selectors import books
 from trading.services.errors import RuleBroken
 
@@ -111,6 +111,7 @@ def _work(
     if action is Action.CLOSE_AT_ESTIMATE:
         return [_estimate(row, parameters)], []
     if action is Action.FLATTEN:
+        _refuse_beside_our_own(row)
         entries = _fill_entries(row) if _fills(row) else [_adoption(row, parameters)]
         return entries, [_closing_order(row)]
     if action is Action.ADJUST:
@@ -208,6 +209,16 @@ def _estimate(row: Discrepancy, parameters: Mapping[str, str]) -> dict[str, Any]
         "price": parameters["price"],
         "realised": parameters["realised"],
     }
+
+
+def _refuse_beside_our_own(row: Discrepancy) -> None:
+    """The broker reduces first in, first out: beside a trade of ours the order could close that one instead."""
+    ours = Trade.objects.filter(account=row.account, instrument=row.instrument, state=Trade.State.OPEN)
+    if ours.exists():
+        raise RuleBroken(
+            f"A trade of ours on {row.key} is open, and the broker would close the oldest units first, perhaps ours, "
+            "stop and all. Book or adopt the units instead, or close them by hand at the broker; nothing was proposed."
+        )
 
 
 def _closing_order(row: Discrepancy) -> dict[str, Any]:

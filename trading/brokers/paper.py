@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from trading.domain.bars import Bar
 from trading.domain.broker import (
+    NOT_SENT,
     Absent,
     Accepted,
     BrokerEvent,
@@ -75,7 +76,7 @@ class PaperBroker:
         """Take an order; a client id that is known answers as accepted and changes nothing."""
         market = self._markets.get(request.instrument)
         if market is None:
-            return Refused("NO_PRICE", f"the paper book has seen no price of {request.instrument}", ())
+            return Refused(NOT_SENT, f"the paper book has seen no price of {request.instrument}", ())
         events = self.book.submit(
             request,
             at=market.at,

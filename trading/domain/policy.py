@@ -75,6 +75,7 @@ class AccountPolicy:
     max_risk_per_trade_pct: Percent = Decimal("0.5")
     max_portfolio_heat_pct: Percent = Decimal(2)
     price_age_limit_seconds: Annotated[Whole, Field(ge=1)] = 60
+    entry_age_limit_seconds: Annotated[Whole, Field(ge=60)] = 600
     # Swing trading
     add_on_buy_enabled: Flag = True
     add_on_buy_confidence_threshold: Annotated[Whole, Field(ge=5)] = 5
@@ -101,6 +102,11 @@ class AccountPolicy:
     def price_age_limit(self) -> timedelta:
         """Prices older than this block entries, never exits."""
         return timedelta(seconds=self.price_age_limit_seconds)
+
+    @property
+    def entry_age_limit(self) -> timedelta:
+        """A market entry that could not be sent for this long is never sent: longer than any quarantine."""
+        return timedelta(seconds=self.entry_age_limit_seconds)
 
     @property
     def canonical(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.db.models import Max
+from django.db.models import Max, Q, QuerySet
 
 from trading.brokers.paper import PaperBroker
 from trading.domain.broker import OrderType, ProtectiveLeg, Side
@@ -59,7 +59,8 @@ def book_of(account: Account, session: SessionConfig, symbols: tuple[str, ...], 
     resting = Order.objects.filter(account=account, rides_on=None, state=OrderState.WORKING).exclude(
         type=OrderType.MARKET
     )
-    finished = Order.objects.filter(account=account).exclude(state__in=[OrderState.PLANNED, OrderState.SENDING])
+    # An order that is on its way, or a market order that never filled, is not known to the book: it is given again.
+    finished = Order.objects.filter(account=account).exclude(pk__in=unbooked(account).values("pk"))
     return PaperBroker(
         PaperBook.restore(
             currency=account.currency,
@@ -71,6 +72,13 @@ def book_of(account: Account, session: SessionConfig, symbols: tuple[str, ...], 
             known_client_ids=finished.values_list("client_order_id", flat=True),
         )
     )
+
+
+def unbooked(account: Account) -> QuerySet[Order]:
+    """Orders that a restarted book must be given again: planned, on their way, or market orders without a fill."""
+    on_its_way = Q(state__in=[OrderState.PLANNED, OrderState.SENDING, OrderState.UNKNOWN])
+    lost = Q(state=OrderState.WORKING, type=OrderType.MARKET, filled_quantity=0)
+    return Order.objects.filter(on_its_way | lost, account=account, rides_on=None).order_by("id")
 
 
 def _open(account: Account) -> list[Trade]:

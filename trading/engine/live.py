@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from trading.clock import now, store_broker_clock
 from trading.domain.bars import Bar as DomainBar
 from trading.domain.broker import Broker, OrderPort
-from trading.domain.session import SessionConfig
+from trading.domain.session import SessionConfig, in_any_window
 from trading.feeds.broker_candles import BrokerCandles
-from trading.models import Account, Bar, Instrument
+from trading.models import Account, Bar, Instrument, Trade
 from trading.selectors.instruments import broker_symbol
 from trading.services import cursors, leases
 from trading.services.market import store_bars
@@ -62,11 +62,13 @@ def evaluate_due(
     token = leases.acquire(key=key, holder=holder(), seconds=LEASE_SECONDS)
     if token is None:
         return 0
-    broker = broker_for(setup.feed_account)
     try:
-        return _evaluate(setup, broker, key, token, status, info)
+        broker = broker_for(setup.feed_account)
+        try:
+            return _evaluate(setup, broker, key, token, status, info)
+        finally:
+            broker.close()
     finally:
-        broker.close()
         leases.release(key=key, token=token)
 
 
@@ -81,14 +83,17 @@ def _evaluate(
     broker_now = _read_clock(setup, broker)
     source = f"candles:{setup.feed_account.name}"
     _fetch(setup, broker, source, broker_now)
-    slots = _slots(setup, source, since=broker_now - timedelta(days=setup.session.portfolio.warmup_days + 1))
     done = _cursor(setup.account)
+    overdue = _outside_all_windows(setup, broker_now)
+    if done is not None and status is None and not overdue and not _anything_new(setup, source, done):
+        return 0
+    slots = _slots(setup, source, since=broker_now - timedelta(days=_days(setup) + 1))
     fresh = [slot for slot in slots if done is None or _start(slot) > done]
     if done is None and fresh:
         # The first evaluation ever only warms up: what closed before the engine began is history.
         cursors.put(account=setup.account, name=CURSOR, value=_start(fresh[-1]).isoformat())
         done, fresh = _start(fresh[-1]), []
-    if not fresh and status is None:
+    if not fresh and status is None and not overdue:
         return 0
     engine = _build(setup, broker, slots, done, broker_now)
     engine.resume()
@@ -97,6 +102,8 @@ def _evaluate(
             break
         engine.step(slot)
         cursors.put(account=setup.account, name=CURSOR, value=_start(slot).isoformat())
+    if overdue:
+        _leave_now(setup, engine, broker)
     if status is not None and info is not None:
         status(live_port(engine, info))
     return len(fresh)
@@ -114,7 +121,10 @@ def _fetch(setup: LiveSetup, broker: Broker, source: str, broker_now: datetime) 
     instruments = {row.symbol: row for row in Instrument.objects.filter(symbol__in=setup.session.symbols)}
     names = {symbol: broker_symbol(setup.feed_account, row) for symbol, row in instruments.items()}
     feed = BrokerCandles(broker, names)
-    oldest = broker_now - timedelta(days=setup.session.portfolio.warmup_days)
+    interval = setup.session.interval_seconds
+    # One reading of the clock bounds all symbols, so that a bar cannot be seen for one and missed for another.
+    boundary = datetime.fromtimestamp(int(broker_now.timestamp()) // interval * interval, UTC)
+    oldest = boundary - timedelta(days=_days(setup))
     for symbol, instrument in instruments.items():
         last = (
             Bar.objects.filter(source=source, instrument=instrument, interval_seconds=setup.session.interval_seconds)
@@ -123,8 +133,36 @@ def _fetch(setup: LiveSetup, broker: Broker, source: str, broker_now: datetime) 
             .first()
         )
         since = max(oldest, last + timedelta(seconds=setup.session.interval_seconds)) if last else oldest
-        if since + timedelta(seconds=setup.session.interval_seconds) <= broker_now:
-            store_bars(source=source, bars=feed.closed_bars(symbol, since=since))
+        if since < boundary:
+            store_bars(source=source, bars=feed.closed_bars(symbol, since=since, until=boundary))
+
+
+def _days(setup: LiveSetup) -> int:
+    """How many days of bars the engine looks back on: its warm-up, and the lookback of its weights."""
+    portfolio = setup.session.portfolio
+    return max(1, portfolio.warmup_days, portfolio.risk_parity.lookback_d if portfolio.risk_parity.enabled else 0)
+
+
+def _anything_new(setup: LiveSetup, source: str, done: datetime) -> bool:
+    return Bar.objects.filter(
+        source=source, start__gt=done, interval_seconds=setup.session.interval_seconds
+    ).exists()
+
+
+def _outside_all_windows(setup: LiveSetup, moment: datetime) -> bool:
+    """Whether a position is open whose strategy has no window now: the timer at the window's end."""
+    windows = {item.name: item.windows for item in setup.session.strategies}
+    open_trades = Trade.objects.filter(account=setup.account, state=Trade.State.OPEN)
+    return any(not in_any_window(windows.get(trade.strategy, ()), moment) for trade in open_trades)
+
+
+def _leave_now(setup: LiveSetup, engine: LivePortfolio, broker: Broker) -> None:
+    """Leave what has no window any more at the present price, without waiting for the next bar."""
+    symbols = {entry.instrument for entry in engine.paper.book.open_entries}
+    rows = {row.symbol: row for row in Instrument.objects.filter(symbol__in=symbols)}
+    names = {broker_symbol(setup.feed_account, row): symbol for symbol, row in rows.items()}
+    for price in broker.prices(sorted(names)):
+        engine.leave(names[price.instrument], at=price.at, mid=(price.bid + price.ask) / 2)
 
 
 def _slots(setup: LiveSetup, source: str, *, since: datetime) -> list[Slot]:

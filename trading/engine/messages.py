@@ -27,7 +27,9 @@ def keep(order: Order, purpose: str, evidence: Sequence[Evidence]) -> BrokerMess
             error=exchange.error[:300],
             finished_at=exchange.finished_at,
             sha256=sha256_hex(
-                canonical_json([exchange.method, exchange.path, exchange.request_body, exchange.status, exchange.response_body])
+                canonical_json(
+                    [exchange.method, exchange.path, exchange.request_body, exchange.status, exchange.response_body]
+                )
             ),
         )
     return last

@@ -24,11 +24,7 @@ def follow(*, paper: Account, mirror: Account, broker: OrderPort) -> int:
         catch_up(account=mirror, broker=broker)
     except BrokerUnreachable:
         return 0  # the next round follows; nothing is judged on a broker that does not answer
-    closed = set(
-        Trade.objects.filter(account=paper, state=Trade.State.CLOSED, decision__in=_decisions(mirror)).values_list(
-            "decision_id", flat=True
-        )
-    )
+    closed = _left_by(paper, _decisions(mirror))
     sent = 0
     for order in Order.objects.filter(account=mirror, tag=Tag.ENTRY, state=OrderState.PLANNED, decision__in=closed):
         if order.decision is not None:
@@ -39,18 +35,32 @@ def follow(*, paper: Account, mirror: Account, broker: OrderPort) -> int:
     for trade in trades.select_related("decision__signal__instrument"):
         if ExitIntent.objects.filter(account=mirror, decision=trade.decision, state__in=ExitIntent.LIVE).exists():
             continue
-        paper_trade = Trade.objects.get(account=paper, decision=trade.decision)
+        paper_trade = Trade.objects.filter(account=paper, decision=trade.decision).first()
+        why = paper_trade.close_reason if paper_trade is not None else "NO_ENTRY"
         order = plan_exit(
             account=mirror,
             decision=trade.decision,
-            exit_type=paper_trade.close_reason or "PAPER",
-            reason=f"the paper trade closed ({paper_trade.close_reason})",
+            exit_type=why or "PAPER",
+            reason=f"the paper account does not hold it (any more): {why}",
             quantity=trade.open_quantity,
             at=now(mirror),
         )
         send_order(order_id=order.pk, broker=broker)
         sent += 1
     return sent
+
+
+def _left_by(paper: Account, decisions: list[int]) -> set[int]:
+    """Of these decisions, those that the paper account has left, or whose entry there ended without a fill."""
+    closed = Trade.objects.filter(account=paper, state=Trade.State.CLOSED, decision__in=decisions)
+    ended = Order.objects.filter(
+        account=paper,
+        decision__in=decisions,
+        tag=Tag.ENTRY,
+        filled_quantity=0,
+        state__in=[OrderState.REJECTED, OrderState.CANCELLED, OrderState.EXPIRED],
+    )
+    return {*closed.values_list("decision_id", flat=True), *ended.values_list("decision_id", flat=True)}
 
 
 def has_business(mirror: Account) -> bool:

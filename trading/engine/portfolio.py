@@ -29,6 +29,7 @@ from trading.services.market import last_rate, store_rate
 from trading.strategies.base import SignalIntent, Strategy
 from trading.strategies.registry import strategy_class
 
+from .accounts import unbooked
 from .inflow import catch_up
 from .mirror import follow
 from .sender import build_request, send_order
@@ -109,6 +110,7 @@ class Portfolio:
             if is_trading_bar(bar.start):
                 self._mind_gap(bar)
                 self._take_in(bar)
+                self._tell(bar, at=bar.end, mid=bar.close)
                 for name in self.windows:
                     self.strategies[name, symbol].on_bar(bar)
                 self._clear_holes(symbol)
@@ -127,7 +129,7 @@ class Portfolio:
             self._mind_gap(bar)
             self._tell(bar, at=bar.start, mid=bar.open)
         for bar in trading:
-            self._leave_outside_windows(bar)
+            self._leave_outside_windows(bar.symbol, bar.start)
             self.paper.on_bar(bar, atr=self.states[bar.symbol].atr.value, rate=self._known_rate(bar.symbol))
         if self.paper.has_news:
             catch_up(account=self.account, broker=self.paper)
@@ -175,10 +177,18 @@ class Portfolio:
 
     def resume(self) -> None:
         """After a restart: orders of the paper account that were planned or being sent reach the book now."""
-        rows = Order.objects.filter(account=self.account, rides_on=None, state__in=["PLANNED", "SENDING"])
-        for order in rows.order_by("id"):
+        for order in unbooked(self.account):
             self._to_book(order)
         catch_up(account=self.account, broker=self.paper)
+        self._follow()
+
+    def leave(self, symbol: str, *, at: datetime, mid: Decimal) -> None:
+        """Close at a price what has no window at that moment; the mirrors follow."""
+        atr = self.states[symbol].atr.value
+        self.paper.tell(symbol, Market(at=at, mid=mid, atr=atr, rate=self._known_rate(symbol)))
+        self._leave_outside_windows(symbol, at)
+        if self.paper.has_news:
+            catch_up(account=self.account, broker=self.paper)
         self._follow()
 
     def _set_time(self, moment: datetime) -> None:
@@ -225,19 +235,20 @@ class Portfolio:
 
     def _known_rate(self, symbol: str) -> Decimal:
         """The rate now, else the last one stored: a position can be left whatever prices are missing."""
-        return self.rate(symbol) or last_rate(BUILT_IN[symbol].quote, self.account.currency) or ONE
+        stored = last_rate(BUILT_IN[symbol].quote, self.account.currency, source=self.account.name)
+        return self.rate(symbol) or stored or ONE
 
     def _tell(self, bar: Bar, *, at: datetime, mid: Decimal) -> None:
         atr = self.states[bar.symbol].atr.value
         self.paper.tell(bar.symbol, Market(at=at, mid=mid, atr=atr, rate=self._known_rate(bar.symbol)))
 
-    def _leave_outside_windows(self, bar: Bar) -> None:
-        """A position whose strategy has no window any more is closed at this bar's open."""
+    def _leave_outside_windows(self, symbol: str, moment: datetime) -> None:
+        """A position whose strategy has no window at this moment is closed at the price that the book was told."""
         for entry in self.paper.book.open_entries:
-            if entry.instrument != bar.symbol or entry.filled_at > bar.start:
+            if entry.instrument != symbol or entry.filled_at > moment:
                 continue
             decision = self.decisions[entry.client_id]
-            if in_any_window(self.windows.get(decision.signal.strategy, ()), bar.start):
+            if in_any_window(self.windows.get(decision.signal.strategy, ()), moment):
                 continue
             order = plan_exit(
                 account=self.account,
@@ -245,9 +256,8 @@ class Portfolio:
                 exit_type="TIME",
                 reason="the strategy's windows are over",
                 quantity=entry.quantity,
-                at=bar.start,
+                at=moment,
             )
-            self.paper.closes(order.client_order_id, entry.client_id)
             self._to_book(order)
 
     def _decide(self, intent: SignalIntent, bar: Bar, had_position: bool) -> Decision:
@@ -257,7 +267,7 @@ class Portfolio:
         for currency in sorted({account.currency for account in (self.account, *self.mirrors)} - {spec.quote}):
             value = self.rate(bar.symbol, currency)
             if value is not None:
-                store_rate(base=spec.quote, quote=currency, value=value, at=bar.end, source="bars")
+                store_rate(base=spec.quote, quote=currency, value=value, at=bar.end, source=self.account.name)
         decision = decide(
             account=self.account,
             session=self.session,
@@ -298,6 +308,9 @@ class Portfolio:
 
     def _to_book(self, order: Order) -> None:
         """Give an order to the paper book: through the sender, or again as it was when a replay comes by again."""
+        if order.exit_intent is not None:
+            entry = Order.objects.get(account=self.account, decision=order.exit_intent.decision, tag=Tag.ENTRY)
+            self.paper.closes(order.client_order_id, entry.client_order_id)
         if order.state == OrderState.PLANNED:
             send_order(order_id=order.pk, broker=self.paper)
         elif order.attempt > 0:

@@ -24,9 +24,9 @@ from trading.domain.broker import (
     Side,
     SubmitOutcome,
 )
-from trading.domain.orders import OrderState, Tag, state_from_broker
+from trading.domain.orders import TERMINAL, OrderState, Tag, state_from_broker
 from trading.failpoints import failpoint
-from trading.models import Account, Order
+from trading.models import Account, Order, Trade
 from trading.selectors.instruments import broker_symbol
 from trading.selectors.policies import policy_of
 from trading.services import attempts, cursors, orders
@@ -94,9 +94,19 @@ def _claim(order_id: int) -> Order | None:
         strategy = order.decision.signal.strategy if order.decision is not None else ""
         state, reasons = trading_state(order.account, strategy, order.instrument)
         if state != OPEN and all(reason.startswith(f"{STARTING}: ") for reason in reasons):
-            return None  # decided before the desk started (again): it waits for the reconciliation, or for its time to pass
+            return None  # decided before the desk started again: it waits for the reconciliation
         if state != OPEN:
             orders.move(order, OrderState.CANCELLED, at=moment, reason=f"not sent: {'; '.join(reasons)}")
+            return None
+        wait, reason = _paper_says(order)
+        if reason:
+            orders.move(order, OrderState.CANCELLED, at=moment, reason=reason)
+        if wait or reason:
+            return None
+        age = moment - order.at
+        if order.type == OrderType.MARKET and age > policy_of(order.account).entry_age_limit:
+            # The room that was reserved for it was measured at its own price and time.
+            orders.move(order, OrderState.EXPIRED, at=moment, reason=f"not sent: it is {age} old")
             return None
     if order.account.broker != Account.Broker.PAPER and not attempts.begin(key=attempt_key(order_id)):
         return None
@@ -110,6 +120,21 @@ def _claim(order_id: int) -> Order | None:
         order.since_event_id = cursors.get(order.account, INFLOW)
     orders.move(order, OrderState.SENDING, at=moment, reason=f"attempt {order.attempt}")
     return order
+
+
+def _paper_says(order: Order) -> tuple[bool, str]:
+    """A mirror enters only what its paper account has entered: (wait for it, why it never will)."""
+    paper = order.account.mirror_of
+    if paper is None or order.decision is None:
+        return False, ""
+    entry = Order.objects.filter(account=paper, decision=order.decision, tag=Tag.ENTRY).first()
+    if entry is None:
+        return False, ""
+    if Trade.objects.filter(account=paper, decision=order.decision, state=Trade.State.CLOSED).exists():
+        return False, "not sent: the paper trade has ended already"
+    if entry.filled_quantity == 0 and OrderState(entry.state) in TERMINAL:
+        return False, f"not sent: the paper entry ended {entry.state} without a fill"
+    return entry.state in (OrderState.PLANNED, OrderState.SENDING, OrderState.UNKNOWN), ""
 
 
 def attempt_key(order_id: int) -> str:

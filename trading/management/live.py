@@ -33,9 +33,19 @@ from trading.engine.stage import Stage
 from trading.engine.status import RunInfo
 from trading.feeds.base import FeedError
 from trading.feeds.csv import CsvFeed, parse_csv_arguments
+from trading.services.errors import RuleBroken
 
 SOURCES = ["auto", "csv", "simulator", "oanda"]
-REFUSALS = (BadSettings, FeedError, MissingCredentials, BadConnection, BrokerUnreachable, ReplayRefused, OSError)
+REFUSALS = (
+    BadSettings,
+    FeedError,
+    MissingCredentials,
+    BadConnection,
+    BrokerUnreachable,
+    ReplayRefused,
+    RuleBroken,
+    OSError,
+)
 notes = Console(stderr=True, highlight=False)
 
 

@@ -17,11 +17,11 @@ class RiskNumbers:
     """Today's figures of an account and one strategy; money in account currency, R realised."""
 
     entries_this_way: int
-    account_r: Decimal
+    account_r: Decimal | None
     strategy_trades: int
-    strategy_r: Decimal
+    strategy_r: Decimal | None
     strategy_risk_used_pct: Decimal
-    open_risk: Decimal
+    open_risk: Decimal | None
     open_positions: int
     open_on_symbol: int
     external: bool
@@ -45,13 +45,15 @@ def numbers(
         ).select_related("decision")
         if order.decision_id not in held
     ]
-    risk = sum((t.risk_amount * t.open_quantity / t.quantity for t in open_trades), ZERO)
-    risk += sum((order.decision.risk_amount for order in pending if order.decision is not None), ZERO)
+    risk: Decimal | None = None
+    if all(trade.risk_amount > 0 for trade in open_trades):  # without a rate a trade's risk is not known
+        risk = sum((t.risk_amount * t.open_quantity / t.quantity for t in open_trades), ZERO)
+        risk += sum((order.decision.risk_amount for order in pending if order.decision is not None), ZERO)
     return RiskNumbers(
         entries_this_way=approved.filter(signal__instrument=instrument, signal__side=side).count(),
-        account_r=realised_r(account, day=day, until=until),
+        account_r=_known_r(account, day=day, until=until),
         strategy_trades=approved.count(),
-        strategy_r=realised_r(account, day=day, until=until, strategy=strategy),
+        strategy_r=_known_r(account, day=day, until=until, strategy=strategy),
         strategy_risk_used_pct=approved.aggregate(total=Sum("risk_pct"))["total"] or ZERO,
         open_risk=risk,
         open_positions=len(open_trades) + len(pending),
@@ -59,6 +61,14 @@ def numbers(
         + sum(1 for order in pending if order.instrument_id == instrument.pk),
         external=external_quantity(account, instrument) != ZERO,
     )
+
+
+def _known_r(account: Account, *, day: date, until: datetime, strategy: str = "") -> Decimal | None:
+    """Realised R of the day; None when a trade of it has none for want of a rate."""
+    rows = Trade.objects.filter(account=account, state=Trade.State.CLOSED, trading_day=day, closed_at__lte=until)
+    if rows.filter(risk_amount=0, **({"strategy": strategy} if strategy else {})).exists():
+        return None
+    return realised_r(account, day=day, until=until, strategy=strategy)
 
 
 def realised_r(account: Account, *, day: date, until: datetime, strategy: str = "") -> Decimal:

@@ -204,7 +204,11 @@ def _post_fill(fill: Fill, *, kind: str, actor: Actor) -> None:
         if decision is not None:
             _know_rate(fill)
             projections.project_trade(account, decision)
+    else:
+        for decision in projections.decisions_closed_by(fill):
+            projections.project_trade(account, decision)
     projections.project_position(account, instrument)
+    projections.project_later_equity(account, fill.at)
     audit.record(
         kind="fill.booked",
         actor=actor,
@@ -225,7 +229,7 @@ def _know_rate(fill: Fill) -> None:
         return
     if instrument.base == account.currency:
         value = round(1 / fill.price, 12)
-        store_rate(base=instrument.quote, quote=account.currency, value=value, at=fill.at, source="fill")
+        store_rate(base=instrument.quote, quote=account.currency, value=value, at=fill.at, source=account.name)
         return
     RiskEvent.objects.create(
         account=account,
@@ -287,6 +291,7 @@ def _post_cash(
         post(draft)
     if kind == Entry.Kind.TRANSFER:
         projections.project_equity(account, at)
+    projections.project_later_equity(account, at)
     audit.record(
         kind="cash.booked",
         actor=actor,

@@ -15,6 +15,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from trading.clock import trading_day
+from trading.domain.broker import OrderType
 from trading.domain.canonical import canonical_json, sha256_hex
 from trading.domain.gates import GateContext, TradingState, Verdict, evaluate
 from trading.domain.ids import signal_key
@@ -74,6 +75,8 @@ def decide(
     ).first()
     windows = next(item.windows for item in session.strategies if item.name == intent.strategy)
     until = window_end_after(windows, intent.bar_start)
+    if until is not None and intent.order_type is OrderType.MARKET:
+        until += policy_of(account).price_age_limit  # the signal of the window's last bar comes with its end
     if standing is not None:
         # A paper run that is mirrored now for the first time: the mirror gets what it would have got.
         _plan_mirrors(mirrors, standing, until)
@@ -152,12 +155,16 @@ def _context(
         daily_risk_pct=session.daily_risk_pct(intent.strategy),
         daily_risk_used_pct=numbers.strategy_risk_used_pct,
         max_heat_pct=policy.max_portfolio_heat_pct,
-        heat_pct=None
-        if not market.equity
-        else (numbers.open_risk / market.equity * HUNDRED).quantize(Decimal("0.000001")),
+        heat_pct=_heat_pct(numbers.open_risk, market.equity),
         open_positions=numbers.open_positions,
         open_on_symbol=numbers.open_on_symbol,
     )
+
+
+def _heat_pct(open_risk: Decimal | None, equity: Decimal | None) -> Decimal | None:
+    if open_risk is None or not equity:
+        return None
+    return (open_risk / equity * HUNDRED).quantize(Decimal("0.000001"))
 
 
 def _record(

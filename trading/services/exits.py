@@ -29,15 +29,16 @@ def plan_exit(
     """Plan the market order that closes `quantity` of what the decision holds. Nothing is sent here."""
     lock_account(account.pk)
     intents = ExitIntent.objects.filter(account=account, decision=decision)
-    intent = (
-        intents.filter(exit_type=exit_type, at=at).first()
-        or intents.filter(state__in=ExitIntent.LIVE).first()
-        or ExitIntent.objects.create(
+    intent = intents.filter(exit_type=exit_type, at=at).first() or intents.filter(state__in=ExitIntent.LIVE).first()
+    if intent is None:
+        intent = ExitIntent.objects.create(
             account=account, decision=decision, exit_type=exit_type, exit_reason=reason[:120], at=at
         )
-    )
+        audit.record(
+            kind="exit.planned", actor=ACTOR, account=account, obj=intent, reason=f"{exit_type}: {reason}", at=at
+        )
     signal = decision.signal
-    order = plan_order(
+    return plan_order(
         account=account,
         intent=intent,
         tag=Tag.CLOSE,
@@ -50,8 +51,6 @@ def plan_exit(
         group=OrderGroup.objects.filter(account=account, decision=decision).first(),
         actor=ACTOR,
     )
-    audit.record(kind="exit.planned", actor=ACTOR, account=account, obj=intent, reason=f"{exit_type}: {reason}", at=at)
-    return order
 
 
 @transaction.atomic

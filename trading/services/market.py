@@ -36,9 +36,9 @@ def store_bars(*, source: str, bars: Sequence[DomainBar]) -> int:
     return new
 
 
-def last_rate(base: str, quote: str) -> Decimal | None:
-    """The last rate stored between two currencies; None when there never was one."""
-    row = Rate.objects.filter(base=base, quote=quote).order_by("-at", "-id").first()
+def last_rate(base: str, quote: str, *, source: str) -> Decimal | None:
+    """The last rate that a source gave between two currencies; None when it never gave one."""
+    row = Rate.objects.filter(base=base, quote=quote, source=source).order_by("-at", "-id").first()
     return row.value if row is not None else None
 
 

@@ -14,7 +14,19 @@ from django.db.models import Q, Sum
 from trading.clock import trading_day
 from trading.domain.money import ZERO, round_to_step
 from trading.domain.orders import Tag
-from trading.models import Account, DayState, Decision, EquityPoint, Fill, Instrument, OrderGroup, Position, Rate, Trade
+from trading.models import (
+    Account,
+    DayState,
+    Decision,
+    EquityPoint,
+    Fill,
+    Instrument,
+    LotClose,
+    OrderGroup,
+    Position,
+    Rate,
+    Trade,
+)
 from trading.selectors import books
 
 R_STEP = Decimal("0.000001")
@@ -29,8 +41,11 @@ def quote_rate(account: Account, instrument: Instrument, fill: Fill) -> Decimal 
     """
     if instrument.quote == account.currency:
         return Decimal(1)
+    # Each world has its own rates: another replay's bars say nothing about this one's.
+    paper = account.mirror_of
+    sources = [account.name, paper.name if paper is not None else account.name]
     rate = (
-        Rate.objects.filter(base=instrument.quote, quote=account.currency, at__lte=fill.at)
+        Rate.objects.filter(base=instrument.quote, quote=account.currency, at__lte=fill.at, source__in=sources)
         .order_by("-at", "-id")
         .first()
     )
@@ -78,11 +93,14 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
     signal = decision.signal
     quantity = sum((fill.quantity for fill in entries), ZERO)
     entry_price = _average(entries)
-    closed = sum((fill.quantity for fill in exits), ZERO)
+    external = _closed_by_others(account, decision)
+    closed = sum((fill.quantity for fill in exits), ZERO) + sum((close.quantity for close in external), ZERO)
     rate = quote_rate(account, signal.instrument, entries[0]) or ZERO
     risk = abs(entry_price - signal.stop) * quantity * signal.instrument.multiplier * rate
     fees = sum((fill.commission + fill.financing for fill in fills), ZERO)
-    pnl = sum((fill.realised for fill in fills), ZERO) + fees
+    pnl = sum((fill.realised for fill in fills), ZERO) + fees + sum((_share(close) for close in external), ZERO)
+    ends = [*((fill.at, _close_reason(fill)) for fill in exits), *((close.closed_at, "EXTERNAL") for close in external)]
+    ended_at, ended_by = max(ends, key=lambda end: end[0]) if ends else (None, "")
     flat = closed >= quantity
     trade, _ = Trade.objects.update_or_create(
         account=account,
@@ -95,7 +113,7 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
             "quantity": quantity,
             "open_quantity": max(quantity - closed, ZERO),
             "entry_price": entry_price,
-            "exit_price": _average(exits) if exits else None,
+            "exit_price": _exit_price(exits, external),
             "initial_stop": signal.stop,
             "target": signal.target,
             "risk_amount": round_to_step(risk, PRICE_STEP),
@@ -103,9 +121,9 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
             "fees": fees,
             "r": round_to_step(pnl / risk, R_STEP) if risk else ZERO,
             "opened_at": entries[0].at,
-            "closed_at": exits[-1].at if flat else None,
-            "trading_day": trading_day(account, exits[-1].at) if flat else None,
-            "close_reason": _close_reason(exits[-1]) if flat else "",
+            "closed_at": ended_at if flat else None,
+            "trading_day": trading_day(account, ended_at) if flat and ended_at is not None else None,
+            "close_reason": ended_by if flat else "",
         },
     )
     OrderGroup.objects.filter(account=account, decision=decision).exclude(state=OrderGroup.State.UNSAFE).update(
@@ -114,6 +132,38 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
     if flat:
         project_day(trade)
     return trade
+
+
+def decisions_closed_by(fill: Fill) -> list[Decision]:
+    """Decisions whose lots a fill without an order of ours closed: their trades ended by somebody else's hand."""
+    closes = LotClose.objects.filter(fill=fill, fill__order=None, lot__fill__order__decision__isnull=False)
+    ids = closes.values_list("lot__fill__order__decision_id", flat=True)
+    return list(Decision.objects.filter(pk__in=ids).order_by("pk"))
+
+
+def _closed_by_others(account: Account, decision: Decision) -> list[LotClose]:
+    return list(
+        LotClose.objects.filter(lot__account=account, lot__fill__order__decision=decision, fill__order=None)
+        .select_related("fill")
+        .order_by("id")
+    )
+
+
+def _share(close: LotClose) -> Decimal:
+    """The part of somebody else's fill's money that belongs to the units it closed of ours."""
+    fill = close.fill
+    if fill is None:
+        return ZERO
+    closing = LotClose.objects.filter(fill=fill).aggregate(units=Sum("quantity"))["units"] or close.quantity
+    realised = fill.realised * close.quantity / closing
+    own: Decimal = realised + (fill.commission + fill.financing) * close.quantity / fill.quantity
+    return round(own, 12)
+
+
+def _exit_price(exits: list[Fill], external: list[LotClose]) -> Decimal | None:
+    units = [*((e.quantity, e.price) for e in exits), *((c.quantity, c.unit_price) for c in external)]
+    total = sum((quantity for quantity, _ in units), ZERO)
+    return round_to_step(sum((q * p for q, p in units), ZERO) / total, PRICE_STEP) if total else None
 
 
 def project_day(trade: Trade) -> DayState:
@@ -131,6 +181,12 @@ def project_day(trade: Trade) -> DayState:
     if trade.closed_at is not None:
         project_equity(account, trade.closed_at)
     return state
+
+
+def project_later_equity(account: Account, moment: datetime) -> None:
+    """An entry that took effect at `moment` changes every point of the curve from there on."""
+    for at in EquityPoint.objects.filter(account=account, at__gte=moment).values_list("at", flat=True):
+        project_equity(account, at)
 
 
 def project_equity(account: Account, moment: datetime) -> None:

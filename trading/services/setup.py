@@ -20,6 +20,7 @@ from trading.models import Account, ConfigVersion, Instrument, InstrumentAlias
 
 from . import audit
 from .audit import Actor
+from .errors import RuleBroken
 
 POLICIES = Path(__file__).resolve().parent.parent / "config" / "policies"
 ACTOR = Actor.system("setup")
@@ -121,10 +122,16 @@ def ensure_account(
             at=account.opened_at,
         )
         return account
-    changed = {"endpoint": endpoint or account.endpoint, "mirror_of": mirror_of or account.mirror_of}
-    before = {"endpoint": account.endpoint, "mirror_of": account.mirror_of}
-    if changed != before:
-        for field, value in changed.items():
-            setattr(account, field, value)
-        account.save(update_fields=list(changed))
+    if mirror_of is not None and account.mirror_of_id not in (None, mirror_of.pk):
+        raise RuleBroken(
+            f"{account.name} already mirrors {account.mirror_of}, whose open trades would be followed by nobody. "
+            "Nothing was changed. Use another broker account, or run without a mirror."
+        )
+    before = {"endpoint": account.endpoint, "mirror_of": account.mirror_of_id}
+    account.endpoint = endpoint or account.endpoint
+    account.mirror_of = mirror_of or account.mirror_of
+    after = {"endpoint": account.endpoint, "mirror_of": account.mirror_of_id}
+    if after != before:
+        account.save(update_fields=["endpoint", "mirror_of"])
+        audit.record(kind="account.changed", actor=ACTOR, account=account, obj=account, before=before, after=after)
     return account

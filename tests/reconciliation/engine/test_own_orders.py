@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
 import requests
 
 from reconciliation.models import Discrepancy
@@ -15,6 +16,7 @@ from trading.engine.sender import send_order
 from trading.models import Decision, Instrument, Order, Signal
 from trading.selectors import books
 from trading.selectors.policies import policy_of
+from trading.services.errors import RuleBroken
 from trading.services.orders import plan_order
 from trading.services.setup import ensure_policy, ensure_version
 
@@ -113,17 +115,18 @@ def test_somebody_closing_our_position_is_a_phantom_with_its_fill_and_cash_in_on
     assert desk.reconcile().observed.closed == 1  # type: ignore[union-attr]
 
 
-def test_flattening_somebody_elses_units_leaves_ours(desk: Desk, people: People) -> None:
+def test_somebody_elses_units_are_not_flattened_beside_a_trade_of_ours(desk: Desk, people: People) -> None:
     bracket(desk)
     desk.external("trade", instrument=EURUSD, quantity="700", price="1.1")
     desk.reconcile()
     desk.reconcile()
-    desk.resolve(desk.case(kind="QUANTITY_MISMATCH"), "flatten", people)
-    order = Order.objects.get(tag="FLATTEN")
-    assert (order.side, order.quantity) == ("SELL", 700)
-    send_order(order_id=order.pk, broker=desk.broker)
+    with pytest.raises(RuleBroken, match="the oldest units first"):
+        desk.resolve(desk.case(kind="QUANTITY_MISMATCH"), "flatten", people)
+    assert not Order.objects.filter(tag="FLATTEN").exists()
+    desk.resolve(desk.case(kind="QUANTITY_MISMATCH"), "book_fills", people)
     desk.reconcile()
-    assert books.positions(desk.account)["EURUSD"].quantity == 1000
+    position = books.positions(desk.account)["EURUSD"]
+    assert (position.quantity, position.external_quantity) == (1700, 700)
     assert desk.agrees() and desk.case(kind="QUANTITY_MISMATCH").state == "CLOSED"
 
 

@@ -1,0 +1,272 @@
+"""The live engine on a simulator's candles: each bar is acted on once, and a restart at any moment changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import CommittedDatabase
+from tests.servers import Simulator
+from tests.trading.engine.market import FIVE, THURSDAY, make_bars
+from tests.trading.engine.running import bar_file, replay
+from tests.trading.services.sessions import make_session
+from trading.brokers.oanda import OandaBroker
+from trading.brokers.paper import PaperBroker
+from trading.brokers.simulator_control import SimulatorControl
+from trading.domain.broker import BrokerCandle, BrokerUnreachable
+from trading.engine import live, sender
+from trading.engine.accounts import paper_account
+from trading.engine.live import LiveSetup, evaluate_due
+from trading.models import Account, AccountClock, Bar, Decision, Order, Signal, Trade
+from trading.selectors import books
+from trading.selectors.policies import _parsed
+from trading.services import cursors, leases
+from trading.services.setup import ensure_account
+
+SYMBOLS = ("EURUSD", "XAUUSD")
+FRIDAY = THURSDAY + timedelta(days=1)
+
+
+@dataclass
+class Desk:
+    """A paper account fed by a simulator's candles, and the market that is still to come."""
+
+    setup: LiveSetup
+    control: SimulatorControl
+    bars: dict[datetime, list[Any]]
+    payloads: list[dict[str, Any]] = field(default_factory=list)
+
+    def play(self, until: datetime) -> None:
+        """Let the market go on until a moment, without the engine.
+
+        The clock jumps here, so that no speed can be measured from what was seen before.
+        """
+        AccountClock.objects.all().delete()
+        for start in [start for start in sorted(self.bars) if start + FIVE <= until]:
+            for bar in self.bars.pop(start):
+                name = {"EURUSD": "EUR_USD", "XAUUSD": "XAU_USD"}[bar.symbol]
+                self.control.play_bars(name, [bar], half_spread=Decimal(0))
+
+    def run(self, until: datetime, *, each: timedelta = FIVE) -> list[int]:
+        """Let the market go on and the engine look at it after `each`; how many moments it acted on each time."""
+        acted = []
+        at = min(self.bars) + each
+        while at <= until:
+            self.play(at)
+            acted.append(evaluate_due(self.setup))
+            at += each
+        return acted
+
+
+@pytest.fixture
+def desk(committed_db: CommittedDatabase, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """The night of Thursday has passed, the engine has been started before Friday's session."""
+    for name in ("OANDA_API_KEY", "OANDA_ACCOUNT_ID", "OANDA_URL", "SIMULATOR_URL"):
+        monkeypatch.delenv(name, raising=False)
+    _parsed.cache_clear()
+    control = SimulatorControl(simulator.control_url)
+    control.set_clock(THURSDAY)
+    paper = paper_account(name="desk-paper", opened_at=THURSDAY)
+    feed = ensure_account(
+        name="desk-oanda",
+        broker=Account.Broker.OANDA,
+        environment=Account.Environment.SIMULATOR,
+        external_id=simulator.account,
+        currency="USD",
+        endpoint=simulator.oanda_url,
+        opened_at=THURSDAY,
+        mirror_of=paper,
+    )
+    slots: dict[datetime, list[Any]] = {}
+    for symbol in SYMBOLS:
+        for bar in make_bars(symbol, days=(THURSDAY, FRIDAY)):
+            slots.setdefault(bar.start, []).append(bar)
+    made = Desk(LiveSetup(make_session(SYMBOLS), paper, feed, mirrored=False), control, slots)
+    made.play(FRIDAY + timedelta(hours=6, minutes=30))
+    assert evaluate_due(made.setup) == 0, "what closed before the engine began is history"
+    yield made
+    control.close()
+
+
+def at(hour: int, minute: int = 0) -> datetime:
+    """A moment of Friday."""
+    return FRIDAY + timedelta(hours=hour, minutes=minute)
+
+
+def signals(account: Account) -> list[tuple[Any, ...]]:
+    """What the strategies wanted on Friday."""
+    rows = Signal.objects.filter(account=account, bar_start__gte=FRIDAY).order_by("bar_start", "instrument__symbol")
+    return list(rows.values_list("strategy", "instrument__symbol", "bar_start", "side", "entry", "stop", "target"))
+
+
+def test_each_bar_is_acted_on_once_and_the_signals_are_those_of_a_replay_of_the_stored_bars(
+    desk: Desk, tmp_path: Path
+) -> None:
+    acted = desk.run(at(7, 45))
+    assert acted == [1] * len(acted)
+    assert evaluate_due(desk.setup) == 0, "the same moment is not acted on again"
+    desk.run(at(10, 15), each=timedelta(minutes=30))
+    account = desk.setup.account
+    seen = signals(account)
+    assert len(seen) == 2
+    assert Decision.objects.filter(account=account, verdict="APPROVED").count() == 2
+    trades = Trade.objects.filter(account=account)
+    assert [trade.state for trade in trades] == ["CLOSED", "CLOSED"] and books.positions(account) == {}
+    files = {}
+    for symbol in SYMBOLS:
+        rows = Bar.objects.filter(instrument__symbol=symbol).order_by("start")
+        files[symbol] = bar_file(
+            [live.DomainBar(symbol, r.start, 300, r.open, r.high, r.low, r.close, r.volume) for r in rows]
+        )
+    replay(tmp_path, files)
+    assert signals(Account.objects.get(name__startswith="replay-")) == seen
+
+
+def test_the_paper_book_is_built_again_from_the_facts_with_its_open_position(desk: Desk) -> None:
+    desk.run(at(7, 40))
+    account = desk.setup.account
+    opened = Trade.objects.get(account=account, instrument__symbol="EURUSD", state="OPEN")
+    engine = live._build(desk.setup, _NoBroker(), [], None, at(7, 40))
+    (entry,) = [item for item in engine.paper.book.open_entries if item.instrument == "EURUSD"]
+    assert (entry.quantity, entry.price) == (opened.open_quantity, opened.entry_price)
+    assert entry.stop_loss is not None and entry.take_profit is not None
+    assert (entry.stop_loss.price, entry.take_profit.price) == (opened.initial_stop, opened.target)
+    assert engine.paper.book.balance == books.cash_balances(account)["USD"]
+    assert engine.paper.book.knows(entry.client_id)
+
+
+class _NoBroker:
+    """Nobody is asked while a book is built."""
+
+    name = "nobody"
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("later", [timedelta(0), timedelta(minutes=10)])
+@pytest.mark.parametrize("step", ["before the claim", "after the claim", "before its events are stored"])
+def test_a_paper_order_that_a_crash_left_behind_is_filled_as_of_its_own_bar(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str, later: timedelta
+) -> None:
+    claim, events_since = sender._claim, PaperBroker.events_since
+
+    def claims(order_id: int) -> Order | None:
+        if step == "before the claim":
+            raise Killed
+        claimed = claim(order_id)
+        if step == "after the claim":
+            raise Killed
+        return claimed
+
+    def tells(self: PaperBroker, cursor: str) -> Any:
+        page = events_since(self, cursor)
+        if step == "before its events are stored" and any(event.fills for event in page.events):
+            raise Killed
+        return page
+
+    account = desk.setup.account
+    with monkeypatch.context() as patched:
+        patched.setattr(sender, "_claim", claims)
+        patched.setattr(PaperBroker, "events_since", tells)
+        with pytest.raises(Killed):
+            desk.run(at(8))
+    order = Order.objects.get(account=account, tag="ENTRY")
+    assert order.state == ("PLANNED" if step == "before the claim" else "SENDING")
+    desk.play(order.at + later)
+    evaluate_due(desk.setup)
+    trade = Trade.objects.get(account=account, decision=order.decision)
+    order.refresh_from_db()
+    assert (order.state, trade.opened_at) == ("FILLED", order.at)
+    closes = Bar.objects.get(instrument=order.instrument, start=order.at - FIVE).close
+    assert abs(trade.entry_price - closes) <= 4 * order.instrument.pip_size
+    assert Order.objects.filter(account=account, tag="ENTRY", instrument=order.instrument).count() == 1
+    desk.run(at(10, 15), each=timedelta(minutes=30))
+    assert not Trade.objects.filter(account=account, state="OPEN").exists()
+
+
+def test_an_order_planned_before_a_restart_for_a_bar_that_is_done_goes_at_the_last_price(desk: Desk) -> None:
+    from trading.services.exits import plan_exit
+
+    desk.run(at(7, 40))
+    account = desk.setup.account
+    trade = Trade.objects.get(account=account, instrument__symbol="EURUSD", state="OPEN")
+    order = plan_exit(
+        account=account, decision=trade.decision, exit_type="MANUAL", reason="a person wants out",
+        quantity=trade.open_quantity, at=at(7, 40),
+    )  # fmt: skip
+    desk.run(at(7, 45))
+    order.refresh_from_db()
+    trade.refresh_from_db()
+    assert (order.state, trade.state, trade.close_reason) == ("FILLED", "CLOSED", "MANUAL")
+
+
+def test_a_bar_of_one_symbol_that_closes_while_another_is_fetched_waits_for_the_next_round(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.run(at(6, 40))
+    candles, asked = OandaBroker.candles, []
+
+    def slow(self: OandaBroker, instrument: str, **how: Any) -> list[BrokerCandle]:
+        asked.append(instrument)
+        if len(asked) == 2:
+            desk.play(at(6, 50))
+        return list(candles(self, instrument, **how))
+
+    desk.play(at(6, 45))
+    with monkeypatch.context() as patched:
+        patched.setattr(OandaBroker, "candles", slow)
+        evaluate_due(desk.setup)
+    desk.play(at(6, 55))
+    evaluate_due(desk.setup)
+    done = datetime.fromisoformat(cursors.get(desk.setup.account, live.CURSOR))
+    assert done == at(6, 50)
+    per_bar = {
+        start: set(Bar.objects.filter(start=start).values_list("instrument__symbol", flat=True))
+        for start in (at(6, 40), at(6, 45), at(6, 50))
+    }
+    assert per_bar == dict.fromkeys(per_bar, set(SYMBOLS))
+    engine_saw = [moment for moment in _moments_stepped(desk) if moment >= at(6, 40)]
+    assert engine_saw == []
+
+
+def _moments_stepped(desk: Desk) -> list[datetime]:
+    """Bars that were stored after their slot had been acted on: nobody ever decides on those."""
+    late = []
+    for row in Bar.objects.select_related("instrument"):
+        first = Bar.objects.filter(start=row.start).order_by("recorded_at").first()
+        if first is not None and row.recorded_at - first.recorded_at > timedelta(seconds=1):
+            late.append(row.start)
+    return late
+
+
+def test_a_feed_that_does_not_answer_is_an_error_and_the_lease_is_given_back(desk: Desk) -> None:
+    from dataclasses import replace
+
+    dead = Account.objects.get(pk=desk.setup.feed_account.pk)
+    dead.endpoint = "http://127.0.0.1:9"
+    for account, error in ((dead, BrokerUnreachable), (_without_endpoint(dead), BrokerUnreachable)):
+        with pytest.raises(error):
+            evaluate_due(replace(desk.setup, feed_account=account))
+        assert not leases.held(f"engine:{desk.setup.account.pk}")
+
+
+def _without_endpoint(account: Account) -> Account:
+    other = Account.objects.get(pk=account.pk)
+    other.endpoint = ""
+    return other
+
+
+def test_while_another_process_runs_the_engine_nothing_is_done(desk: Desk) -> None:
+    desk.play(at(7))
+    token = leases.acquire(key=f"engine:{desk.setup.account.pk}", holder="another", seconds=30)
+    assert token is not None and evaluate_due(desk.setup) == 0
+    leases.release(key=f"engine:{desk.setup.account.pk}", token=token)
+    assert evaluate_due(desk.setup) == 6
