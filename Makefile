@@ -78,4 +78,4 @@ crash-first: $(VENV)/.installed-dev ## kill workers around the send, 20 times ea
 	@$(VENV)/bin/python -m benchmarks.crash_first
 
 screenshots: $(VENV)/.installed-dev ## pictures of every screen into reports/screenshots (needs chromium)
-	@$(VENV)/bin/python -m benchmarks.screenshots
+	@mkdir -p reports/screenshots && BACKOFFICE_PICTURES=reports/screenshots $(VENV)/bin/python -m pytest tests/screens

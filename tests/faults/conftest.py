@@ -14,15 +14,27 @@ from tests.servers import Simulator
 
 
 @pytest.fixture
-def world(
+def make_world(
     committed_db: CommittedDatabase, redis_url: str, start_simulator: Callable[..., Simulator], tmp_path: Path
-) -> Iterator[World]:
-    """A desk with one account at a simulator of its own, and an empty Redis; its workers are killed after the test."""
-    with redis.Redis.from_url(redis_url) as client:
-        client.flushall()
-    environment = worker_environment(committed_db.urls.environment(), redis_url)
-    made = World(start_simulator(*START), redis_url, environment, tmp_path)
+) -> Iterator[Callable[..., World]]:
+    """Make a desk with one account at a simulator of its own, and an empty Redis; its workers die after the test."""
+    made: list[World] = []
+
+    def make(**arguments: str) -> World:
+        with redis.Redis.from_url(redis_url) as client:
+            client.flushall()
+        environment = worker_environment(committed_db.urls.environment(), redis_url)
+        made.append(World(start_simulator(*START), redis_url, environment, tmp_path, **arguments))
+        return made[-1]
+
     try:
-        yield made
+        yield make
     finally:
-        made.close()
+        for world in made:
+            world.close()
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    """One such desk, whose workers block nothing as they start."""
+    return make_world()

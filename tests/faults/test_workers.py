@@ -5,7 +5,10 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +20,17 @@ from backoffice.celery import app
 from backoffice.desk import paths
 from backoffice.desk.redis import RedisServer
 from backoffice.settings import broker_url
+from reconciliation.engine.run import run_reconciliation
+from reconciliation.models import Run
 from tests.faults.world import World
+from trading.clock import store_broker_clock
 from trading.engine.resolver import resolve_unknown
 from trading.engine.sender import send_order
 from trading.engine.watcher import watch_once
 from trading.models import Notification, Order, Restriction, TaskAttempt
 from trading.services.attempts import LIMIT
 from trading.services.audit import Actor
-from trading.services.restrictions import lift, restrict
+from trading.services.restrictions import lift, restrict, trading_state
 from trading.wake import wake
 
 pytestmark = pytest.mark.faults
@@ -176,6 +182,58 @@ def test_an_entry_that_was_committed_before_the_desk_started_again_waits_for_the
     lift(restriction=put, actor=Actor.system("test"), reason="reconciled")
     watch_once()
     assert world.problems(order) == []
+
+
+@pytest.mark.parametrize("point", ["intent_committed", "claimed"])
+def test_a_desk_that_died_before_the_send_sends_it_once_after_its_restart(
+    make_world: Callable[..., World], point: str
+) -> None:
+    """The desk's own account: its workers block entries as they start, until a reconciliation is complete."""
+    world = make_world(scope="")
+    victim = world.start_worker(name="victim", failpoint=f"{point}:stop")
+    world.wait_for_worker(victim)
+    run_reconciliation(account=world.account, trigger=Run.Trigger.STARTUP)
+    order = world.plan()
+    world.send_task("orders.send", order.pk)
+    world.wait(lambda: victim.struck, 20, "the worker is at the point")
+    victim.kill()
+    desk = world.start_worker(name="desk", queues="orders,reconciliation")
+    world.wait_for_worker(desk)
+    assert trading_state(world.account)[0] == "REDUCE_ONLY"
+    world.sweeps_in = "orders"
+    for _ in range(30):
+        world.send_task("reconciliation.tick", queue="reconciliation")
+        with suppress(AssertionError):
+            world.wait(lambda: not world.problems(order), 2, "it is sent")
+            break
+        if order.state != "PLANNED":
+            world.pass_time(order, LONG)
+    assert world.problems(order) == [] and len(world.posts(order)) == 1
+    assert trading_state(world.account)[0] == "OPEN" and world.differences() == []
+
+
+def test_the_doubt_about_an_order_does_not_keep_that_order_from_being_sent_again(world: World) -> None:
+    doubted, other = world.plan(), world.plan()
+    restrict(
+        account=world.account,
+        instrument=doubted.instrument,
+        level=Restriction.Level.REDUCE_ONLY,
+        source="reconciliation",
+        reason=f"ORDER_UNCONFIRMED order:{doubted.client_order_id}: no entries until the difference is resolved",
+        actor=Actor.system("test"),
+    )
+    watch_once()
+    assert world.problems(doubted) == []
+    assert state(other) == "PLANNED", "it waits until the doubt has gone"
+
+
+def test_how_old_an_entry_may_be_is_counted_on_the_wall_where_the_brokers_clock_runs_fast(world: World) -> None:
+    fresh, old = world.plan(), world.plan()
+    Order.objects.filter(pk=old.pk).update(recorded_at=datetime.now(UTC) - timedelta(minutes=20))
+    store_broker_clock(account=world.account, broker_at=world.broker_now() + timedelta(minutes=20), speed=Decimal(1))
+    watch_once()
+    assert world.problems(fresh) == []
+    assert state(old) == "EXPIRED" and world.posts(old) == []
 
 
 def test_an_entry_is_not_sent_once_trading_was_stopped(world: World) -> None:

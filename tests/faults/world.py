@@ -95,7 +95,7 @@ class World:
             endpoint=self.simulator.oanda_url,
             policy=self.policy,
         )
-        store_broker_clock(account=self.account, broker_at=self.broker_now())
+        store_broker_clock(account=self.account, broker_at=self.broker_now(), speed=Decimal(1))
         self.catch_up()
 
     # what happens

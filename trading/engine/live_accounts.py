@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trading.brokers.registry import SIMULATOR, Connection, open_broker
+from trading.domain.broker import AccountIdentity
 from trading.domain.session import SessionConfig
 from trading.models import Account
 from trading.services.setup import ensure_account
@@ -13,11 +14,29 @@ from .live import LiveSetup
 
 def account_from_connection(connection: Connection, *, mirror_of: Account | None = None) -> Account:
     """The row of the account that a connection reaches, made on first use. Raises BrokerUnreachable."""
+    return _row(connection, _identity(connection), mirror_of)
+
+
+def setup_from_environment(session: SessionConfig, connection: Connection, *, mirrored: bool) -> LiveSetup:
+    """A paper account beside the broker's account, fed by its candles; mirrored to it if asked.
+
+    Raises BrokerUnreachable, and then neither account was made.
+    """
+    identity = _identity(connection)
+    paper = paper_account(name=f"paper-{connection.account_id}")
+    feed = _row(connection, identity, paper if mirrored else None)
+    return LiveSetup(session=session, account=paper, feed_account=feed, mirrored=mirrored)
+
+
+def _identity(connection: Connection) -> AccountIdentity:
     broker = open_broker(connection)
     try:
-        identity = broker.identity()
+        return broker.identity()
     finally:
         broker.close()
+
+
+def _row(connection: Connection, identity: AccountIdentity, mirror_of: Account | None) -> Account:
     environments = {
         SIMULATOR: Account.Environment.SIMULATOR,
         "practice": Account.Environment.PRACTICE,
@@ -32,10 +51,3 @@ def account_from_connection(connection: Connection, *, mirror_of: Account | None
         endpoint=connection.url,
         mirror_of=mirror_of,
     )
-
-
-def setup_from_environment(session: SessionConfig, connection: Connection, *, mirrored: bool) -> LiveSetup:
-    """A paper account beside the broker's account, fed by its candles; mirrored to it if asked."""
-    paper = paper_account(name=f"paper-{connection.account_id}")
-    feed = account_from_connection(connection, mirror_of=paper if mirrored else None)
-    return LiveSetup(session=session, account=paper, feed_account=feed, mirrored=mirrored)

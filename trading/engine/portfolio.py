@@ -176,9 +176,13 @@ class Portfolio:
         return None
 
     def resume(self) -> None:
-        """After a restart: orders of the paper account that were planned or being sent reach the book now."""
+        """After a restart: orders of the paper account that were planned or being sent reach the book now.
+
+        One that belongs to a bar which is still to be stepped waits for it: that step finds it and its price.
+        """
         for order in unbooked(self.account):
-            self._to_book(order)
+            if self.now is None or order.at <= self.now:
+                self._to_book(order)
         catch_up(account=self.account, broker=self.paper)
         self._follow()
 

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trading.brokers.registry import BadConnection, MissingCredentials, credentials_from_environment
-from trading.domain.bars import BarFile
+from trading.domain.bars import BadBars, BarFile
 from trading.domain.broker import BrokerUnreachable
-from trading.domain.money import parse_decimal
+from trading.domain.money import BadNumber, parse_decimal
 from trading.domain.session import BadSettings, SessionConfig, choose_symbols, load_session
 from trading.engine.blocks import print_block
 from trading.engine.desk import PAPER, live_setups
@@ -74,7 +74,10 @@ def load(options: Mapping[str, Any]) -> SessionConfig:
         raise BadSettings(f"the session file {options['cfg']} cannot be read: {error}") from error
     session = load_session(text, options["profile"])
     if options["spread_pips"] is not None:
-        session = session.with_spread(parse_decimal(options["spread_pips"]))
+        try:
+            session = session.with_spread(parse_decimal(options["spread_pips"]))
+        except BadNumber as error:
+            raise BadSettings(f"--spread_pips: {error}; give the spread in pips, as in 0.6") from error
     return session
 
 
@@ -165,7 +168,7 @@ def live(options: Mapping[str, Any], session: SessionConfig, *, mirror: str) -> 
             try:
                 evaluate_due(setup, status=(lambda p: print_block("LIVE-PORT", p)) if due else None, info=info)
                 info.connected = True
-            except BrokerUnreachable as error:
+            except (BrokerUnreachable, BadBars) as error:
                 info.connected, info.errors = False, info.errors + 1
                 notes.print(f"No bars: {error}")
             if due:

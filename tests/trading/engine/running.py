@@ -17,7 +17,8 @@ from trading.domain.bars import Bar, BarFile, bars_sha256
 from trading.domain.session import SessionConfig
 from trading.engine.blocks import print_block
 from trading.engine.journal import Journal
-from trading.engine.replay import Stage, run_replay
+from trading.engine.replay import run_replay
+from trading.engine.stage import Stage
 from trading.engine.status import RunInfo
 from trading.selectors.policies import _parsed
 

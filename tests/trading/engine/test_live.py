@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -27,6 +27,7 @@ from trading.models import Account, AccountClock, Bar, Decision, Order, Signal, 
 from trading.selectors import books
 from trading.selectors.policies import _parsed
 from trading.services import cursors, leases
+from trading.services.exits import plan_exit
 from trading.services.setup import ensure_account
 
 SYMBOLS = ("EURUSD", "XAUUSD")
@@ -88,7 +89,7 @@ def desk(committed_db: CommittedDatabase, simulator: Simulator, monkeypatch: pyt
         for bar in make_bars(symbol, days=(THURSDAY, FRIDAY)):
             slots.setdefault(bar.start, []).append(bar)
     made = Desk(LiveSetup(make_session(SYMBOLS), paper, feed, mirrored=False), control, slots)
-    made.play(FRIDAY + timedelta(hours=6, minutes=30))
+    made.play(FRIDAY + timedelta(hours=6, minutes=55))
     assert evaluate_due(made.setup) == 0, "what closed before the engine began is history"
     yield made
     control.close()
@@ -129,10 +130,10 @@ def test_each_bar_is_acted_on_once_and_the_signals_are_those_of_a_replay_of_the_
 
 
 def test_the_paper_book_is_built_again_from_the_facts_with_its_open_position(desk: Desk) -> None:
-    desk.run(at(7, 40))
+    desk.run(at(7, 25))
     account = desk.setup.account
     opened = Trade.objects.get(account=account, instrument__symbol="EURUSD", state="OPEN")
-    engine = live._build(desk.setup, _NoBroker(), [], None, at(7, 40))
+    engine = live._build(desk.setup, _NoBroker(), [], None, at(7, 25))
     (entry,) = [item for item in engine.paper.book.open_entries if item.instrument == "EURUSD"]
     assert (entry.quantity, entry.price) == (opened.open_quantity, opened.entry_price)
     assert entry.stop_loss is not None and entry.take_profit is not None
@@ -151,11 +152,34 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("later", [timedelta(0), timedelta(minutes=10)])
-@pytest.mark.parametrize("step", ["before the claim", "after the claim", "before its events are stored"])
+STATES = {"before the claim": "PLANNED", "after the claim": "SENDING", "before its events are stored": "WORKING"}
+
+
+@pytest.mark.parametrize(
+    ("step", "later"),
+    [(step, minutes) for step in STATES for minutes in (0, 10) if (step, minutes) != ("before the claim", 10)],
+)
 def test_a_paper_order_that_a_crash_left_behind_is_filled_as_of_its_own_bar(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str, later: timedelta
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str, later: int
 ) -> None:
+    account = desk.setup.account
+    _crash(desk, monkeypatch, step)
+    order = Order.objects.get(account=account, tag="ENTRY")
+    assert order.state == STATES[step]
+    desk.play(order.at + timedelta(minutes=later))
+    evaluate_due(desk.setup)
+    trade = Trade.objects.get(account=account, decision=order.decision)
+    order.refresh_from_db()
+    assert (order.state, trade.opened_at) == ("FILLED", order.at)
+    closes = Bar.objects.get(instrument=order.instrument, start=order.at - FIVE).close
+    assert abs(trade.entry_price - closes) <= 4 * order.instrument.pip_size
+    assert Order.objects.filter(account=account, tag="ENTRY", instrument=order.instrument).count() == 1
+    desk.run(at(10, 15), each=timedelta(minutes=30))
+    assert not Trade.objects.filter(account=account, state="OPEN").exists()
+
+
+def _crash(desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Let the engine run until its process ends at that step of the first paper order."""
     claim, events_since = sender._claim, PaperBroker.events_since
 
     def claims(order_id: int) -> Order | None:
@@ -172,37 +196,35 @@ def test_a_paper_order_that_a_crash_left_behind_is_filled_as_of_its_own_bar(
             raise Killed
         return page
 
-    account = desk.setup.account
     with monkeypatch.context() as patched:
         patched.setattr(sender, "_claim", claims)
         patched.setattr(PaperBroker, "events_since", tells)
         with pytest.raises(Killed):
             desk.run(at(8))
-    order = Order.objects.get(account=account, tag="ENTRY")
-    assert order.state == ("PLANNED" if step == "before the claim" else "SENDING")
-    desk.play(order.at + later)
+
+
+def test_a_planned_entry_that_a_crash_left_behind_is_not_sent_when_it_is_old(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _crash(desk, monkeypatch, "before the claim")
+    order = Order.objects.get(account=desk.setup.account, tag="ENTRY")
+    desk.play(order.at + timedelta(minutes=10))
     evaluate_due(desk.setup)
-    trade = Trade.objects.get(account=account, decision=order.decision)
     order.refresh_from_db()
-    assert (order.state, trade.opened_at) == ("FILLED", order.at)
-    closes = Bar.objects.get(instrument=order.instrument, start=order.at - FIVE).close
-    assert abs(trade.entry_price - closes) <= 4 * order.instrument.pip_size
-    assert Order.objects.filter(account=account, tag="ENTRY", instrument=order.instrument).count() == 1
-    desk.run(at(10, 15), each=timedelta(minutes=30))
-    assert not Trade.objects.filter(account=account, state="OPEN").exists()
+    assert order.state == "EXPIRED" and "old" in order.reason
+    assert {leg.state for leg in Order.objects.filter(rides_on=order)} == {"CANCELLED"}
+    assert not Trade.objects.filter(decision=order.decision).exists()
 
 
 def test_an_order_planned_before_a_restart_for_a_bar_that_is_done_goes_at_the_last_price(desk: Desk) -> None:
-    from trading.services.exits import plan_exit
-
-    desk.run(at(7, 40))
+    desk.run(at(7, 25))
     account = desk.setup.account
     trade = Trade.objects.get(account=account, instrument__symbol="EURUSD", state="OPEN")
     order = plan_exit(
         account=account, decision=trade.decision, exit_type="MANUAL", reason="a person wants out",
-        quantity=trade.open_quantity, at=at(7, 40),
+        quantity=trade.open_quantity, at=at(7, 25),
     )  # fmt: skip
-    desk.run(at(7, 45))
+    desk.run(at(7, 30))
     order.refresh_from_db()
     trade.refresh_from_db()
     assert (order.state, trade.state, trade.close_reason) == ("FILLED", "CLOSED", "MANUAL")
@@ -211,45 +233,33 @@ def test_an_order_planned_before_a_restart_for_a_bar_that_is_done_goes_at_the_la
 def test_a_bar_of_one_symbol_that_closes_while_another_is_fetched_waits_for_the_next_round(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.run(at(6, 40))
+    desk.run(at(7))
     candles, asked = OandaBroker.candles, []
 
     def slow(self: OandaBroker, instrument: str, **how: Any) -> list[BrokerCandle]:
         asked.append(instrument)
         if len(asked) == 2:
-            desk.play(at(6, 50))
+            desk.play(at(7, 10))
         return list(candles(self, instrument, **how))
 
-    desk.play(at(6, 45))
+    desk.play(at(7, 5))
     with monkeypatch.context() as patched:
         patched.setattr(OandaBroker, "candles", slow)
-        evaluate_due(desk.setup)
-    desk.play(at(6, 55))
-    evaluate_due(desk.setup)
-    done = datetime.fromisoformat(cursors.get(desk.setup.account, live.CURSOR))
-    assert done == at(6, 50)
-    per_bar = {
-        start: set(Bar.objects.filter(start=start).values_list("instrument__symbol", flat=True))
-        for start in (at(6, 40), at(6, 45), at(6, 50))
-    }
-    assert per_bar == dict.fromkeys(per_bar, set(SYMBOLS))
-    engine_saw = [moment for moment in _moments_stepped(desk) if moment >= at(6, 40)]
-    assert engine_saw == []
+        assert evaluate_due(desk.setup) == 1
+    assert len(asked) == 2 and _acted_until(desk) == at(7)
+    assert not Bar.objects.filter(start__gt=at(7)).exists()
+    desk.play(at(7, 15))
+    assert evaluate_due(desk.setup) == 2
+    assert _acted_until(desk) == at(7, 10)
+    for start in (at(7), at(7, 5), at(7, 10)):
+        assert set(Bar.objects.filter(start=start).values_list("instrument__symbol", flat=True)) == set(SYMBOLS)
 
 
-def _moments_stepped(desk: Desk) -> list[datetime]:
-    """Bars that were stored after their slot had been acted on: nobody ever decides on those."""
-    late = []
-    for row in Bar.objects.select_related("instrument"):
-        first = Bar.objects.filter(start=row.start).order_by("recorded_at").first()
-        if first is not None and row.recorded_at - first.recorded_at > timedelta(seconds=1):
-            late.append(row.start)
-    return late
+def _acted_until(desk: Desk) -> datetime:
+    return datetime.fromisoformat(cursors.get(desk.setup.account, live.CURSOR))
 
 
 def test_a_feed_that_does_not_answer_is_an_error_and_the_lease_is_given_back(desk: Desk) -> None:
-    from dataclasses import replace
-
     dead = Account.objects.get(pk=desk.setup.feed_account.pk)
     dead.endpoint = "http://127.0.0.1:9"
     for account, error in ((dead, BrokerUnreachable), (_without_endpoint(dead), BrokerUnreachable)):
@@ -269,4 +279,4 @@ def test_while_another_process_runs_the_engine_nothing_is_done(desk: Desk) -> No
     token = leases.acquire(key=f"engine:{desk.setup.account.pk}", holder="another", seconds=30)
     assert token is not None and evaluate_due(desk.setup) == 0
     leases.release(key=f"engine:{desk.setup.account.pk}", token=token)
-    assert evaluate_due(desk.setup) == 6
+    assert evaluate_due(desk.setup) == 1

@@ -211,8 +211,9 @@ def test_a_fill_without_a_rate_is_booked_and_its_trade_has_no_r(account: Account
 def test_risk_is_converted_with_the_rate_that_was_stored_last_before_the_fill(account: Account) -> None:
     for minutes, value in ((-60, "0.0070"), (-5, "0.0066"), (60, "0.0050")):
         store_rate(
-            base="JPY", quote="USD", value=Decimal(value), at=moment(1) + timedelta(minutes=minutes), source="bars"
+            base="JPY", quote="USD", value=Decimal(value), at=moment(1) + timedelta(minutes=minutes), source=account.name
         )
+    store_rate(base="JPY", quote="USD", value=Decimal("0.008"), at=moment(1), source="another replay's account")
     order = make_entry(account, symbol="USDJPY", quantity="1000", entry="150", stop="149", target="151")
     receive(account, fill_of(1, order, "1000", "150", realised="3.3"))
     trade = Trade.objects.get()
