@@ -33,13 +33,9 @@ class Bar:
     def __init__(self, total: int) -> None:
         self._done, self._total, self._begin = 0, total, time.monotonic()
 
-    def step(self, what: str) -> None:
-        """One more is done."""
-        self._done += 1
-        self.show(what)
-
-    def show(self, what: str) -> None:
-        """Draw it again."""
+    def show(self, what: str, more: int = 0) -> None:
+        """So many more repetitions are done; say what is going on."""
+        self._done += more
         filled = WIDTH * self._done // self._total
         line = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {self._done}/{self._total}"
         print(f"\r{line} {time.monotonic() - self._begin:4.0f} s  {what:55}", end="", file=sys.stderr, flush=True)
@@ -142,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with fresh_world() as world:
         from tests.faults.crash_first import CrashFirst
 
-        run = CrashFirst(world, count, bar.step)
+        run = CrashFirst(world, count, bar.show)
         result = report(run, run.run(), world, time.monotonic() - begin)
     print(file=sys.stderr)
     print(json.dumps(result), flush=True)

@@ -20,11 +20,11 @@ def make_world(
     """Make a desk with one account at a simulator of its own, and an empty Redis; its workers die after the test."""
     made: list[World] = []
 
-    def make(**arguments: str) -> World:
+    def make(scope: str = "faults") -> World:
         with redis.Redis.from_url(redis_url) as client:
             client.flushall()
         environment = worker_environment(committed_db.urls.environment(), redis_url)
-        made.append(World(start_simulator(*START), redis_url, environment, tmp_path, **arguments))
+        made.append(World(start_simulator(*START), redis_url, environment, tmp_path, scope))
         return made[-1]
 
     try:

@@ -21,7 +21,8 @@ from trading.models import Order
 BEFORE_SEND = ("claimed:stop", "before_send:kill", "intent_committed:stop", "before_send:stop", "claimed:kill")
 AFTER_SEND = ("after_send:stop", "after_send:kill", "answer under way", "stored:stop")
 HEAL_SECONDS = 90.0
-Progress = Callable[[str], None]
+# Called with what is going on, and how many repetitions that finishes.
+Progress = Callable[[str, int], None]
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Cell:
 class CrashFirst:
     """The whole run on one world."""
 
-    def __init__(self, world: World, repetitions: int, progress: Progress = lambda _: None) -> None:
+    def __init__(self, world: World, repetitions: int, progress: Progress = lambda _what, _done: None) -> None:
         self.world, self.count, self._progress = world, repetitions, progress
         self._names = iter(range(1, 10_000))
 
@@ -93,7 +94,7 @@ class CrashFirst:
             order = self.world.plan()
             self.world.send_task("orders.send", order.pk)
             cell.repetitions.append(Repetition(order, "drop", datetime.now(UTC), None))
-            self._progress(cell.name)
+            self._progress(cell.name, 1)
         self._heal(cell)
         for each in cell.repetitions:
             if any(post["data"]["answered"] for post in self.world.posts(each.order)):
@@ -107,7 +108,7 @@ class CrashFirst:
         for point in points:
             if point == "answer under way":
                 cell.repetitions.append(self._kill_while_the_answer_is_under_way())
-                self._progress(cell.name)
+                self._progress(cell.name, 1)
         self._strike(cell, [point for point in points if ":" in point])
         self._heal(cell)
         return cell
@@ -150,7 +151,7 @@ class CrashFirst:
             cell.repetitions.append(
                 Repetition(order, victim.failpoint, datetime.now(UTC), order.quarantine_until if between else None)
             )
-            self._progress(cell.name)
+            self._progress(cell.name, 1)
 
     def _struck(self, victims: list[Worker], order: Order) -> Worker | None:
         """The worker that died or froze over the order; None when the survivor sent it first."""
@@ -188,6 +189,7 @@ class CrashFirst:
 
     def _heal(self, cell: Cell) -> None:
         """Wait until every order is right by the journal and the books, or the time for it is over."""
+        self._progress("waiting until all of these are booked", 0)
         ends = time.monotonic() + HEAL_SECONDS
         open_ones = [each.order for each in cell.repetitions]
         while open_ones and time.monotonic() < ends:

@@ -43,7 +43,7 @@ def settle(world: World, *orders: Order) -> None:
         watch_once()
 
 
-ACCEPTED = [
+ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("drop", {}),
     ("reset", {}),
     ("status", {"status": 502}),
@@ -74,7 +74,7 @@ def test_an_order_that_the_broker_accepted_is_bound_whatever_its_answer_looked_l
     assert world.differences() == []
 
 
-NOT_ACCEPTED = [
+NOT_ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("drop", {}),
     ("reset", {}),
     ("status", {"status": 502}),
@@ -92,6 +92,7 @@ def test_an_order_that_never_arrived_is_sent_again_with_the_same_id_once_the_qua
         world.fault(action, when="before", **arguments)
         send_order(order_id=order.pk)
         assert state(order) == "UNKNOWN", action
+        assert order.quarantine_until is not None and order.lease_until is not None
         assert order.quarantine_until - order.lease_until == timedelta(seconds=3 + 15), "from the last moment to send"
         world.pass_time(order, QUARANTINE - 8)
         sent.append(order)

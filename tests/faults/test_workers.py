@@ -227,10 +227,12 @@ def test_the_doubt_about_an_order_does_not_keep_that_order_from_being_sent_again
     assert state(other) == "PLANNED", "it waits until the doubt has gone"
 
 
-def test_how_old_an_entry_may_be_is_counted_on_the_wall_where_the_brokers_clock_runs_fast(world: World) -> None:
+def test_an_order_that_waits_to_be_sent_again_ages_on_the_wall_where_the_brokers_clock_runs_fast(world: World) -> None:
     fresh, old = world.plan(), world.plan()
+    Order.objects.filter(pk__in=[fresh.pk, old.pk]).update(attempt=1)
     Order.objects.filter(pk=old.pk).update(recorded_at=datetime.now(UTC) - timedelta(minutes=20))
-    store_broker_clock(account=world.account, broker_at=world.broker_now() + timedelta(minutes=20), speed=Decimal(1))
+    ahead = world.broker_now() + timedelta(minutes=20)
+    store_broker_clock(account=world.account, broker_at=ahead, speed=Decimal(1))
     watch_once()
     assert world.problems(fresh) == []
     assert state(old) == "EXPIRED" and world.posts(old) == []

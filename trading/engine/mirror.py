@@ -1,19 +1,26 @@
 """The mirror follows the paper account: what the paper account has left, the mirror leaves too.
 
 What always holds: it acts on the state of the rows, not on a message, so a lost wake-up costs time only; a mirror that
-was stopped out first stays flat; each exit is one order with a derived id that can only reduce.
+was stopped out first stays flat; each exit is one order with a derived id that can only reduce; one that the broker
+ends again and again without a fill is not repeated for ever: reconciliation shows what the broker has.
 """
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 from trading.clock import now
 from trading.domain.broker import BrokerUnreachable, OrderPort
 from trading.domain.orders import OrderState, Tag
 from trading.models import Account, ExitIntent, Order, Trade
+from trading.selectors.policies import policy_of
 from trading.services.exits import cancel_unsent_entry, plan_exit
 
 from .inflow import catch_up
 from .sender import send_order
+
+# Exits of one trade that may end without a fill within the time between two reconciliations.
+MOST_IN_VAIN = 3
 
 
 def follow(*, paper: Account, mirror: Account, broker: OrderPort) -> int:
@@ -32,8 +39,8 @@ def follow(*, paper: Account, mirror: Account, broker: OrderPort) -> int:
                 account=mirror, decision=order.decision, reason="the paper trade has ended already", at=now(mirror)
             )
     trades = Trade.objects.filter(account=mirror, state=Trade.State.OPEN, decision__in=closed)
-    for trade in trades.select_related("decision__signal__instrument"):
-        if ExitIntent.objects.filter(account=mirror, decision=trade.decision, state__in=ExitIntent.LIVE).exists():
+    for trade in trades.select_related("account", "decision__signal__instrument"):
+        if _is_leaving(trade) or _in_vain(trade) >= MOST_IN_VAIN:
             continue
         paper_trade = Trade.objects.filter(account=paper, decision=trade.decision).first()
         why = paper_trade.close_reason if paper_trade is not None else "NO_ENTRY"
@@ -48,6 +55,19 @@ def follow(*, paper: Account, mirror: Account, broker: OrderPort) -> int:
         send_order(order_id=order.pk, broker=broker)
         sent += 1
     return sent
+
+
+def _is_leaving(trade: Trade) -> bool:
+    return ExitIntent.objects.filter(
+        account=trade.account_id, decision=trade.decision_id, state__in=ExitIntent.LIVE
+    ).exists()
+
+
+def _in_vain(trade: Trade) -> int:
+    """How many exits of a trade have ended without leaving it since about the last reconciliation."""
+    interval = timedelta(seconds=int(policy_of(trade.account).reconciliation_interval_seconds))
+    ended = ExitIntent.objects.filter(account=trade.account_id, decision=trade.decision_id)
+    return ended.exclude(state__in=ExitIntent.LIVE).filter(at__gt=now(trade.account) - interval).count()
 
 
 def _left_by(paper: Account, decisions: list[int]) -> set[int]:

@@ -97,8 +97,9 @@ def _claim(order_id: int) -> Order | None:
                 orders.move(order, OrderState.CANCELLED, at=moment, reason=reason)
             if wait or reason:
                 return None
-        # In a replay only the bars' time counts, beside a simulator that runs fast only the wall's.
-        age = min(moment - order.at, wall_now() - order.recorded_at)
+        age = moment - order.at
+        if order.attempt:  # leases and quarantines pass on the wall, where a simulator's clock may run fast
+            age = min(age, wall_now() - order.recorded_at)
         if order.type == OrderType.MARKET and age > policy_of(order.account).entry_age_limit:
             # The room that was reserved for it was measured at its own price and time.
             orders.move(order, OrderState.EXPIRED, at=moment, reason=f"not sent: it is {age} old")

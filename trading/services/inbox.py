@@ -106,7 +106,8 @@ def _store(account: Account, event: PortEvent, result: Received) -> tuple[Broker
 
 def _apply(account: Account, event: PortEvent, row: BrokerEvent, policy: AccountPolicy, result: Received) -> None:
     """Each part of the event for itself: one that cannot be booked leaves no trace but its RiskEvent."""
-    for part in (*event.orders, *event.fills, *event.cash):
+    parts: tuple[OrderNews | FillData | CashData, ...] = (*event.orders, *event.fills, *event.cash)
+    for part in parts:
         try:
             with transaction.atomic():
                 _apply_part(account, part, row, policy, result)

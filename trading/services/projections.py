@@ -6,10 +6,10 @@ changes nothing. Callers hold the account's lock.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
-from django.db.models import Q, Sum
+from django.db.models import Count, Q, Sum
 
 from trading.clock import trading_day
 from trading.domain.money import ZERO, round_to_step
@@ -102,6 +102,7 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
     ends = [*((fill.at, _close_reason(fill)) for fill in exits), *((close.closed_at, "EXTERNAL") for close in external)]
     ended_at, ended_by = max(ends, key=lambda end: end[0]) if ends else (None, "")
     flat = closed >= quantity
+    stood = Trade.objects.filter(account=account, decision=decision).values_list("trading_day", flat=True).first()
     trade, _ = Trade.objects.update_or_create(
         account=account,
         decision=decision,
@@ -129,8 +130,11 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
     OrderGroup.objects.filter(account=account, decision=decision).exclude(state=OrderGroup.State.UNSAFE).update(
         state=OrderGroup.State.CLOSED if flat else OrderGroup.State.OPEN
     )
-    if flat:
-        project_day(trade)
+    for day in {stood, trade.trading_day}:
+        if day is not None:
+            project_day(account, day)
+    if trade.closed_at is not None:
+        project_equity(account, trade.closed_at)
     return trade
 
 
@@ -166,21 +170,14 @@ def _exit_price(exits: list[Fill], external: list[LotClose]) -> Decimal | None:
     return round_to_step(sum((q * p for q, p in units), ZERO) / total, PRICE_STEP) if total else None
 
 
-def project_day(trade: Trade) -> DayState:
-    """The day of a closed trade, from the closed trades of that day; and the equity point of the close."""
-    account, day = trade.account, trade.trading_day
-    if day is None:
-        raise ValueError(f"trade {trade.pk} is open: it belongs to no day yet")
+def project_day(account: Account, day: date) -> None:
+    """A trading day, from the trades that closed on it; a day that no trade closed on has no row."""
     rows = Trade.objects.filter(account=account, trading_day=day, state=Trade.State.CLOSED)
-    sums = rows.aggregate(pnl=Sum("pnl"), r=Sum("r"))
-    state, _ = DayState.objects.update_or_create(
-        account=account,
-        trading_day=day,
-        defaults={"trades": rows.count(), "pnl": sums["pnl"] or ZERO, "r": sums["r"] or ZERO},
-    )
-    if trade.closed_at is not None:
-        project_equity(account, trade.closed_at)
-    return state
+    sums = rows.aggregate(trades=Count("id"), pnl=Sum("pnl"), r=Sum("r"))
+    if sums["trades"]:
+        DayState.objects.update_or_create(account=account, trading_day=day, defaults=sums)
+    else:
+        DayState.objects.filter(account=account, trading_day=day).delete()
 
 
 def project_later_equity(account: Account, moment: datetime) -> None:

@@ -1,4 +1,4 @@
-"""A replay that nothing disturbed, to compare others with."""
+"""A replay that nothing disturbed, to compare others with; and desks that trade live on a simulator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.servers import DatabaseServer
+from tests.conftest import CommittedDatabase
+from tests.servers import DatabaseServer, Simulator
+from tests.trading.engine.live_desk import Desk, start_desk
 from tests.trading.engine.running import replay
 from tests.trading.services.histories import left_behind
 from trading.models import Account
@@ -47,3 +49,26 @@ def undisturbed(
     with django_db_blocker.unblock(), own_database(database_server, template_database):
         printed = replay(tmp_path_factory.mktemp("undisturbed"))
         return Undisturbed(printed, left_behind(Account.objects.get(broker="PAPER")))
+
+
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine's environment says, the tests' does not."""
+    for name in ("OANDA_API_KEY", "OANDA_ACCOUNT_ID", "OANDA_URL", "SIMULATOR_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def desk(committed_db: CommittedDatabase, simulator: Simulator, no_credentials: None) -> Iterator[Desk]:
+    """A paper account alone, fed by a simulator's candles."""
+    started = start_desk(simulator, mirrored=False)
+    yield started
+    started.control.close()
+
+
+@pytest.fixture
+def mirrored_desk(committed_db: CommittedDatabase, simulator: Simulator, no_credentials: None) -> Iterator[Desk]:
+    """The same with the simulator's account as its mirror."""
+    started = start_desk(simulator, mirrored=True)
+    yield started
+    started.control.close()

@@ -2,102 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import CommittedDatabase
-from tests.servers import Simulator
-from tests.trading.engine.market import FIVE, THURSDAY, make_bars
+from tests.trading.engine.live_desk import FRIDAY, SYMBOLS, Desk, at
+from tests.trading.engine.market import FIVE
 from tests.trading.engine.running import bar_file, replay
-from tests.trading.services.sessions import make_session
 from trading.brokers.oanda import OandaBroker
 from trading.brokers.paper import PaperBroker
-from trading.brokers.simulator_control import SimulatorControl
 from trading.domain.broker import BrokerCandle, BrokerUnreachable
 from trading.engine import live, sender
-from trading.engine.accounts import paper_account
-from trading.engine.live import LiveSetup, evaluate_due
-from trading.models import Account, AccountClock, Bar, Decision, Order, Signal, Trade
+from trading.engine.live import evaluate_due
+from trading.models import Account, Bar, Decision, Order, Signal, Trade
 from trading.selectors import books
-from trading.selectors.policies import _parsed
 from trading.services import cursors, leases
 from trading.services.exits import plan_exit
-from trading.services.setup import ensure_account
-
-SYMBOLS = ("EURUSD", "XAUUSD")
-FRIDAY = THURSDAY + timedelta(days=1)
-
-
-@dataclass
-class Desk:
-    """A paper account fed by a simulator's candles, and the market that is still to come."""
-
-    setup: LiveSetup
-    control: SimulatorControl
-    bars: dict[datetime, list[Any]]
-    payloads: list[dict[str, Any]] = field(default_factory=list)
-
-    def play(self, until: datetime) -> None:
-        """Let the market go on until a moment, without the engine.
-
-        The clock jumps here, so that no speed can be measured from what was seen before.
-        """
-        AccountClock.objects.all().delete()
-        for start in [start for start in sorted(self.bars) if start + FIVE <= until]:
-            for bar in self.bars.pop(start):
-                name = {"EURUSD": "EUR_USD", "XAUUSD": "XAU_USD"}[bar.symbol]
-                self.control.play_bars(name, [bar], half_spread=Decimal(0))
-
-    def run(self, until: datetime, *, each: timedelta = FIVE) -> list[int]:
-        """Let the market go on and the engine look at it after `each`; how many moments it acted on each time."""
-        acted = []
-        at = min(self.bars) + each
-        while at <= until:
-            self.play(at)
-            acted.append(evaluate_due(self.setup))
-            at += each
-        return acted
-
-
-@pytest.fixture
-def desk(committed_db: CommittedDatabase, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """The night of Thursday has passed, the engine has been started before Friday's session."""
-    for name in ("OANDA_API_KEY", "OANDA_ACCOUNT_ID", "OANDA_URL", "SIMULATOR_URL"):
-        monkeypatch.delenv(name, raising=False)
-    _parsed.cache_clear()
-    control = SimulatorControl(simulator.control_url)
-    control.set_clock(THURSDAY)
-    paper = paper_account(name="desk-paper", opened_at=THURSDAY)
-    feed = ensure_account(
-        name="desk-oanda",
-        broker=Account.Broker.OANDA,
-        environment=Account.Environment.SIMULATOR,
-        external_id=simulator.account,
-        currency="USD",
-        endpoint=simulator.oanda_url,
-        opened_at=THURSDAY,
-        mirror_of=paper,
-    )
-    slots: dict[datetime, list[Any]] = {}
-    for symbol in SYMBOLS:
-        for bar in make_bars(symbol, days=(THURSDAY, FRIDAY)):
-            slots.setdefault(bar.start, []).append(bar)
-    made = Desk(LiveSetup(make_session(SYMBOLS), paper, feed, mirrored=False), control, slots)
-    made.play(FRIDAY + timedelta(hours=6, minutes=55))
-    assert evaluate_due(made.setup) == 0, "what closed before the engine began is history"
-    yield made
-    control.close()
-
-
-def at(hour: int, minute: int = 0) -> datetime:
-    """A moment of Friday."""
-    return FRIDAY + timedelta(hours=hour, minutes=minute)
 
 
 def signals(account: Account) -> list[tuple[Any, ...]]:

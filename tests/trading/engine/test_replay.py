@@ -101,9 +101,7 @@ def test_entries_are_at_the_close_of_their_bar_and_worse_by_the_costs(
         assert 0 < worse <= 4 * trade.instrument.pip_size
 
 
-def test_every_signal_has_its_decision_and_no_bar_gives_two(
-    committed_db: CommittedDatabase, tmp_path: Path
-) -> None:
+def test_every_signal_has_its_decision_and_no_bar_gives_two(committed_db: CommittedDatabase, tmp_path: Path) -> None:
     replay(tmp_path)
     decisions = Decision.objects.select_related("signal__instrument")
     days = [(d.signal.instrument.symbol, d.signal.bar_start.date()) for d in decisions]

@@ -18,8 +18,8 @@ from tests.conftest import CommittedDatabase
 from tests.trading.engine.conftest import Undisturbed
 from tests.trading.engine.running import replay
 from tests.trading.services.histories import left_behind
-from trading.domain.broker import OrderRequest, SubmitOutcome
 from trading.brokers.paper import PaperBroker
+from trading.domain.broker import OrderRequest, SubmitOutcome
 from trading.engine import sender
 from trading.models import Account, BrokerEvent, Decision, Fill, Order
 

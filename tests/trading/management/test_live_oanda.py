@@ -41,9 +41,7 @@ def live_oanda(capfd: Capture, files: Files, *more: str) -> Ended:
 
 def orders_at(simulator: Simulator) -> Counter[str]:
     """How many orders of each client id the simulator's journal knows."""
-    seen = {
-        (row["data"]["id"], row["data"]["client_id"]) for row in simulator.journal() if row["kind"] == "order"
-    }
+    seen = {(row["data"]["id"], row["data"]["client_id"]) for row in simulator.journal() if row["kind"] == "order"}
     return Counter(client_id for _, client_id in seen if client_id)
 
 

@@ -87,9 +87,7 @@ class TestBadInput:
         refused(capfd, *files.arguments(), "--csv", "EURUSX=x.csv", words="'EURUSX' is not a known symbol")
 
     def test_a_symbol_outside_the_profile_is_named(self, capfd: Capture, files: Files) -> None:
-        refused(
-            capfd, *files.arguments(), "--csv", f"GBPUSD={files.bars('EURUSD')}", words="GBPUSD"
-        )
+        refused(capfd, *files.arguments(), "--csv", f"GBPUSD={files.bars('EURUSD')}", words="GBPUSD")
 
     @pytest.mark.parametrize("argument", ["EURUSD", "=x.csv", "EURUSD=", "EURUSD=x.csv"])
     def test_a_csv_argument_of_another_form_is_refused(self, capfd: Capture, files: Files, argument: str) -> None:

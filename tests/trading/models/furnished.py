@@ -10,8 +10,8 @@ from django.apps import apps
 from django.db import models, transaction
 
 from tests.trading.services import making
-from trading.engine.messages import keep
 from trading.domain.broker import Evidence
+from trading.engine.messages import keep
 from trading.models import Bar, Mark, Rate, RiskEvent, User
 from trading.services import approvals
 

@@ -270,7 +270,7 @@ def test_the_chart_of_accounts_never_changes_under_what_was_posted(world: World,
     before = books.cash_balances(world.account)
     for statement in (
         "UPDATE trading_ledgeraccount SET kind = 'FEE' WHERE kind = 'CASH'",
-        "UPDATE trading_ledgeraccount SET account_id = %s" % world.other.pk,
+        f"UPDATE trading_ledgeraccount SET account_id = {world.other.pk}",
         "DELETE FROM trading_ledgeraccount",
         "UPDATE trading_commodity SET scale = 0",
         "DELETE FROM trading_commodity",

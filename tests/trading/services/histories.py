@@ -120,9 +120,7 @@ def tell(account: Account, history: History) -> list[BrokerEvent]:
     for number, leg in enumerate(history.legs, 1):
         quantity = sum((part.quantity for part in leg.executions), Decimal(1 if leg.cancelled else 0))
         if leg.closes is None:
-            rows.append(
-                making.make_entry(account, number, symbol=leg.symbol, side=leg.side, quantity=f"{quantity:f}")
-            )
+            rows.append(making.make_entry(account, number, symbol=leg.symbol, side=leg.side, quantity=f"{quantity:f}"))
         else:
             rows.append(making.make_exit(account, rows[leg.closes], quantity=f"{quantity:f}", number=number))
     queues = [_events_of(leg, row) for leg, row in zip(history.legs, rows, strict=True)]

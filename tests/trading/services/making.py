@@ -119,9 +119,7 @@ def make_entry(account: Account, number: int = 1, *, state: str = "SENDING", leg
     if legs:
         closing = Side(signal.side).opposite
         for tag, kind, price in ((Tag.STOP, "STOP", signal.stop), (Tag.TP1, "LIMIT", signal.target)):
-            orders.plan_order(
-                tag=tag, side=closing, type=kind, price=price, reduce_only=True, rides_on=order, **common
-            )
+            orders.plan_order(tag=tag, side=closing, type=kind, price=price, reduce_only=True, rides_on=order, **common)
     return bring_to(order, state)
 
 
@@ -212,9 +210,7 @@ def _broker_name(row: Instrument) -> str:
     return f"{row.base}_{row.quote}"
 
 
-def cash_of(
-    number: int, kind: str, amount: str, *, currency: str = "USD", symbol: str = ""
-) -> BrokerEvent:
+def cash_of(number: int, kind: str, amount: str, *, currency: str = "USD", symbol: str = "") -> BrokerEvent:
     """The broker tells of a movement of cash."""
     cash = CashData(str(number), EventKind(kind), currency, Decimal(amount), symbol)
     raw = {"id": str(number), "type": kind, "amount": amount, "currency": currency}

@@ -65,7 +65,9 @@ def make_session(symbols: tuple[str, ...] = ("EURUSD", "XAUUSD"), **changes: Any
     return load_session(session_text(symbols, **changes))
 
 
-def make_intent(symbol: str = "EURUSD", *, minutes: int = 5, side: Side = Side.BUY, day: datetime = MONDAY) -> SignalIntent:
+def make_intent(
+    symbol: str = "EURUSD", *, minutes: int = 5, side: Side = Side.BUY, day: datetime = MONDAY
+) -> SignalIntent:
     """A signal of the bar that starts `minutes` after 07:00."""
     start = day + timedelta(hours=7, minutes=minutes)
     step = BUILT_IN[symbol].price_step

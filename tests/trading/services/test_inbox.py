@@ -211,7 +211,11 @@ def test_a_fill_without_a_rate_is_booked_and_its_trade_has_no_r(account: Account
 def test_risk_is_converted_with_the_rate_that_was_stored_last_before_the_fill(account: Account) -> None:
     for minutes, value in ((-60, "0.0070"), (-5, "0.0066"), (60, "0.0050")):
         store_rate(
-            base="JPY", quote="USD", value=Decimal(value), at=moment(1) + timedelta(minutes=minutes), source=account.name
+            base="JPY",
+            quote="USD",
+            value=Decimal(value),
+            at=moment(1) + timedelta(minutes=minutes),
+            source=account.name,
         )
     store_rate(base="JPY", quote="USD", value=Decimal("0.008"), at=moment(1), source="another replay's account")
     order = make_entry(account, symbol="USDJPY", quantity="1000", entry="150", stop="149", target="151")
@@ -244,9 +248,7 @@ def test_a_number_that_cannot_be_stored_exactly_is_held_and_the_rest_is_applied(
 
 
 def test_a_policy_that_applies_nothing_by_itself_holds_everything() -> None:
-    policy = load_policy(
-        "policy:\n  name: strict\n  apply_exact_own_fills: false\n  apply_typed_cash_events: false\n"
-    )
+    policy = load_policy("policy:\n  name: strict\n  apply_exact_own_fills: false\n  apply_typed_cash_events: false\n")
     version = ensure_version(kind="POLICY", name="strict", body=policy.canonical)
     account = make_account("oanda-strict", policy=version)
     result = receive(account, fill_of(1, make_entry(account), "10"), cash_of(2, "TRANSFER", "5"))
@@ -295,6 +297,11 @@ def test_a_stop_that_the_broker_filled_closes_the_trade(account: Account) -> Non
         created(5, target, "CANCELLED"),
     )
     trade = Trade.objects.get()
-    assert (trade.state, trade.close_reason, trade.pnl, trade.fees) == ("CLOSED", "SL", Decimal("-12.5"), Decimal("-2.5"))
+    assert (trade.state, trade.close_reason, trade.pnl, trade.fees) == (
+        "CLOSED",
+        "SL",
+        Decimal("-12.5"),
+        Decimal("-2.5"),
+    )
     assert (trade.risk_amount, trade.r) == (Decimal(10), Decimal("-1.25"))
     assert (trade.exit_price, trade.closed_at, trade.trading_day) == (Decimal("1.09"), moment(4), moment(4).date())
