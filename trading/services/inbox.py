@@ -146,6 +146,8 @@ def _apply_news(account: Account, news: OrderNews, row: BrokerEvent) -> None:
     if found is None:
         return
     order = orders.locked(found.pk)
+    if news.status is BrokerOrderStatus.REJECTED and not news.broker_order_id and order.broker_order_id:
+        return  # a later copy under the same id was refused; the order that the broker has is not that copy
     if news.broker_order_id and not order.broker_order_id:
         order.broker_order_id = news.broker_order_id
         order.save(update_fields=["broker_order_id", "updated_at"])
