@@ -9,7 +9,7 @@ What brokers show (orders, events, snapshots) is in `broker_data` and can be imp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -30,22 +30,30 @@ from trading.domain.broker_data import (
     EventKind,
     EventPage,
     FillData,
+    Heartbeat,
+    LegRole,
     OrderNews,
     OrderType,
     Part,
     Side,
+    StreamNews,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a broker can do natively."""
+    """What a broker can do natively.
+
+    `legs_reserve_units` is True where units that a resting stop or target guards cannot be sold by another order: the
+    legs must be cancelled, and the cancel confirmed, before an exit is sent.
+    """
 
     native_bracket: bool
     idempotent_client_id: bool
     replace_keeps_id: bool
     hedging: bool
     fractional: bool
+    legs_reserve_units: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +101,16 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The broker has the order. `status` may already be terminal (an accepted order can be cancelled at once)."""
+    """The broker has the order. `status` may already be terminal (an accepted order can be cancelled at once).
+
+    `legs` names the protective orders that the broker made with it, where it gives them ids of its own at once.
+    """
 
     broker_order_id: str
     status: BrokerOrderStatus
     reason: str
     evidence: tuple[Evidence, ...]
+    legs: tuple[OrderNews, ...] = ()
 
 
 NOT_SENT = "NOT_SENT"
@@ -210,6 +222,20 @@ class Broker(OrderPort, Protocol):
 
     def candles(self, instrument: str, *, since: datetime, until: datetime | None = None) -> Sequence[BrokerCandle]: ...
 
+    def price_stream(self, instruments: Sequence[str], *, silence_seconds: float) -> Iterator[BrokerPrice | Heartbeat]:
+        """Prices as they come; ends by `BrokerUnreachable` when cut, or silent (no heartbeat either) for too long.
+
+        Closing the iterator closes the connection.
+        """
+        ...
+
+    def event_stream(self, *, silence_seconds: float) -> Iterator[StreamNews | Heartbeat]:
+        """What happens on the account as it happens, without any replay of the past: catch up after connecting.
+
+        The first item comes as soon as the broker listens. Ends by `BrokerUnreachable` like `price_stream`.
+        """
+        ...
+
 
 __all__ = [
     "INVALID_REQUEST",
@@ -238,6 +264,8 @@ __all__ = [
     "Evidence",
     "FillData",
     "Found",
+    "Heartbeat",
+    "LegRole",
     "LookupFailed",
     "LookupOutcome",
     "OrderNews",
@@ -248,6 +276,7 @@ __all__ = [
     "ProtectiveLeg",
     "Refused",
     "Side",
+    "StreamNews",
     "SubmitOutcome",
     "Unknown",
 ]

@@ -9,7 +9,7 @@ What always holds here:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -61,6 +61,13 @@ class Completeness(StrEnum):
     FAILED = "FAILED"
 
 
+class LegRole(StrEnum):
+    """What a protective order does for the entry that it belongs to; the words are the tags of our own legs."""
+
+    STOP = "STOP"
+    TP1 = "TP1"
+
+
 class EventKind(StrEnum):
     """What one event of the broker's history is about."""
 
@@ -77,7 +84,10 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BrokerOrder:
-    """An order as the broker shows it. `trade_id` names the trade that a protective order guards."""
+    """An order as the broker shows it. `trade_id` names the trade that a protective order guards.
+
+    Where the broker names protective orders itself, `parent_client_id` and `leg` say whose leg it is.
+    """
 
     broker_order_id: str
     client_id: str
@@ -90,6 +100,8 @@ class BrokerOrder:
     status: BrokerOrderStatus
     raw_status: str
     trade_id: str = ""
+    parent_client_id: str = ""
+    leg: LegRole | None = None
     raw: dict[str, Any] = field(default_factory=dict)
 
 
@@ -97,7 +109,8 @@ class BrokerOrder:
 class FillData:
     """One execution. Money is in the account's currency, signed as it moves the account's cash.
 
-    `realised` is the broker's own number and is what the books take. `closed` lists (trade id, units) that this
+    `realised` is the broker's own number and is what the books take; a broker of cash instruments gives none (zero), and
+    the profit follows from the lots. `settles_on` is the value date of a cash instrument's payment. `closed` lists (trade id, units) that this
     execution closed or reduced, `opened_trade_id` the trade it opened ("" when none).
     """
 
@@ -114,6 +127,7 @@ class FillData:
     reason: str = ""
     opened_trade_id: str = ""
     closed: tuple[tuple[str, Decimal], ...] = ()
+    settles_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +143,19 @@ class CashData:
 
 @dataclass(frozen=True, slots=True)
 class OrderNews:
-    """What an event says of an order. `parent_trade_id` is set on protective orders made on a fill."""
+    """What an event says of an order.
+
+    `trade_id` is set on protective orders made on a fill. Where the broker names protective orders itself,
+    `parent_client_id` and `leg` say whose leg it is: that links it until its broker id is known.
+    """
 
     broker_order_id: str
     client_id: str
     status: BrokerOrderStatus
     reason: str = ""
     trade_id: str = ""
+    parent_client_id: str = ""
+    leg: LegRole | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +266,24 @@ class BrokerPrice:
     ask: Decimal
     at: datetime
     tradeable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A sign that a stream is alive; `at` is the broker's time where it says one."""
+
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamNews:
+    """One message of an event stream, raw. `events` are what may go into the inbox as it is, in the broker's order.
+
+    Without `events` it says only that something happened: the history must be asked.
+    """
+
+    raw: dict[str, Any]
+    events: tuple[BrokerEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

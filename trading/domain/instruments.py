@@ -1,8 +1,8 @@
 """What the domain must know of an instrument, and the table of those built in.
 
 What always holds here: a pip is what the table says and nothing is derived from the number of decimals (0.0001 for
-most currency pairs, 0.01 against the yen, 0.1 for gold); quantities are units of the base (one ounce of gold, one
-euro), so profit in the quote currency is price difference × units × multiplier.
+most currency pairs, 0.01 against the yen, 0.1 for gold, the price step for shares); quantities are units of the base
+(one ounce of gold, one euro, one share), so profit in the quote currency is price difference × units × multiplier.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ def _pair(symbol: str, pip: str, decimals: int) -> InstrumentSpec:
     return InstrumentSpec(symbol, symbol[:3], symbol[3:], Decimal(pip), decimals)
 
 
+def _share(symbol: str, quote: str, tick: str = "0.01") -> InstrumentSpec:
+    """A share: whole units, paid in cash; its pip is its price step."""
+    return InstrumentSpec(symbol, symbol, quote, Decimal(tick), 2, max_units=Decimal(1_000_000), margin=False)
+
+
 BUILT_IN: Mapping[str, InstrumentSpec] = MappingProxyType(
     {
         spec.symbol: spec
@@ -60,6 +65,8 @@ BUILT_IN: Mapping[str, InstrumentSpec] = MappingProxyType(
             ),
             *(_pair(symbol, "0.01", 3) for symbol in ("USDJPY", "GBPJPY", "EURJPY")),
             InstrumentSpec("XAUUSD", "XAU", "USD", Decimal("0.1"), 3, max_units=Decimal(10_000)),
+            *(_share(symbol, "USD") for symbol in ("AAPL", "GOOG", "IBM", "MSFT", "SPY")),
+            *(_share(symbol, "INR") for symbol in ("INFY", "RELIANCE", "YESBANK")),
         )
     }
 )

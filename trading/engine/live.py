@@ -144,9 +144,7 @@ def _days(setup: LiveSetup) -> int:
 
 
 def _anything_new(setup: LiveSetup, source: str, done: datetime) -> bool:
-    return Bar.objects.filter(
-        source=source, start__gt=done, interval_seconds=setup.session.interval_seconds
-    ).exists()
+    return Bar.objects.filter(source=source, start__gt=done, interval_seconds=setup.session.interval_seconds).exists()
 
 
 def _outside_all_windows(setup: LiveSetup, moment: datetime) -> bool:

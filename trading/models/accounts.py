@@ -15,6 +15,7 @@ class Account(models.Model):
     class Broker(models.TextChoices):
         PAPER = "PAPER"
         OANDA = "OANDA"
+        ALPACA = "ALPACA"
 
     class Environment(models.TextChoices):
         IN_PROCESS = "IN_PROCESS", "in process"

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from trading.clock import wall_now
 from trading.domain.canonical import sha256_hex
-from trading.domain.instruments import BUILT_IN
+from trading.domain.instruments import BUILT_IN, InstrumentSpec
 from trading.domain.policy import load_policy
 from trading.domain.session import SessionConfig
 from trading.models import Account, ConfigVersion, Instrument, InstrumentAlias
@@ -27,7 +27,7 @@ ACTOR = Actor.system("setup")
 
 
 def ensure_instruments() -> None:
-    """The built-in instruments with their OANDA names."""
+    """The built-in instruments with the names that brokers have for them."""
     known = set(Instrument.objects.values_list("symbol", flat=True))
     for spec in BUILT_IN.values():
         if spec.symbol in known:
@@ -47,12 +47,20 @@ def ensure_instruments() -> None:
                     "is_margin": spec.margin,
                 },
             )
-            InstrumentAlias.objects.get_or_create(
-                broker=Account.Broker.OANDA,
-                symbol=f"{spec.base}_{spec.quote}",
-                valid_until=None,
-                defaults={"instrument": instrument, "valid_from": wall_now()},
-            )
+            for broker, symbol in _names(spec):
+                InstrumentAlias.objects.get_or_create(
+                    broker=broker,
+                    symbol=symbol,
+                    valid_until=None,
+                    defaults={"instrument": instrument, "valid_from": wall_now()},
+                )
+
+
+def _names(spec: InstrumentSpec) -> list[tuple[str, str]]:
+    """Which brokers trade it, and what they call it."""
+    if spec.margin:
+        return [(Account.Broker.OANDA, f"{spec.base}_{spec.quote}")]
+    return [(Account.Broker.ALPACA, spec.symbol)] if spec.quote == "USD" else []
 
 
 def ensure_version(*, kind: str, name: str, body: str) -> ConfigVersion:

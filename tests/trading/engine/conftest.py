@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,15 +15,24 @@ from tests.servers import DatabaseServer, Simulator
 from tests.trading.engine.live_desk import Desk, start_desk
 from tests.trading.engine.running import replay
 from tests.trading.services.histories import left_behind
-from trading.models import Account
+from trading.models import Account, CashEvent, Decision, Order, Trade
+from trading.selectors import books
+
+PROFIT = ("REALISED", "COMMISSION", "FINANCING")
 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What it printed and what it left."""
+    """What it printed and what it left; `orders` and `decisions` have their signals with them."""
 
     printed: str
     left: dict[str, Any]
+    cash: Decimal
+    deposit: Decimal
+    moved: Decimal
+    trades: list[Trade]
+    orders: list[Order]
+    decisions: list[Decision]
 
 
 @contextmanager
@@ -48,7 +58,18 @@ def undisturbed(
     """The generated market, replayed once from its first bar to its last."""
     with django_db_blocker.unblock(), own_database(database_server, template_database):
         printed = replay(tmp_path_factory.mktemp("undisturbed"))
-        return Undisturbed(printed, left_behind(Account.objects.get(broker="PAPER")))
+        account = Account.objects.get(broker="PAPER")
+        profits = [books.balances(account, kind).get("USD", Decimal(0)) for kind in PROFIT]
+        return Undisturbed(
+            printed=printed,
+            left=left_behind(account),
+            cash=books.cash_balances(account)["USD"],
+            deposit=CashEvent.objects.get().amount,
+            moved=-sum(profits, Decimal(0)),
+            trades=list(Trade.objects.select_related("instrument", "decision__signal")),
+            orders=list(Order.objects.select_related("exit_intent")),
+            decisions=list(Decision.objects.select_related("signal__instrument")),
+        )
 
 
 @pytest.fixture

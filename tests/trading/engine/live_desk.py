@@ -14,7 +14,6 @@ from trading.brokers.simulator_control import SimulatorControl
 from trading.engine.accounts import paper_account
 from trading.engine.live import LiveSetup, evaluate_due
 from trading.models import Account, AccountClock
-from trading.selectors.policies import _parsed
 from trading.services.setup import ensure_account
 
 SYMBOLS = ("EURUSD", "XAUUSD")
@@ -35,10 +34,12 @@ class Desk:
         The clock jumps here, so that no speed can be measured from what was seen before.
         """
         AccountClock.objects.all().delete()
-        for start in [start for start in sorted(self.bars) if start + FIVE <= until]:
-            for bar in self.bars.pop(start):
-                name = {"EURUSD": "EUR_USD", "XAUUSD": "XAU_USD"}[bar.symbol]
-                self.control.play_bars(name, [bar], half_spread=Decimal(0))
+        starts = [start for start in sorted(self.bars) if start + FIVE <= until]
+        passed = [bar for start in starts for bar in self.bars.pop(start)]
+        for symbol, name in (("EURUSD", "EUR_USD"), ("XAUUSD", "XAU_USD")):
+            bars = [bar for bar in passed if bar.symbol == symbol]
+            if bars:
+                self.control.play_bars(name, bars, half_spread=Decimal(0))
 
     def run(self, until: datetime, *, each: timedelta = FIVE) -> list[int]:
         """Let the market go on and the engine look at it after `each`; how many moments it acted on each time."""
@@ -53,7 +54,6 @@ class Desk:
 
 def start_desk(simulator: Simulator, *, mirrored: bool) -> Desk:
     """The night of Thursday has passed, the engine has been started before Friday's session."""
-    _parsed.cache_clear()
     control = SimulatorControl(simulator.control_url)
     control.set_clock(THURSDAY)
     paper = paper_account(name="desk-paper", opened_at=THURSDAY)
@@ -72,6 +72,7 @@ def start_desk(simulator: Simulator, *, mirrored: bool) -> Desk:
         for bar in make_bars(symbol, days=(THURSDAY, FRIDAY)):
             slots.setdefault(bar.start, []).append(bar)
     made = Desk(LiveSetup(make_session(SYMBOLS), paper, feed, mirrored=mirrored), control, slots)
+    made.play(FRIDAY)
     made.play(FRIDAY + timedelta(hours=6, minutes=55))
     assert evaluate_due(made.setup) == 0, "what closed before the engine began is history"
     return made

@@ -14,8 +14,8 @@ from trading.domain.money import plain
 
 FIVE = timedelta(minutes=5)
 THURSDAY = datetime(2026, 3, 5, tzinfo=UTC)
-# Thursday and Friday, Monday and Tuesday: a weekend lies between.
-DAYS = tuple(THURSDAY + timedelta(days=n) for n in (0, 1, 4, 5))
+# Thursday, Friday and Monday: a weekend lies between.
+DAYS = tuple(THURSDAY + timedelta(days=n) for n in (0, 1, 4))
 LAST_BAR = timedelta(hours=10, minutes=30)
 STARTS = {"EURUSD": Decimal("1.10"), "XAUUSD": Decimal(2000), "GBPUSD": Decimal("1.30")}
 

@@ -20,7 +20,6 @@ from trading.engine.journal import Journal
 from trading.engine.replay import run_replay
 from trading.engine.stage import Stage
 from trading.engine.status import RunInfo
-from trading.selectors.policies import _parsed
 
 SYMBOLS = ("EURUSD", "XAUUSD")
 
@@ -43,7 +42,6 @@ def replay(
     stage: Stage | None = None,
 ) -> str:
     """Run a replay; the text of all blocks that it printed."""
-    _parsed.cache_clear()
     out = io.StringIO()
     run_replay(
         session=session or make_session(SYMBOLS),

@@ -1,4 +1,4 @@
-"""Inflow: the history is read to its end, once by one reader, and the cursor never passes what was not read."""
+"""Inflow: a broker's history is read to its end by one reader, and the cursor never passes what was not read."""
 
 from __future__ import annotations
 

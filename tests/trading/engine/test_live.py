@@ -39,7 +39,7 @@ def test_each_bar_is_acted_on_once_and_the_signals_are_those_of_a_replay_of_the_
     account = desk.setup.account
     seen = signals(account)
     assert len(seen) == 2
-    assert Decision.objects.filter(account=account, verdict="APPROVED").count() == 2
+    assert [(d.verdict, d.reason) for d in Decision.objects.filter(account=account)] == [("APPROVED", "")] * 2
     trades = Trade.objects.filter(account=account)
     assert [trade.state for trade in trades] == ["CLOSED", "CLOSED"] and books.positions(account) == {}
     files = {}
@@ -97,7 +97,8 @@ def test_a_paper_order_that_a_crash_left_behind_is_filled_as_of_its_own_bar(
     closes = Bar.objects.get(instrument=order.instrument, start=order.at - FIVE).close
     assert abs(trade.entry_price - closes) <= 4 * order.instrument.pip_size
     assert Order.objects.filter(account=account, tag="ENTRY", instrument=order.instrument).count() == 1
-    desk.run(at(10, 15), each=timedelta(minutes=30))
+    desk.play(at(10, 15))
+    evaluate_due(desk.setup)
     assert not Trade.objects.filter(account=account, state="OPEN").exists()
 
 

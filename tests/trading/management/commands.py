@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from tests.trading.engine.market import make_bars, write_csv
+from tests.trading.engine.market import DAYS, make_bars, write_csv
 from tests.trading.engine.running import SYMBOLS
 from tests.trading.services.sessions import session_text
-from trading.selectors.policies import _parsed
 
 CREDENTIALS = ("OANDA_API_KEY", "OANDA_ACCOUNT_ID", "OANDA_URL", "OANDA_ENV", "SIMULATOR_URL")
 
@@ -66,10 +65,8 @@ class Files:
         return ["--cfg", str(self.cfg), "--mode", "replay", "--source", "csv", *named]
 
 
-def make_files(folder: Path, *, days: int = 4) -> Files:
+def make_files(folder: Path, *, days: int = 2) -> Files:
     """The generated market and a session for it."""
-    from tests.trading.engine.market import DAYS
-
     files = Files(folder)
     files.cfg.write_text(session_text(SYMBOLS))
     for symbol in SYMBOLS:
@@ -79,7 +76,6 @@ def make_files(folder: Path, *, days: int = 4) -> Files:
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: str) -> Ended:
     """Run it."""
-    _parsed.cache_clear()
     capfd.readouterr()
     code = 0
     try:

@@ -19,6 +19,6 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def files(tmp_path: Path, settings: Any) -> Files:
-    """Files of four days, two symbols."""
+    """Files of two days, two symbols."""
     settings.BASE_DIR = tmp_path
     return make_files(tmp_path)

@@ -12,20 +12,13 @@ import pytest
 from tests.conftest import CommittedDatabase
 from tests.servers import Simulator
 from tests.trading.engine.running import row_counts
-from tests.trading.management.commands import Ended, Files, make_files, run
+from tests.trading.management.commands import Ended, Files, run
 from tests.trading.services.histories import left_behind
 from trading.brokers.paper import PaperBroker
 from trading.models import Account, Fill, Order, OrderEvent, Trade
 from trading.selectors import books
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def files(tmp_path: Any, settings: Any) -> Files:
-    """Files of two days, two symbols."""
-    settings.BASE_DIR = tmp_path
-    return make_files(tmp_path, days=2)
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ def test_a_replay_prints_blocks_alone_and_a_second_one_the_same(
     committed_db: CommittedDatabase, capfd: Capture, files: Files
 ) -> None:
     first = live_port(capfd, *files.arguments())
-    assert first.code == 0 and len(first.blocks) == 4 and first.blocks[-1]["ok"] is True
+    assert first.code == 0 and len(first.blocks) == 2 and first.blocks[-1]["ok"] is True
     assert int(first.blocks[-1]["total"]["trades"]) == Trade.objects.count() > 0
     counted = row_counts()
     again = live_port(capfd, *files.arguments(("XAUUSD", "EURUSD")))

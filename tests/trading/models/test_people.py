@@ -63,7 +63,7 @@ def test_users_and_people_are_never_deleted(ada: User) -> None:
     for table in ("trading_user", "trading_person"):
         with pytest.raises(DatabaseError, match="never deleted"):
             run(f"DELETE FROM {table}")
-        with pytest.raises(DatabaseError, match="permission denied|foreign key"):
+        with pytest.raises(DatabaseError, match=r"permission denied|foreign key"):
             run(f"TRUNCATE {table}")
         with pytest.raises(DatabaseError, match="permission denied"):
             run(f"TRUNCATE {table} CASCADE")
@@ -82,7 +82,7 @@ def test_users_and_people_are_never_deleted(ada: User) -> None:
     ],
 )
 def test_the_application_login_cannot_go_round_it(ada: User, statement: str) -> None:
-    with pytest.raises(DatabaseError, match="must be owner|permission denied"):
+    with pytest.raises(DatabaseError, match=r"must be owner|permission denied"):
         run(statement)
 
 

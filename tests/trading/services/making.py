@@ -23,7 +23,6 @@ from trading.domain.broker import (
 )
 from trading.domain.orders import OrderState, Tag
 from trading.models import Account, ConfigVersion, Decision, ExitIntent, Instrument, Order, OrderGroup, Signal
-from trading.selectors.policies import _parsed
 from trading.services import inbox, orders
 from trading.services.audit import Actor
 from trading.services.inbox import Received
@@ -40,7 +39,6 @@ def moment(number: int) -> datetime:
 
 def make_account(name: str = "oanda-main", *, currency: str = "USD", policy: ConfigVersion | None = None) -> Account:
     """An account at OANDA's practice environment, which nothing here ever calls."""
-    _parsed.cache_clear()  # policies are read once in a process, which here sees many databases
     return ensure_account(
         name=name,
         broker=Account.Broker.OANDA,

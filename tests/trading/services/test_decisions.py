@@ -16,7 +16,6 @@ from trading.domain.gates import GATES
 from trading.domain.session import SessionConfig
 from trading.engine.accounts import paper_account
 from trading.models import Account, AuditEvent, Decision, Order, OrderGroup, RiskEvent, Signal, Trade
-from trading.selectors.policies import _parsed
 from trading.services import restrictions
 from trading.services.decisions import decide
 from trading.services.projections import project_position
@@ -200,7 +199,6 @@ def together(account: Account, session: SessionConfig) -> list[Decision]:
 def test_eight_at_once_never_take_more_than_the_room_there_is(
     committed_db: CommittedDatabase, changes: dict[str, Any], room: int, gate: str
 ) -> None:
-    _parsed.cache_clear()
     account = paper_account(name="desk-paper", opened_at=make_intent().bar_start)
     made = together(account, make_session(EIGHT, **changes))
     approved = [decision for decision in made if decision.verdict == "APPROVED"]
