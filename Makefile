@@ -40,17 +40,24 @@ lock: ## pin requirements*.in with hashes (needs uv)
 	uv pip compile --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 
 # --- Running ----------------------------------------------------------------------------------------------------------
-.PHONY: run paper recon verify simulator live_port_replay live_oanda_replay
-run: $(VENV)/.installed ## run everything: PostgreSQL, Redis, simulator, web, workers, beat (Ctrl-C stops it)
-	@BACKOFFICE_STOP_WITH_PARENT=1 exec $(MANAGE) desk
+.PHONY: run paper recon verify digest digest_now simulator live_port_replay live_oanda_replay
+run: $(VENV)/.installed ## run everything, and the demo day: servers, simulator, web, workers (Ctrl-C stops it)
+	@BACKOFFICE_STOP_WITH_PARENT=1 exec $(MANAGE) desk --demo
 
-paper: run ## the same: the desk trades on paper unless you give it a broker
+paper: $(VENV)/.installed ## the same without the demo day: the shipped session on a quieter simulator
+	@BACKOFFICE_STOP_WITH_PARENT=1 exec $(MANAGE) desk
 
 recon: $(VENV)/.installed ## compare the books with the broker's now and print the RECON block
 	@$(MANAGE) reconcile
 
 verify: $(VENV)/.installed ## check every rule that can be seen in the data
 	@$(MANAGE) verify
+
+digest: $(VENV)/.installed ## a trading day's digest as CSV, Markdown and picture in reports/: make digest DATE=2026-01-31
+	@$(MANAGE) digest $(if $(DATE),--date $(DATE))
+
+digest_now: $(VENV)/.installed ## the digest of the last hours as a picture in reports/: make digest_now HOURS=6
+	@$(MANAGE) digest_now $(if $(HOURS),--hours $(HOURS))
 
 simulator: $(VENV)/.installed ## run only the broker simulator
 	@$(MANAGE) simulator
@@ -64,7 +71,7 @@ live_oanda_replay: $(VENV)/.installed ## the same, mirrored to a simulator of it
 	@$(MANAGE) live_oanda --cfg $(CONFIG) --mode replay --mirror oanda --source csv $(foreach pair,$(CSV),--csv $(pair))
 
 # --- Testing ----------------------------------------------------------------------------------------------------------
-.PHONY: test lint crash-first screenshots
+.PHONY: test lint crash-first soak screenshots
 test: $(VENV)/.installed-dev ## run the whole suite, checks included; nothing else needs to run
 	@echo "Running the tests (their own PostgreSQL, Redis and simulator in the temporary directory) …"
 	@$(VENV)/bin/python -m pytest
@@ -76,6 +83,10 @@ lint: $(VENV)/.installed-dev ## only the checks: ruff, import contracts, types
 
 crash-first: $(VENV)/.installed-dev ## kill workers around the send, 20 times each: exactly one broker order every time
 	@$(VENV)/bin/python -m benchmarks.crash_first
+
+MINUTES ?= 30
+soak: $(VENV)/.installed-dev ## a simulated week on the real desk in MINUTES (30): memory flat, books equal, nothing open
+	@$(VENV)/bin/python -m benchmarks.soak --minutes $(MINUTES)
 
 screenshots: $(VENV)/.installed-dev ## pictures of every screen into reports/screenshots (needs chromium)
 	@mkdir -p reports/screenshots && BACKOFFICE_PICTURES=reports/screenshots $(VENV)/bin/python -m pytest tests/screens

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from csp.constants import NONE, SELF
 
 from backoffice import logs, schedules
 
@@ -28,6 +29,16 @@ SESSION_COOKIE_AGE = 12 * 60 * 60
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Strict"
 X_FRAME_OPTIONS = "DENY"
+# Everything from here, nothing inline: the screens are tested to live with it.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "object-src": [NONE],
+    }
+}
 
 # --- Applications ---------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -44,6 +55,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -131,6 +143,8 @@ WHITENOISE_USE_FINDERS = True
 
 # --- The desk's own simulator: its control address, empty while no desk runs ----------------------------------------
 DESK_SIMULATOR_URL = env("BACKOFFICE_SIMULATOR_URL", default="")
+# Whether the home page leads a newcomer through the demo day.
+BACKOFFICE_DEMO = env.bool("BACKOFFICE_DEMO", default=False)
 
 # --- Redis and Celery: a hint to workers; PostgreSQL holds what is to be done ---------------------------------------
 REDIS_URL = env("REDIS_URL", default="")
@@ -184,6 +198,12 @@ CELERY_TASK_ROUTES = schedules.ROUTES
 CELERY_BEAT_SCHEDULE = schedules.SCHEDULE
 # Rows in the database, made from the schedule above at each start; the admin only shows them (rule: no unaudited edit).
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+
+# --- E-mail: the digest goes to these addresses, where there are any ------------------------------------------------
+EMAIL_TO = env.list("BACKOFFICE_EMAIL_TO", default=[])
+DEFAULT_FROM_EMAIL = env("BACKOFFICE_EMAIL_FROM", default="backoffice@localhost")
+EMAIL_TIMEOUT = 10
+globals().update(env.email_url("BACKOFFICE_EMAIL_URL", default="smtp://127.0.0.1:25"))
 
 # --- Logs -----------------------------------------------------------------------------------------------------------
 LOGGING = logs.configuration(level=env("BACKOFFICE_LOG_LEVEL", default="INFO"))

@@ -145,6 +145,11 @@ class Simulator:
         """The address that `OANDA_URL` takes (without `/v3`)."""
         return f"http://127.0.0.1:{self.ports['oanda']}"
 
+    @property
+    def alpaca_url(self) -> str:
+        """The address that `ALPACA_URL` takes (without `/v2`)."""
+        return f"http://127.0.0.1:{self.ports['alpaca']}"
+
     def get(self, path: str, **parameters: Any) -> Any:
         """GET from the control interface; the decoded answer."""
         return self._call("GET", path, params=parameters)

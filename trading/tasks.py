@@ -11,6 +11,7 @@ from trading.domain.broker import BrokerUnreachable
 from trading.engine.desk import live_setups
 from trading.engine.live import evaluate_due
 from trading.engine.sender import send_order
+from trading.engine.settling import settle_all
 from trading.engine.watcher import watch_once
 from trading.services import heartbeats
 
@@ -41,3 +42,9 @@ def watch() -> dict[str, int]:
     """One round over everything unfinished at the brokers."""
     heartbeats.beat("orders")
     return watch_once()
+
+
+@shared_task(name="slow.settle")  # type: ignore[untyped-decorator]
+def settle() -> int:
+    """Settle what is due, on each account's own clock; returns how many fills."""
+    return settle_all()

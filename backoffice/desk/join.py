@@ -32,6 +32,8 @@ def needs_database(argv: Sequence[str]) -> bool:
     """Whether this command line asks for the database at all."""
     if len(argv) < 2 or argv[1] in WITHOUT_DATABASE or argv[1].startswith("-"):
         return False
+    if argv[1] == "demo" and not desk_facts():
+        return False  # it will start the desk, and with it the database
     return not {"-h", "--help", "--version"} & set(argv[2:])
 
 

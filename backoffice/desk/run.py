@@ -12,12 +12,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from pathlib import Path
 from types import FrameType
 from typing import Any
 from urllib.request import urlopen
+from zoneinfo import ZoneInfo
 
 from backoffice.desk import children, join, locks, migrations, paths
 from backoffice.desk.paths import DeskError
@@ -26,8 +29,10 @@ from backoffice.desk.redis import RedisServer
 
 FIRST_WEB_PORT = 8000
 FIRST_SIMULATOR_PORT = 9100
-# Ten simulated seconds a second: a five-minute bar every half minute, and prices still fresh when a worker acts.
-SIMULATOR_SPEED = "10"
+# Ten simulated seconds a second: a five-minute bar every half minute, and prices still fresh when a worker acts. The
+# demo day runs twice as fast, from shortly before New York's opening bell.
+SIMULATOR_SPEED, DEMO_SPEED = "10", "20"
+MORNING, DEMO_MORNING = (time_of_day(6, 50), ZoneInfo("UTC")), (time_of_day(9, 27), ZoneInfo("America/New_York"))
 QUEUES = "orders,signals,reconciliation,slow"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 PATIENCE = 10.0
@@ -59,7 +64,9 @@ def answers(url: str) -> bool:
 class Desk:
     """All parts of the desk and the order of their start."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, demo: bool = False) -> None:
+        """With `demo` the day of the demo is run and its differences are planted."""
+        self._demo = demo
         self._clock = Clock()
         self._supervisor = Supervisor(self._clock)
         self._lock = locks.FileLock("desk")
@@ -67,6 +74,7 @@ class Desk:
         self._redis: RedisServer | None = None
         self._stopping = False
         self._seeding: subprocess.Popen[bytes] | None = None
+        self._demo_day: subprocess.Popen[bytes] | None = None
         self._facts_file = paths.state_directory() / "desk.json"
         self._facts: dict[str, Any] = {"pid": os.getpid()}
 
@@ -103,6 +111,8 @@ class Desk:
             raise KeyboardInterrupt
 
     def _start(self) -> None:
+        if self._demo:
+            os.environ["BACKOFFICE_DEMO"] = "1"
         tell(f"The desk starts; its data is in {paths.var_directory()}, its logs in {paths.log_directory()}.")
         self._start_redis()
         simulator = self._simulator()
@@ -118,12 +128,14 @@ class Desk:
         self._write_facts()
         tell(f"\n          {address}/admin/\n")
         users = self._users_of(seeding)
-        worker, beat = self._celery("worker"), self._celery("beat")
-        self._supervisor.launch(worker, beat)
-        self._supervisor.wait_for(worker, beat)
+        workers = (self._streams(), self._celery("worker"), self._celery("beat"))
+        self._supervisor.launch(*workers)
+        self._supervisor.wait_for(*workers)
         tell(f"\nThe back office is at {address}/admin/")
         for line in users:
             tell(f"  {line}")
+        if self._demo:
+            self._start_demo_day()
         tell("Ctrl-C stops everything.\n")
 
     def _watch(self) -> None:
@@ -185,8 +197,8 @@ class Desk:
                 "trading.simulator",
                 *("--ports", str(FIRST_SIMULATOR_PORT)),
                 *("--state", paths.var_directory() / "simulator"),
-                *("--speed", SIMULATOR_SPEED),
-                *("--start", _first_morning()),
+                *("--speed", DEMO_SPEED if self._demo else SIMULATOR_SPEED),
+                *("--start", _first_morning(*(DEMO_MORNING if self._demo else MORNING))),
                 "--always-open",
                 *("--ports-file", ports_file),
             ),
@@ -219,6 +231,17 @@ class Desk:
             environment=child_environment(BACKOFFICE_DATABASE_POOL="1"),
         )
         return part, address
+
+    def _streams(self) -> Part:
+        ready_file = paths.state_directory() / "streams.ready"
+        ready_file.unlink(missing_ok=True)
+        return Part(
+            name="streams",
+            arguments=python("manage.py", "streams"),
+            ready=ready_file.exists,
+            environment=child_environment(BACKOFFICE_READY_FILE=str(ready_file)),
+            stop_steps=((signal.SIGTERM, 4.0),),
+        )
 
     def _celery(self, kind: str) -> Part:
         ready_file = paths.state_directory() / f"{kind}.ready"
@@ -255,6 +278,17 @@ class Desk:
         )
         return self._seeding
 
+    def _start_demo_day(self) -> None:
+        """Let the demo day take its course; what it says is said here, and its end is nobody's death."""
+        self._demo_day = day = children.start(
+            python("manage.py", "demo"),
+            log=paths.open_log("demo"),
+            environment=child_environment(),
+            directory=paths.PROJECT,
+            read_output=True,
+        )
+        threading.Thread(target=_pass_on, args=(day,), daemon=True).start()
+
     def _users_of(self, seeding: subprocess.Popen[bytes]) -> list[str]:
         """Wait for the demo people; a line for each, with the password of whoever was just made."""
         try:
@@ -285,8 +319,9 @@ class Desk:
         paths.write_private(self._facts_file, json.dumps(self._facts) + "\n")
 
     def _stop(self) -> None:
-        if self._seeding is not None:
-            children.stop(self._seeding, (signal.SIGTERM, 5.0))
+        for helper in (self._seeding, self._demo_day):
+            if helper is not None:
+                children.stop(helper, (signal.SIGTERM, 5.0))
         self._supervisor.stop()
         if self._redis is not None:
             self._redis.stop()
@@ -300,9 +335,16 @@ class Desk:
         self._lock.release()
 
 
-def _first_morning() -> str:
-    """Where a new simulator's clock begins: shortly before the session of the last weekday opens."""
-    day = datetime.now(UTC).date()
+def _pass_on(day: subprocess.Popen[bytes]) -> None:
+    """Say what the demo day says, until it ends."""
+    assert day.stdout is not None
+    for line in day.stdout:
+        tell(f"  demo day: {line.decode(errors='replace').rstrip()}")
+
+
+def _first_morning(at: time_of_day, zone: ZoneInfo) -> str:
+    """Where a new simulator's clock begins: this time of the last weekday that has begun there."""
+    day = datetime.now(zone).date()
     while day.weekday() > 4:
         day -= timedelta(days=1)
-    return f"{day.isoformat()}T06:50:00+00:00"
+    return datetime.combine(day, at, zone).astimezone(UTC).isoformat()

@@ -88,7 +88,7 @@ INVARIANTS = (
         id="I-25",
         title="Every entry has one source",
         rule="An entry comes from exactly one fill or cash movement of its kind (or reverses one entry, exactly and "
-        "once), and its application is that of its source.",
+        "once), and its application is that of its source; a settlement is a second entry of a fill that pays later.",
         means="the books contain something that did not happen, or the same thing twice",
         todo="compare the entry with the broker's history; undo it by an approved reversal",
         looks_at="SELECT account_id FROM trading_entry",
@@ -102,7 +102,8 @@ INVARIANTS = (
             SELECT e.account_id, 'entry', string_agg(e.id::text, ',' ORDER BY e.id),
                    concat('book the same ', CASE WHEN e.fill_id IS NULL THEN 'cash movement ' ELSE 'fill ' END,
                           coalesce(e.fill_id, e.cash_event_id))
-            FROM trading_entry e WHERE e.kind <> 'REVERSAL' AND num_nonnulls(e.fill_id, e.cash_event_id) > 0
+            FROM trading_entry e
+            WHERE e.kind NOT IN ('REVERSAL', 'SETTLEMENT') AND num_nonnulls(e.fill_id, e.cash_event_id) > 0
             GROUP BY e.account_id, e.fill_id, e.cash_event_id HAVING count(*) > 1
             """,
             """
@@ -110,9 +111,11 @@ INVARIANTS = (
             FROM trading_entry e
             LEFT JOIN trading_fill f ON f.id = e.fill_id LEFT JOIN trading_cashevent c ON c.id = e.cash_event_id
             WHERE e.kind <> 'REVERSAL' AND num_nonnulls(f.id, c.id) = 1
-              AND (coalesce(f.application_id, c.application_id) IS DISTINCT FROM e.application_id
+              AND ((CASE WHEN e.kind <> 'SETTLEMENT' THEN coalesce(f.application_id, c.application_id) END)
+                       IS DISTINCT FROM e.application_id
                    OR NOT CASE e.kind
                        WHEN 'FILL' THEN f.order_id IS NOT NULL AND f.broker_event_id IS NOT NULL
+                       WHEN 'SETTLEMENT' THEN f.settles_on IS NOT NULL
                        WHEN 'EXTERNAL_FILL' THEN f.id IS NOT NULL AND f.order_id IS NULL
                            AND f.broker_event_id IS NOT NULL
                        WHEN 'ADOPTION' THEN f.id IS NOT NULL AND f.order_id IS NULL AND NOT f.is_estimate
@@ -219,7 +222,7 @@ INVARIANTS = (
             SELECT e.account_id, 'entry' AS object, e.id::text AS id, concat(e.kind, ' without an application')
                 AS problem
             FROM trading_entry e WHERE e.application_id IS NULL
-              AND e.kind NOT IN ('FILL', 'TRANSFER', 'FINANCING', 'DIVIDEND', 'FEE')
+              AND e.kind NOT IN ('FILL', 'SETTLEMENT', 'TRANSFER', 'FINANCING', 'DIVIDEND', 'FEE')
             """,
             """
             SELECT f.account_id, 'fill', f.id::text, 'without an order or event of ours, and without an application'

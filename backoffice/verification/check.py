@@ -7,14 +7,15 @@ one moment; a check that cannot run is itself a violation, never a silent pass.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connection, transaction
 
-from . import audit, books, database, four_eyes, hashes, inbox, intent, orders, positions, protection, trades
+from . import audit, books, cash, database, four_eyes, hashes, inbox, intent, orders, positions, protection, trades
 from . import reconciliation as cases
 from .registry import Invariant, Offence
+from .totals import totals
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
@@ -26,6 +27,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     *protection.INVARIANTS,
     *inbox.INVARIANTS,
     *books.INVARIANTS,
+    *cash.INVARIANTS,
     *positions.INVARIANTS,
     *trades.INVARIANTS,
     *four_eyes.INVARIANTS,
@@ -54,10 +56,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All results, and the names of the accounts they speak of."""
+    """All results, the names of the accounts they speak of, and what those that decide have come to."""
 
     results: tuple[Result, ...]
     accounts: dict[int, str]
+    figures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -88,6 +91,7 @@ class Report:
                 if not result.ok
             ],
             "looked_at": {result.invariant.id: result.looked_at for result in self.results},
+            **self.figures,
         }
 
 
@@ -115,7 +119,12 @@ def run_all(*, account: str = "", invariants: Sequence[Invariant] = INVARIANTS) 
                     results.append(check(cursor, invariant, account_id=wanted))
             except _CANNOT_CHECK as error:
                 results.append(_unknown(invariant, error))
-        return Report(tuple(results), accounts)
+        try:
+            with transaction.atomic():
+                figures = totals(account)
+        except _CANNOT_CHECK:
+            figures = {"totals": None}
+        return Report(tuple(results), accounts, figures)
 
 
 def _account_id(accounts: dict[int, str], name: str) -> int | None:

@@ -30,6 +30,9 @@ _TRIGGER = re.compile(
     r"CREATE TRIGGER (?P<name>\w+) BEFORE (?P<what>\w+(?: OR \w+)*) ON (?P<table>\w+)\s+"
     r"FOR EACH (?P<each>ROW|STATEMENT) EXECUTE FUNCTION (?P<function>\w+)\(\)"
 )
+_FUNCTION = re.compile(
+    r"CREATE (?:OR REPLACE )?FUNCTION (?P<name>\w+)\((?:(?!\$\$).)*\$\$(?P<source>(?:(?!\$\$).)*)\$\$", re.DOTALL
+)
 _TABLES = (
     "SELECT NULL::bigint AS account_id FROM pg_class WHERE relkind = 'r' AND relname ~ '^(trading|reconciliation)_'"
 )
@@ -50,7 +53,7 @@ def _offence(kind: str, name: str, problem: str) -> Offence:
 
 
 def _written() -> str:
-    """Everything that the migrations' SQL says."""
+    """Everything that the migrations' SQL says; a file that replaces a function sorts after the one it replaces."""
     return "\n".join(path.read_text(encoding="utf-8") for folder in SQL for path in sorted(folder.glob("*.sql")))
 
 
@@ -227,8 +230,7 @@ def _keys(cursor: CursorWrapper) -> Iterator[Offence]:
 
 
 def _functions(cursor: CursorWrapper) -> Iterator[Offence]:
-    written = _written()
-    named = set(re.findall(r"CREATE (?:OR REPLACE )?FUNCTION (\w+)\(", written))
+    written = {made["name"]: made["source"] for made in _FUNCTION.finditer(_written())}
     cursor.execute(
         """
         SELECT p.proname, p.prosrc, p.prosecdef, coalesce(array_to_string(p.proconfig, ';'), ''),
@@ -237,15 +239,15 @@ def _functions(cursor: CursorWrapper) -> Iterator[Offence]:
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
         WHERE n.nspname = 'public' AND p.proname = ANY(%s)
         """,
-        [sorted(named)],
+        [sorted(written)],
     )
     standing = {row[0]: row[1:] for row in cursor.fetchall()}
-    for name in sorted(named):
+    for name in sorted(written):
         if name not in standing:
             yield _offence("function", name, "is missing")
             continue
         source, definer, settings, owned, public = standing[name]
-        if source not in written or not owned:
+        if source != written[name] or not owned:
             yield _offence("function", name, "is another one than the migrations made")
         elif definer and "search_path=public, pg_temp" not in settings:
             yield _offence("function", name, "runs with the owner's rights and looks where its caller says")

@@ -30,8 +30,11 @@ def _applied_as_approved(cursor: CursorWrapper) -> Iterator[Offence]:
     """Each application's entries and orders against the payload that people saw."""
     done: dict[int, Counter[str]] = defaultdict(Counter)
     cursor.execute("""
-        SELECT e.application_id, e.kind, f.external_id, i.symbol, f.side, f.quantity, f.price, f.realised, f.financing,
-               f.commission, c.external_id, c.currency, c.amount
+        SELECT e.application_id, e.kind, f.external_id, i.symbol, f.side, f.quantity, f.price,
+               -- Of shares people saw what the broker names (no profit), or what cash an estimate moves.
+               CASE WHEN i.is_margin THEN f.realised WHEN e.kind <> 'ESTIMATE' OR f.settles_on IS NULL THEN 0
+                    ELSE round(CASE f.side WHEN 'BUY' THEN -1 ELSE 1 END * f.quantity * f.price * i.multiplier, 12) END,
+               f.financing, f.commission, c.external_id, c.currency, c.amount
         FROM trading_entry e LEFT JOIN trading_fill f ON f.id = e.fill_id
         LEFT JOIN trading_instrument i ON i.id = f.instrument_id
         LEFT JOIN trading_cashevent c ON c.id = e.cash_event_id WHERE e.application_id IS NOT NULL

@@ -26,10 +26,18 @@ _FILLS = """
     CROSS JOIN LATERAL (SELECT coalesce(o.decision_id, x.decision_id) AS decision_id, o.tag = 'ENTRY' AS is_entry) s
     WHERE s.decision_id IS NOT NULL ORDER BY b.sequence, f.id
 """
+# Units of a decision's lots that somebody else's fills closed, with their share of those fills' money.
+_CLOSED_BY_OTHERS = """
+    SELECT l.account_id, o.decision_id, c.quantity, c.unit_price, c.closed_at, f.realised,
+           sum(c.quantity) OVER (PARTITION BY f.id), f.financing + f.commission, f.quantity
+    FROM trading_lotclose c JOIN trading_fill f ON f.id = c.fill_id AND f.order_id IS NULL
+    JOIN trading_lot l ON l.id = c.lot_id JOIN trading_fill lf ON lf.id = l.fill_id
+    LEFT JOIN trading_order o ON o.id = lf.order_id ORDER BY c.id
+"""
 _TRADES = """
     SELECT t.account_id, t.decision_id, t.id, t.state, t.quantity, t.open_quantity, t.entry_price, t.exit_price,
            t.risk_amount, t.pnl, t.fees, t.r, t.opened_at, t.closed_at, t.trading_day, t.side, t.initial_stop,
-           s.side, s.stop, i.multiplier, a.time_zone,
+           s.side, s.stop, i.multiplier, i.is_margin, a.time_zone,
            CASE WHEN i.quote = a.currency THEN 1
                 ELSE (SELECT r.value FROM trading_rate r WHERE r.base = i.quote AND r.quote = a.currency
                         AND r.at <= t.opened_at ORDER BY r.at DESC, r.id DESC LIMIT 1) END
@@ -52,12 +60,12 @@ class _Leg:
 
     quantity: Decimal = ZERO
     paid: Decimal = ZERO
-    times: list[datetime] = field(default_factory=list)
+    fills: list[tuple[datetime, Decimal, Decimal]] = field(default_factory=list)
 
     def add(self, quantity: Decimal, price: Decimal, at: datetime) -> None:
         self.quantity += quantity
         self.paid += quantity * price
-        self.times.append(at)
+        self.fills.append((at, quantity, price))
 
     @property
     def price(self) -> Decimal:
@@ -66,20 +74,40 @@ class _Leg:
 
 @dataclass(slots=True)
 class _RoundTrip:
-    """A decision's fills on one account."""
+    """A decision's fills on one account, and what others closed of it."""
 
     entry: _Leg = field(default_factory=_Leg)
     exit: _Leg = field(default_factory=_Leg)
     realised: Decimal = ZERO
     fees: Decimal = ZERO
+    others: Decimal = ZERO
+    charges: Decimal = ZERO
 
-    def figures(self, stop: Decimal, multiplier: Decimal, rate: Decimal, zone: str) -> dict[str, Any]:
+    def by_prices(self, side: str, multiplier: Decimal) -> Decimal:
+        """What the closes paid more than the openings that they closed, first in, first out."""
+        waiting = [[quantity, price] for _, quantity, price in self.entry.fills]
+        profit = ZERO
+        for _, quantity, price in sorted(self.exit.fills, key=lambda fill: fill[0]):
+            left = quantity
+            while left > 0 and waiting:
+                units = min(left, waiting[0][0])
+                profit += (price - waiting[0][1]) * units * (1 if side == "BUY" else -1) * multiplier
+                left -= units
+                waiting[0][0] -= units
+                if not waiting[0][0]:
+                    waiting.pop(0)
+        return round_to_step(profit, STORED_STEP)
+
+    def figures(
+        self, side: str, stop: Decimal, multiplier: Decimal, is_margin: bool, rate: Decimal, zone: str
+    ) -> dict[str, Any]:
         """What the trade's row must say."""
         price, units = self.entry.price, self.entry.quantity
         risk = abs(price - stop) * units * multiplier * rate
-        pnl = self.realised + self.fees
+        made = self.realised + self.others if is_margin else self.by_prices(side, multiplier) + self.charges
+        pnl = made + self.fees
         flat = self.exit.quantity >= units
-        closed = self.exit.times[-1] if flat else None
+        closed = max(at for at, _, _ in self.exit.fills) if flat else None
         return {
             "state": "CLOSED" if flat else "OPEN",
             "quantity": units,
@@ -90,7 +118,7 @@ class _RoundTrip:
             "P&L": pnl,
             "fees": self.fees,
             "R": round_to_step(pnl / risk, R_STEP) if risk else ZERO,
-            "opened": self.entry.times[0],
+            "opened": self.entry.fills[0][0],
             "closed": closed,
             "trading day": closed.astimezone(ZoneInfo(zone)).date() if closed is not None else None,
         }
@@ -105,12 +133,19 @@ def _recomputed(cursor: CursorWrapper) -> Iterator[Offence]:
         (trip.entry if is_entry else trip.exit).add(quantity, price, at)
         trip.realised += realised
         trip.fees += fees
+    cursor.execute(_CLOSED_BY_OTHERS)
+    for account_id, decision_id, quantity, price, at, realised, closing, charges, size in cursor.fetchall():
+        if (account_id, decision_id) in trips:
+            trip, charged = trips[account_id, decision_id], charges * quantity / size
+            trip.exit.add(quantity, price, at)
+            trip.others += round_to_step(realised * quantity / closing + charged, STORED_STEP)
+            trip.charges += round_to_step(charged, STORED_STEP)
     cursor.execute(_WITHOUT_RATE)
     without_rate = set(cursor.fetchall())
     cursor.execute(_TRADES)
     for row in cursor.fetchall():
         account_id, decision_id, pk, *stored = row[:15]
-        side, initial_stop, signal_side, stop, multiplier, zone, rate = row[15:]
+        side, initial_stop, signal_side, stop, multiplier, is_margin, zone, rate = row[15:]
         trip = trips.pop((account_id, decision_id), _RoundTrip())
         if not trip.entry.quantity:
             yield Offence(account_id, "trade", str(pk), f"decision {decision_id} has no entry fill on this account")
@@ -120,7 +155,7 @@ def _recomputed(cursor: CursorWrapper) -> Iterator[Offence]:
         if rate is None and (account_id, decision_id) not in without_rate:
             yield Offence(account_id, "trade", str(pk), "no rate is stored for its risk, and nobody was told")
             continue
-        figures = trip.figures(stop, multiplier, Decimal(rate or 0), zone)
+        figures = trip.figures(side, stop, multiplier, is_margin, Decimal(rate or 0), zone)
         wrong = [
             f"{name} {_told(has)}, its fills give {_told(wanted)}"
             for (name, wanted), has in zip(figures.items(), stored, strict=True)
@@ -141,7 +176,8 @@ INVARIANTS = (
     Invariant(
         id="I-24",
         title="P&L and R of every trade follow from its fills",
-        rule="Quantities, prices, risk, P&L, fees, R, times and trading day of a trade are those of its own fills.",
+        rule="Quantities, prices, risk, P&L, fees, R, times and trading day of a trade are those of its own fills, and "
+        "of what others closed of it.",
         means="daily stops, reports and the weight of a strategy go by wrong results",
         todo="rebuild the projections; a row that differs again has a wrong fill: compare its fills with the broker's",
         looks_at="SELECT account_id FROM trading_trade",
@@ -168,23 +204,28 @@ INVARIANTS = (
     Invariant(
         id="P-03",
         title="Equity points say what the ledger said",
-        rule="The balance of each equity point is the ledger's cash from entries effective up to that moment, and "
-        "every "
-        "close of a trade has a point.",
+        rule="The balance of each equity point is the ledger's trade-date cash from entries effective up to that "
+        "moment, its equity that with what shares held then cost, and every close of a trade has a point.",
         means="the drawdown lock compares with a peak that never was",
         todo="pause the account until the projections are rebuilt",
         looks_at="SELECT account_id FROM trading_equitypoint",
         find=either(
             """
             SELECT account_id, 'equity point' AS object, point::text AS id,
-                   concat('of ', at, ' says ', trim_scale(balance), '; the ledger says ', trim_scale(cash)) AS problem
-            FROM (SELECT account_id, at, point, balance, sum(amount) OVER (PARTITION BY account_id ORDER BY at) AS cash
-                  FROM (SELECT k.account_id, e.at, p.amount, NULL::bigint AS point, NULL::numeric AS balance
+                   concat('of ', at, ' says ', trim_scale(balance), ' and ', trim_scale(equity), '; the ledger says ',
+                          trim_scale(cash), ' and ', trim_scale(cash + cost)) AS problem
+            FROM (SELECT account_id, at, point, balance, equity,
+                         sum(amount) FILTER (WHERE NOT is_cost) OVER upto AS cash,
+                         coalesce(sum(amount) FILTER (WHERE is_cost) OVER upto, 0) AS cost
+                  FROM (SELECT k.account_id, e.at, p.amount, k.kind = 'MARKET' AS is_cost, NULL::bigint AS point,
+                               NULL::numeric AS balance, NULL::numeric AS equity
                         FROM trading_ledgeraccount k JOIN trading_account a ON a.id = k.account_id
                         JOIN ledger_posting p ON p.ledger_account_id = k.id JOIN trading_entry e ON e.id = p.entry_id
-                        WHERE k.kind = 'CASH' AND k.commodity_id = a.currency
-                        UNION ALL SELECT account_id, at, 0, id, balance FROM trading_equitypoint) moves) running
-            WHERE point IS NOT NULL AND balance <> cash
+                        WHERE k.kind IN ('CASH', 'UNSETTLED', 'MARKET') AND k.commodity_id = a.currency
+                        UNION ALL
+                        SELECT account_id, at, 0, false, id, balance, equity FROM trading_equitypoint) moves
+                  WINDOW upto AS (PARTITION BY account_id ORDER BY at)) running
+            WHERE point IS NOT NULL AND (balance <> cash OR equity <> cash + cost)
             """,
             """
             SELECT t.account_id, 'trade', t.id::text, concat('closed at ', t.closed_at, ' without an equity point')

@@ -1,18 +1,24 @@
 """What the page of one discrepancy shows, and what the person in front of it may do there."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from reconciliation.models import Discrepancy
+from reconciliation.models import Discrepancy, DiscrepancyEvent
 from reconciliation.selectors.discrepancies import age, application_of
 from trading.admin import values
-from trading.admin.approvals import VERDICT_COLUMNS, applied_panels, verdict_rows
-from trading.admin.pages import Panel, Raw, Table, audit_panel
-from trading.models import Proposal, User
+from trading.admin.approvals import VERDICT_COLUMNS, verdict_rows
+from trading.admin.happened import entries_panel
+from trading.admin.intent import ORDER_COLUMNS, order_rows
+from trading.admin.pages import Panel, Raw, Table
+from trading.models import Entry, Proposal, User
 
+from .linked import broker_words, earlier, linked_panels
 from .offers import choices, live_proposal, rows_table
+from .side_by_side import rows
 
 STATE = Discrepancy.State
 WAITING_STATES = (STATE.PROPOSED, STATE.APPROVED)
@@ -22,75 +28,117 @@ NOTHING_TO_DO = {
     STATE.CLOSED: "Closed: books and broker agree.",
     STATE.CLEARED: "It went away by itself before anybody had to decide.",
 }
+STEPS = {
+    "SEEN": "First seen", "OPENED": "Confirmed by a later run", "CHANGED": "The difference changed",
+    "CLEARED": "Gone by itself", "REOPENED": "Came back", "CLOSED": "Closed: books and broker agree",
+    "ACCEPTED": "Closed: the accepted difference stands", "ACCEPTANCE_ENDED": "The accepted difference changed",
+    "NOT_CURED": "Still there after the resolution", "NOT_FLATTENED": "The closing order did not fill",
+    "PROPOSED": "Resolution proposed", "APPROVED": "Approved", "APPLIED": "Carried out", "REJECTED": "Rejected",
+    "WITHDRAWN": "Withdrawn", "EXPIRED": "The proposal expired", "NOT_APPLIED": "Could not be carried out",
+}  # fmt: skip
+TONES = {"CLOSED": "good", "CLEARED": "good", "ACCEPTED": "good", "APPROVED": "good", "APPLIED": "good",
+         "PROPOSED": "info", "REJECTED": "bad", "NOT_CURED": "bad", "NOT_FLATTENED": "bad", "NOT_APPLIED": "bad",
+         "EXPIRED": "bad"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step in the life of a case, as the timeline shows it."""
+
+    name: str
+    tone: str
+    at: SafeString
+    who: str
+    reason: str
+    state: SafeString
+    source: SafeString
+    details: SafeString
 
 
 def facts(case: Discrepancy) -> list[tuple[str, SafeString]]:
     """Where it stands and since when."""
     shown: list[tuple[str, Any]] = [
-        ("Kind", case.kind),
-        ("Severity", values.pill(case.severity)),
         ("State", values.pill(case.state)),
+        ("Severity", values.pill(case.severity)),
         ("Account", case.account),
         ("Instrument", case.instrument),
-        ("Age (account's clock)", age(case)),
+        ("Age", age(case)),
         ("First seen (UTC)", case.first_seen_at),
         ("Confirmed (UTC)", case.opened_at),
         ("Last seen (UTC)", case.last_seen_at),
         ("Closed (UTC)", case.closed_at),
-        ("Times seen", f"{case.times_seen}, reopened {case.times_reopened}"),
-        ("First and last run", values.joined(values.link(case.first_run), values.link(case.last_run))),
+        ("Times seen", f"{case.times_seen}{f', reopened {case.times_reopened}' if case.times_reopened else ''}"),
+        ("Runs", values.joined(*(values.link(r, f"run {r.pk}") for r in (case.first_run, case.last_run)))),
+        ("Kind", case.kind),
         ("Version", str(case.version)),
     ]
-    return [(name, values.show(value)) for name, value in shown]
+    return [(name, values.show(value)) for name, value in shown if value is not None]
 
 
 def panels(case: Discrepancy) -> list[Panel]:
-    """What was applied, earlier proposals with their verdicts, evidence, timeline, audit."""
+    """What was carried out, orders and fills it may be about, verdicts, evidence."""
     shown: list[Panel] = []
     application = application_of(case)
     if application is not None:
-        shown += applied_panels(application)
+        entries = Entry.objects.filter(application=application).order_by("id")
+        orders = application.orders.select_related("instrument", "account")
+        posted = entries_panel(entries)
+        shown.append(Table("Entries it posted", posted.columns, posted.rows, "It posted nothing."))
+        if orders:
+            shown.append(Table("Orders it placed", ORDER_COLUMNS, order_rows(orders)))
     proposals = Proposal.objects.filter(subject_type=case._meta.label, subject_id=case.pk).order_by("id")
     verdicts = [
         (values.link(proposal), *row)
         for proposal in proposals.select_related("proposer__person")
         for row in verdict_rows(proposal)
     ]
-    shown.append(Table("Verdicts", ("Proposal", *VERDICT_COLUMNS), verdicts, "Nobody has decided anything yet."))
+    if verdicts:
+        shown.append(Table("Verdicts", ("Proposal", *VERDICT_COLUMNS), verdicts))
     evidence = case.evidence.get("evidence", {})
     fills = [fill for fill in evidence.get("fills", []) if isinstance(fill, dict)]
     if fills:
         shown.append(rows_table("The broker's fills behind it", fills, "None."))
-    return [*shown, Raw("Evidence", case.evidence), timeline(case), audit_panel(case)]
+    return [*shown, *linked_panels(case), *broker_words(case), Raw("Evidence, word for word", case.evidence)]
 
 
-def timeline(case: Discrepancy) -> Table:
-    """Every step, with who and why."""
-    rows = [
-        (
-            event.sequence,
-            event.at,
-            event.kind,
-            values.pill(event.to_state),
-            event.actor.get_username() if event.actor else "the desk",
-            event.reason,
-            values.link(event.run or event.proposal),
-            event.details,
-        )
-        for event in case.events.select_related("actor", "run", "proposal").order_by("sequence")
-    ]
-    return Table("Timeline", ("#", "At (UTC)", "Step", "State", "Who", "Reason", "From", "Details"), rows)
+def timeline(case: Discrepancy) -> list[Step]:
+    """Every step, the newest first, with who and why."""
+    events = case.events.select_related("actor", "run", "proposal").order_by("-sequence")
+    return [_step(event, case.cause) for event in events]
+
+
+def _step(event: DiscrepancyEvent, cause: str) -> Step:
+    return Step(
+        name=STEPS.get(event.kind, event.kind.replace("_", " ").capitalize()),
+        tone=TONES.get(event.kind, "plain"),
+        at=values.show(event.at),
+        who=event.actor.get_username() if event.actor else "the desk",
+        reason="" if event.actor is None and event.reason == cause else event.reason,
+        state=values.pill(event.to_state),
+        source=_source(event),
+        details=values.raw(event.details, "numbers"),
+    )
+
+
+def _source(event: DiscrepancyEvent) -> SafeString:
+    """The run or proposal that a step comes from, by its number."""
+    if event.run is not None:
+        return values.link(event.run, f"run {event.run.pk}")
+    return values.link(event.proposal, f"proposal {event.proposal_id}")
 
 
 def decision(request: HttpRequest, case: Discrepancy) -> dict[str, Any]:
     """Context of the decision: the live proposal with the buttons of this person, or the form to make one."""
     user = request.user
     assert isinstance(user, User)  # the admin's views are behind its login
-    compared = (("Our books", case.books_value), ("The broker", case.broker_value))
     context: dict[str, Any] = {
         "ended": case.state in (STATE.CLOSED, STATE.CLEARED),
-        "compared": [(name, values.show(value)) for name, value in compared],
-        "difference": values.signed_number(case.difference) if case.difference is not None else "",
+        "compared": rows(case),
+        "earlier": earlier(case),
+        "timeline": timeline(case),
+        "kind_in_words": str(case.kind).replace("_", " ").capitalize(),
+        "is_demo": settings.BACKOFFICE_DEMO,
+        "moves_by_itself": case.state in (STATE.SUSPECTED, STATE.PROPOSED, STATE.APPROVED, STATE.APPLIED),
     }
     if case.proposal is not None and case.state in WAITING_STATES:
         return {**context, "live": live_proposal(case, case.proposal, user)}

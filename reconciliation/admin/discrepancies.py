@@ -5,14 +5,14 @@ refuses comes back as its own sentence. A verdict carries the hash and version t
 """
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
@@ -24,32 +24,10 @@ from reconciliation.models import Discrepancy
 from reconciliation.selectors.discrepancies import age
 from trading.admin import columns, values
 from trading.admin.pages import Panel, ReadOnlyAdmin
-from trading.clock import now
 from trading.services.errors import RuleBroken
 
-from . import case_page, verbs
-
-
-class Standing(admin.SimpleListFilter):
-    """Live cases or ended ones."""
-
-    title = "standing"
-    parameter_name = "standing"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The answers."""
-        return [("live", "live"), ("review", "needs a proposal"), ("approval", "awaits approval"), ("ended", "ended")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Discrepancy]) -> QuerySet[Discrepancy]:
-        """Filter by the answer."""
-        state = Discrepancy.State
-        wanted: dict[str | None, Any] = {
-            "live": Discrepancy.LIVE,
-            "review": [state.OPEN],
-            "approval": [state.PROPOSED],
-            "ended": [state.CLOSED, state.CLEARED],
-        }
-        return queryset.filter(state__in=wanted[self.value()]) if self.value() in wanted else queryset
+from . import bulk, case_page, verbs
+from .queue import DEFAULT_VIEW, GRAVEST_FIRST, Age, Standing, export, stamp_ages, views
 
 
 @admin.register(Discrepancy)
@@ -57,46 +35,91 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
     """Differences between the broker's truth and our books."""
 
     change_form_template = "admin/reconciliation/discrepancy/change_form.html"
+    change_list_template = "admin/reconciliation/discrepancy/change_list.html"
     list_display = (
+        columns.pill("severity"),
         "name",
         columns.link("account"),
-        columns.pill("severity"),
-        columns.pill("state"),
-        columns.number("books_value", "books"),
+        "nowrap_about",
+        columns.number("books_value", "our books"),
         columns.number("broker_value", "broker"),
-        columns.number("difference", "difference"),
-        "commodity",
-        "age",
+        "num_difference",
+        "nowrap_age",
+        columns.number("times_seen", "seen"),
+        columns.pill("state"),
     )
-    list_filter = (Standing, "severity", "kind", "state", "account")
+    list_display_links = ("name",)
+    list_filter = (Standing, Age, "severity", "kind", "account")
     list_select_related = ("account", "instrument", "proposal__proposer__person", "first_run", "last_run")
     search_fields = ("key", "kind", "cause", "commodity")
     show_facets = admin.ShowFacets.ALWAYS
+    actions = ("propose_selected", "approve_selected")
 
     def get_list_select_related(self, request: HttpRequest) -> tuple[str, ...]:
         """The list names less than the page."""
         return ("account",)
 
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """The gravest first, of those the oldest."""
+        return [GRAVEST_FIRST.asc(), "first_seen_at"]
+
     @admin.display(description="what", ordering="kind")
     def name(self, case: Discrepancy) -> str:
-        """Kind and what it is about."""
-        return str(case)
+        """Its kind, in words."""
+        return str(case.kind).replace("_", " ").capitalize()
+
+    @admin.display(description="about", ordering="key")
+    def nowrap_about(self, case: Discrepancy) -> SafeString:
+        """The instrument, currency, order or event; a long name is cut, and whole on hover."""
+        key = str(case.key)
+        return format_html('<span title="{}">{}</span>', key, key if len(key) <= 18 else f"{key[:17]}…")
+
+    @admin.display(description="difference", ordering="difference")
+    def num_difference(self, case: Discrepancy) -> SafeString:
+        """Broker − books, with its sign and the colour that repeats it."""
+        return values.difference(case.difference)
 
     @admin.display(description="age", ordering="-first_seen_at")
-    def age(self, case: Any) -> SafeString:
+    def nowrap_age(self, case: Any) -> SafeString:
         """Since it was first seen, on the account's clock; an ended case keeps the age it had."""
         exact = f"first seen {values.moment(case.first_seen_at)} UTC, {case.times_seen} times since"
         return format_html('<span title="{}">{}</span>', exact, values.show(age(case, case.account_now)))
 
+    def has_propose_permission(self, request: HttpRequest) -> bool:
+        """Who may propose, may for several at once."""
+        return request.user.has_perm("trading.propose")
+
+    def has_approve_permission(self, request: HttpRequest) -> bool:
+        """Who may approve, may for several at once."""
+        return request.user.has_perm("trading.approve")
+
+    @admin.action(description="Propose a resolution for each …", permissions=["propose"])
+    def propose_selected(self, request: HttpRequest, queryset: QuerySet[Discrepancy]) -> HttpResponse | None:
+        """See `bulk.propose`."""
+        return bulk.propose(self, request, queryset)
+
+    @admin.action(description="Approve what was proposed …", permissions=["approve"])
+    def approve_selected(self, request: HttpRequest, queryset: QuerySet[Discrepancy]) -> HttpResponse | None:
+        """See `bulk.approve`."""
+        return bulk.approve(self, request, queryset)
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """With the account's time on each row, asked once an account."""
         changes = super().get_changelist_instance(request)
-        clocks: dict[int, datetime] = {}
-        for case in changes.result_list:
-            if case.account_id not in clocks:
-                clocks[case.account_id] = now(case.account)
-            case.account_now = clocks[case.account_id]
+        stamp_ages(changes.result_list)
         return changes
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """With the saved views and how many cases each has."""
+        states = Discrepancy.objects.order_by().values_list("state").annotate(number=Count("id"))
+        shown = views(dict(states), request.GET.get("standing", DEFAULT_VIEW))
+        return super().changelist_view(request, {**(extra_context or {}), "views": shown})
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        """The rows of the current filter as CSV."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return export(super().get_changelist_instance(request).get_queryset(request))
 
     def facts(self, subject: Discrepancy) -> list[tuple[str, SafeString]]:
         """Where it stands and since when."""
@@ -115,7 +138,7 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Plus the addresses of the forms."""
-        own = []
+        own = [path("export/", self.admin_site.admin_view(self.export), name="reconciliation_discrepancy_export")]
         for name, view in (("propose", self.propose), ("decide", self.decide)):
             own.append(
                 path(

@@ -11,6 +11,7 @@ from typing import Any
 from reconciliation.domain.kinds import Action
 from reconciliation.models import Discrepancy
 from reconciliation.services import payloads
+from reconciliation.services.preview import Draft, draft
 from trading.admin import values
 from trading.admin.pages import Panel, Raw, Table
 from trading.models import Proposal, User
@@ -32,6 +33,13 @@ COLUMN_ORDER = (
 )  # fmt: skip
 NAMES = {"id", "external_id", "order", "client_id", "event"}  # digits that name something and are no number
 WITH_PRICE = (Action.ADOPT_POSITION, Action.CLOSE_AT_ESTIMATE)
+WITH_REALISED = (Action.CLOSE_AT_ESTIMATE,)
+REASONS = (
+    "Agrees with the broker's statement",
+    "Traded by hand, confirmed by the trader",
+    "Broker's support confirmed it",
+)
+VERDICT_REASONS = ("Checked against the broker's statement", "Not enough evidence yet")
 MOVED = (
     "What would be posted now differs from what was proposed, so it cannot be applied any more: "
     "withdraw or reject it, and propose anew."
@@ -39,14 +47,27 @@ MOVED = (
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a payload would do: sentences, debit and credit lines, orders, and what they change together."""
+
+    sentences: tuple[str, ...]
+    lines: Table
+    orders: Table
+    effects: list[tuple[str, str]]
+    refused: str = ""
+
+
+@dataclass(frozen=True)
 class Choice:
-    """One action that may be proposed."""
+    """One action that may be proposed; `work` is None while it cannot be, and `sentences` say why."""
 
     action: str
     title: str
     is_suggested: bool
     sentences: tuple[str, ...]
-    panels: list[Panel] = field(default_factory=list)
+    work: Work | None
+    asks_price: bool = False
+    asks_realised: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,11 +80,14 @@ class Live:
     at: str
     expires: str
     standing: str
-    panels: list[Panel]
+    work: Work
+    exact: list[Panel]
     blocked: str
+    is_own: bool
     shows_verdicts: bool
     may_withdraw: bool
     moved: str
+    reasons: tuple[str, ...] = field(default=VERDICT_REASONS)
 
 
 def title_of(action: str) -> str:
@@ -71,12 +95,20 @@ def title_of(action: str) -> str:
     return TITLES.get(Action(action), action) if action in list(Action) else action
 
 
-def work_panels(payload: dict[str, Any]) -> list[Panel]:
-    """The entries it would post and the orders it would place, exactly."""
-    return [
-        rows_table("Entries it posts", payload.get("entries", []), "It posts nothing."),
-        rows_table("Orders it places", payload.get("orders", []), "It places no order."),
+def work_of(case: Discrepancy, payload: dict[str, Any], sentences: tuple[str, ...]) -> Work:
+    """What a payload would do, drawn up without doing it."""
+    seen: Draft = draft(case, payload)
+    rows = [
+        (f"{line.entry} {line.kind}", line.ledger_account, line.debit, line.credit, line.commodity)
+        for line in seen.lines
     ]
+    return Work(
+        sentences=sentences,
+        lines=Table("Entries", ("Entry", "Ledger account", "Debit", "Credit", "Commodity"), rows, "It posts nothing."),
+        orders=rows_table("Orders", payload.get("orders", []), "It sends no order."),
+        effects=[(effect.what, values.signed_number(effect.change)) for effect in seen.effects],
+        refused=seen.refused,
+    )
 
 
 def rows_table(title: str, rows: list[dict[str, Any]], empty: str) -> Table:
@@ -97,20 +129,18 @@ def choices(case: Discrepancy) -> dict[str, Any]:
     """Context of the form: what may be proposed, and what each would do now."""
     offered = []
     for action in case.evidence.get("actions", []):
+        suggested = action == case.evidence.get("suggestion")
         try:
             seen = payloads.preview(case, action)
-            told, panels = seen.sentences, work_panels(seen.payload)
         except RuleBroken as refusal:
-            told, panels = (str(refusal),), []
-        offered.append(Choice(action, title_of(action), action == case.evidence.get("suggestion"), told, panels))
+            offered.append(Choice(action, title_of(action), suggested, (str(refusal),), None, action in WITH_PRICE))
+            continue
+        work = work_of(case, seen.payload, seen.sentences)
+        with_price, with_realised = action in WITH_PRICE, action in WITH_REALISED
+        offered.append(Choice(action, title_of(action), suggested, seen.sentences, work, with_price, with_realised))
     if not offered:
         return {"nothing_to_do": "Nothing can be proposed for this kind of difference: it ends when its cause does."}
-    priced = [choice.title for choice in offered if choice.action in WITH_PRICE]
-    return {
-        "choices": offered,
-        "asks_price": " or ".join(f"“{title}”" for title in priced),
-        "asks_realised": any(choice.action == Action.CLOSE_AT_ESTIMATE for choice in offered),
-    }
+    return {"choices": offered, "reasons": REASONS}
 
 
 def live_proposal(case: Discrepancy, proposal: Proposal, user: User) -> Live:
@@ -129,9 +159,11 @@ def live_proposal(case: Discrepancy, proposal: Proposal, user: User) -> Live:
         at=values.moment(proposal.recorded_at),
         expires=values.moment(proposal.expires_at),
         standing=stands,
-        panels=[*work_panels(payload), Raw("Payload, word for word", payload)],
+        work=work_of(case, payload, payloads.sentences(case, payload)),
+        exact=[rows_table("Entries, as proposed", payload["entries"], "None."), Raw("Payload, word for word", payload)],
         blocked=blocked,
-        shows_verdicts=user.has_perm("trading.approve"),
+        is_own=is_own,
+        shows_verdicts=user.has_perm("trading.approve") or is_own,
         may_withdraw=is_own and waits and user.has_perm("trading.propose"),
         moved=MOVED if waits and has_moved(case, payload) else "",
     )

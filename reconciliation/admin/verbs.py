@@ -8,7 +8,6 @@ from decimal import Decimal
 
 from django.http import HttpRequest
 
-from reconciliation.domain.kinds import Action
 from reconciliation.models import Discrepancy
 from reconciliation.services import applying, resolutions
 from trading.domain.money import BadNumber, parse_decimal
@@ -17,9 +16,7 @@ from trading.services.approvals import standing
 from trading.services.audit import Actor
 from trading.services.errors import RuleBroken
 
-from .offers import WITH_PRICE
-
-WITH_REALISED = (Action.CLOSE_AT_ESTIMATE,)
+from .offers import WITH_PRICE, WITH_REALISED
 
 
 def _person(request: HttpRequest) -> tuple[User, Actor]:
@@ -29,8 +26,9 @@ def _person(request: HttpRequest) -> tuple[User, Actor]:
     return user, Actor.of(user, via="admin")
 
 
-def _number(request: HttpRequest, name: str) -> Decimal | None:
-    text = request.POST.get(name, "").strip()
+def _number(request: HttpRequest, action: str, name: str) -> Decimal | None:
+    """A number of the form: each action has its own field for it; one without an action's name is meant for it too."""
+    text = (request.POST.get(f"{action}-{name}") or request.POST.get(name, "")).strip()
     if not text:
         return None
     try:
@@ -45,7 +43,7 @@ def propose(request: HttpRequest, case: Discrepancy) -> str:
     """Put an action forward for approval."""
     user, actor = _person(request)
     action = request.POST.get("action", "")
-    price, realised = _number(request, "price"), _number(request, "realised")
+    price, realised = _number(request, action, "price"), _number(request, action, "realised")
     if (price is not None and action not in WITH_PRICE) or (realised is not None and action not in WITH_REALISED):
         raise RuleBroken(
             "This action takes no number of its own: empty the number fields, or choose the action they belong to. "

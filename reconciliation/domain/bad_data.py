@@ -17,7 +17,7 @@ from reconciliation.domain.causes import fills_in_words, held
 from reconciliation.domain.findings import Finding
 from reconciliation.domain.kinds import Confidence, Kind
 from reconciliation.domain.severity import severity_of
-from reconciliation.domain.snapshots import BooksSnapshot, InstrumentRule
+from reconciliation.domain.snapshots import BooksSnapshot, InstrumentRule, cash_of
 from trading.domain.broker import BrokerPosition, BrokerSnapshot, Completeness, FillData
 from trading.domain.money import ZERO, plain
 
@@ -166,7 +166,7 @@ def _unmapped(
         fills = [fill for fill in _fills(books) if fill.instrument == name]
         shown = [p for p in positions if p.instrument == name and name not in bad_symbols]
         quantity = sum((p.side.sign * p.quantity for p in shown), ZERO)
-        cash = sum((fill.realised + fill.financing + fill.commission for fill in fills), ZERO)
+        cash = sum((cash_of(fill, None) for fill in fills), ZERO)
         told = f" It holds {held(quantity)} there." if quantity else ""
         told += f" {fills_in_words(fills)} cannot be booked until then." if fills else ""
         found.append(

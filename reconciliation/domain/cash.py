@@ -1,7 +1,8 @@
 """Cash per currency: what typed events explain, and what nothing explains.
 
-What always holds here: a stored event of cash that is not booked is a finding of its own; what fills not yet booked
-moved belongs to their cases; only what is then left is CASH_UNEXPLAINED, one case per currency.
+What always holds here: trade-date cash is compared, so a payment on its way is no difference; a stored event of cash
+that is not booked is a finding of its own; what fills not yet booked moved belongs to their cases; only what is then
+left is CASH_UNEXPLAINED, one case per currency.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from reconciliation.domain.causes import cash_cause, cash_event_cause
 from reconciliation.domain.findings import Finding
 from reconciliation.domain.kinds import Confidence, Kind
 from reconciliation.domain.policy import ReconciliationPolicy
-from reconciliation.domain.positions import cash_of
 from reconciliation.domain.severity import severity_of
-from reconciliation.domain.snapshots import BooksSnapshot, UnpostedEvent
+from reconciliation.domain.snapshots import BooksSnapshot, UnpostedEvent, cash_of
 from trading.domain.broker import BrokerSnapshot, CashData, EventKind
 from trading.domain.money import ZERO, plain
 
@@ -36,7 +36,8 @@ def compare_cash(
     moved: dict[str, Decimal] = {}
     for event in books.unposted:
         for fill in event.fills:
-            moved[books.currency] = moved.get(books.currency, ZERO) + cash_of(fill)
+            rule = seen.by_broker_symbol.get(fill.instrument)
+            moved[books.currency] = moved.get(books.currency, ZERO) + cash_of(fill, rule)
         for cash in event.cash:
             moved[cash.currency] = moved.get(cash.currency, ZERO) + cash.amount
     for currency in seen.comparable_currencies(broker, books):

@@ -19,7 +19,7 @@ from reconciliation.domain.findings import Finding
 from reconciliation.domain.kinds import Confidence, Kind
 from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.domain.severity import severity_of
-from reconciliation.domain.snapshots import BooksPosition, BooksSnapshot, UnpostedEvent
+from reconciliation.domain.snapshots import BooksPosition, BooksSnapshot, InstrumentRule, UnpostedEvent, cash_of
 from trading.domain.broker import BrokerSnapshot, FillData
 from trading.domain.money import ZERO, plain
 
@@ -30,11 +30,6 @@ class _Unposted:
 
     ours: list[tuple[UnpostedEvent, FillData]] = field(default_factory=list)
     external: list[tuple[UnpostedEvent, FillData]] = field(default_factory=list)
-
-
-def cash_of(fill: FillData) -> Decimal:
-    """What a fill moved of the account's cash."""
-    return fill.realised + fill.financing + fill.commission
 
 
 def signed(fill: FillData) -> Decimal:
@@ -52,7 +47,8 @@ def compare_positions(
     found: list[Finding] = []
     for symbol in sorted(comparable | set(unposted)):
         fills = unposted.get(symbol, _Unposted())
-        found.extend(_own_fill(symbol, event, fill, books.currency) for event, fill in fills.ours)
+        rule = seen.rules[symbol]
+        found.extend(_own_fill(rule, event, fill, books.currency) for event, fill in fills.ours)
         known = seen.broker_quantity(symbol) if symbol in comparable else None
         position = held.get(symbol, BooksPosition(symbol, ZERO, None))
         finding = _position_case(symbol, position, known, fills, books, policy, seen)
@@ -75,7 +71,8 @@ def _unposted(books: BooksSnapshot, seen: Inspection) -> Mapping[str, _Unposted]
     return result
 
 
-def _own_fill(symbol: str, event: UnpostedEvent, fill: FillData, currency: str) -> Finding:
+def _own_fill(rule: InstrumentRule, event: UnpostedEvent, fill: FillData, currency: str) -> Finding:
+    symbol = rule.symbol
     actions, suggestion = actions_for(Kind.MISSING_FILL, stored=event.event_id != 0)
     return Finding(
         kind=Kind.MISSING_FILL,
@@ -88,7 +85,7 @@ def _own_fill(symbol: str, event: UnpostedEvent, fill: FillData, currency: str) 
         books_value=ZERO,
         broker_value=signed(fill),
         difference=signed(fill),
-        explains=_explains(symbol, signed(fill), currency, [fill]),
+        explains=_explains(rule, signed(fill), currency, [fill]),
         event_ids=(event.event_id,),
         evidence={"fills": [_told(fill)], "order_is_ours": True},
         actions=actions,
@@ -141,7 +138,7 @@ def _position_case(
         books_value=position.quantity,
         broker_value=known,
         difference=difference,
-        explains=_explains(symbol, difference, books.currency, external),
+        explains=_explains(seen.rules[symbol], difference, books.currency, external),
         event_ids=tuple(sorted({event.event_id for event, _ in fills.external})),
         evidence=evidence,
         actions=actions,
@@ -169,7 +166,8 @@ def _cost(
     theirs, ours = seen.prices.get(symbol), position.average_price
     if theirs is None or ours is None or known == 0:
         return []
-    if abs(theirs - ours) <= policy.price_tolerance(seen.rules[symbol]):
+    tolerance = policy.price_tolerance(seen.rules[symbol])
+    if any(abs(theirs - cost) <= tolerance for cost in (ours, position.pooled_price) if cost is not None):
         return []
     actions, suggestion = actions_for(Kind.COST_BASIS)
     return [
@@ -189,9 +187,9 @@ def _cost(
     ]
 
 
-def _explains(symbol: str, quantity: Decimal, currency: str, fills: Sequence[FillData]) -> dict[str, Decimal]:
-    cash = sum((cash_of(fill) for fill in fills), ZERO)
-    parts = {symbol: quantity, currency: cash}
+def _explains(rule: InstrumentRule, quantity: Decimal, currency: str, fills: Sequence[FillData]) -> dict[str, Decimal]:
+    cash = sum((cash_of(fill, rule) for fill in fills), ZERO)
+    parts = {rule.symbol: quantity, currency: cash}
     return {commodity: amount for commodity, amount in parts.items() if amount != 0}
 
 

@@ -14,28 +14,49 @@ from decimal import Decimal
 
 from trading.domain.broker import BrokerSnapshot, CashData, FillData
 from trading.domain.canonical import canonical_json
-from trading.domain.money import ZERO
+from trading.domain.money import ONE, ZERO
 from trading.domain.orders import OrderState, Tag
+from trading.domain.settlement import payment
 
 
 @dataclass(frozen=True, slots=True)
 class InstrumentRule:
-    """What a comparison must know of an instrument. `broker_symbol` is the broker's name for it."""
+    """What a comparison must know of an instrument. `broker_symbol` is the broker's name for it.
+
+    `pays_cash` is True for a cash instrument: a fill of it moves its whole payment.
+    """
 
     symbol: str
     broker_symbol: str
     quantity_step: Decimal
     price_step: Decimal
+    multiplier: Decimal = ONE
+    pays_cash: bool = False
+
+
+def cash_of(fill: FillData, rule: InstrumentRule | None) -> Decimal:
+    """What a fill moved of the account's trade-date cash.
+
+    Of an instrument without a name of ours its value date says whether it moved the payment.
+    """
+    moved = fill.realised + fill.financing + fill.commission
+    if rule.pays_cash if rule is not None else fill.settles_on is not None:
+        moved += payment(fill.side, fill.quantity, fill.price, multiplier=rule.multiplier if rule is not None else ONE)
+    return moved
 
 
 @dataclass(frozen=True, slots=True)
 class BooksPosition:
-    """What our lots add up to. `quantity` signed; `external_quantity` is the part that no strategy holds."""
+    """What our lots add up to. `quantity` signed; `external_quantity` is the part that no strategy holds.
+
+    `pooled_price` is the cost by averaging, where the broker may count so (cash instruments), else None.
+    """
 
     instrument: str
     quantity: Decimal
     average_price: Decimal | None
     external_quantity: Decimal = ZERO
+    pooled_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +118,8 @@ class ChangedBody:
 class BooksSnapshot:
     """Our books of one account at one cut. `cut_event_id` is the newest event of the broker's that they include.
 
-    `hedging` accounts may hold both sides of an instrument at once; both are compared as their net.
+    `cash` is trade-date cash, as brokers show it: what is not settled yet counts as paid. `hedging` accounts may hold
+    both sides of an instrument at once; both are compared as their net.
     """
 
     account_id: str

@@ -7,6 +7,7 @@ cut belong together; nothing is written.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from django.db.models import F, Q
 
@@ -20,16 +21,18 @@ from reconciliation.domain.snapshots import (
     UnpostedEvent,
 )
 from trading.clock import now
+from trading.domain.books import pooled_price
 from trading.domain.broker import BrokerEvent as PortEvent
-from trading.domain.broker import BrokerSnapshot, FillData
-from trading.domain.money import ONE
+from trading.domain.broker import BrokerSnapshot, FillData, Side
+from trading.domain.money import ONE, STORED_STEP, round_to_step
 from trading.domain.orders import TERMINAL, OrderState, Tag
 from trading.models import Account, BrokerEvent, CashEvent, Fill, InstrumentAlias, Order, OrderEvent, RiskEvent, Trade
 from trading.selectors import books
 from trading.selectors.inbox import unposted
 from trading.services import cursors
 from trading.services.event_facts import cash_in, fills_in
-from trading.services.inbox import INFLOW, link
+from trading.services.inbox import INFLOW
+from trading.services.linking import link
 
 POST_TRADE = "post_trade"
 
@@ -49,7 +52,7 @@ def books_snapshot(
         cut_event_id=cut if cut is not None else cursors.get(account, INFLOW),
         cash=books.cash_balances(account),
         positions=tuple(
-            BooksPosition(p.symbol, p.quantity, p.average_price, p.external_quantity)
+            BooksPosition(p.symbol, p.quantity, p.average_price, p.external_quantity, _pooled(account, p.symbol))
             for p in books.positions(account).values()
         ),
         orders=tuple(_orders(account, broker)),
@@ -61,6 +64,14 @@ def books_snapshot(
     )
 
 
+def _pooled(account: Account, symbol: str) -> Decimal | None:
+    """The cost of a cash instrument's units by averaging: how its broker may count them."""
+    fills = Fill.objects.filter(account=account, instrument__symbol=symbol, instrument__is_margin=False)
+    executions = fills.order_by("id").values_list("side", "quantity", "price")
+    price = pooled_price((Side(side), quantity, price) for side, quantity, price in executions)
+    return round_to_step(price, STORED_STEP) if price is not None else None
+
+
 def instrument_rules(account: Account) -> dict[str, InstrumentRule]:
     """Every instrument that the account's broker has a name for, by our symbol."""
     aliases = InstrumentAlias.objects.filter(broker=account.broker, valid_until=None).select_related("instrument")
@@ -70,6 +81,8 @@ def instrument_rules(account: Account) -> dict[str, InstrumentRule]:
             broker_symbol=alias.symbol,
             quantity_step=alias.instrument.lot_size,
             price_step=ONE.scaleb(-alias.instrument.price_decimals),
+            multiplier=alias.instrument.multiplier,
+            pays_cash=not alias.instrument.is_margin,
         )
         for alias in aliases
     }

@@ -27,7 +27,7 @@ from trading.services import approvals, booking, orders
 from trading.services.audit import Actor
 from trading.services.errors import RuleBroken
 from trading.services.event_facts import cash_in, fills_in
-from trading.services.inbox import link
+from trading.services.linking import link
 from trading.wake import wake
 
 from . import discrepancies

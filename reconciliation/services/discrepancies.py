@@ -29,7 +29,7 @@ from trading.models import Account, Application, Instrument, Notification, Order
 from trading.services import audit, restrictions
 from trading.services.audit import Actor
 
-LOCK_SOURCE = "reconciliation"
+LOCK_SOURCE = restrictions.RECONCILIATION
 ACCEPTED = f"reconciliation.{Action.ACCEPT}"
 CONFIRMED = [State.OPEN, State.PROPOSED, State.APPROVED, State.APPLIED]
 MATTER = ("events", "evidence", "explains", "actions", "suggestion", "substance")

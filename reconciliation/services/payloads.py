@@ -18,7 +18,8 @@ from reconciliation.selectors.books import unposted_parts
 from trading.domain.broker import FillData, Side
 from trading.domain.canonical import canonical_json, sha256_hex
 from trading.domain.money import STORED_STEP, ZERO, parse_decimal, plain, round_to_step
-from trading.models import Account, BrokerEvent, Trade
+from trading.domain.settlement import payment
+from trading.models import Account, BrokerEvent, Instrument, Trade
 from trading.selectors import books
 from trading.services.errors import RuleBroken
 
@@ -38,9 +39,7 @@ class Preview:
     sentences: tuple[str, ...]
 
 
-def preview(
-    row: Discrepancy, action: str, *, price: Decimal | None = None, realised: Decimal | None = None
-) -> Preview:
+def preview(row: Discrepancy, action: str, *, price: Decimal | None = None, realised: Decimal | None = None) -> Preview:
     """What `action` would do about this case now.
 
     `price` (quote currency per unit) and `realised` (account currency) are for `adopt_position` and
@@ -50,7 +49,7 @@ def preview(
     chosen = _action(row, action)
     parameters = _parameters(row, chosen, price, realised)
     payload = build(row, chosen, parameters)
-    return Preview(chosen, payload, sha256_hex(canonical_json(payload)), tuple(_sentences(row, payload)))
+    return Preview(chosen, payload, sha256_hex(canonical_json(payload)), sentences(row, payload))
 
 
 def build(row: Discrepancy, action: Action, parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -83,15 +82,15 @@ def _action(row: Discrepancy, action: str) -> Action:
     return Action(action)
 
 
-def _parameters(
-    row: Discrepancy, action: Action, price: Decimal | None, realised: Decimal | None
-) -> dict[str, str]:
+def _parameters(row: Discrepancy, action: Action, price: Decimal | None, realised: Decimal | None) -> dict[str, str]:
     for name, given in (("price", price), ("realised amount", realised)):
         if given is not None and (not given.is_finite() or given != round_to_step(given, STORED_STEP)):
             raise RuleBroken(f"The {name} {given} cannot be booked: give a plain number with at most twelve decimals.")
     if price is not None and price <= 0:
         raise RuleBroken(f"The price {plain(price)} must be above zero.")
     if action is Action.CLOSE_AT_ESTIMATE:
+        if row.instrument is not None and not row.instrument.is_margin:
+            return _estimated_payment(row, row.instrument, price, realised)
         moved = realised if realised is not None else _unexplained_cash(row.account)
         return {"price": plain(price or _estimated_price(row, moved)), "realised": plain(moved)}
     if action is Action.ADOPT_POSITION or (action is Action.FLATTEN and not _fills(row)):
@@ -148,12 +147,20 @@ def _fill_entries(row: Discrepancy) -> list[dict[str, Any]]:
             "realised": fill.realised,
             "financing": fill.financing,
             "commission": fill.commission,
+            **_paid(row, fill),
         }
         for event, fill, ours in _fills(row)
     ]
     if not entries:
         raise RuleBroken(f"All fills behind {row.kind} {row.key} are in the books already. Run a reconciliation again.")
     return entries
+
+
+def _paid(row: Discrepancy, fill: FillData) -> dict[str, Decimal]:
+    """What a fill of a cash instrument pays for the units themselves."""
+    if row.instrument is None or row.instrument.is_margin:
+        return {}
+    return {"paid": payment(fill.side, fill.quantity, fill.price, multiplier=row.instrument.multiplier)}
 
 
 def _cash_entries(row: Discrepancy) -> list[dict[str, Any]]:
@@ -261,6 +268,31 @@ def _estimated_price(row: Discrepancy, realised: Decimal) -> Decimal:
     return implied if implied > 0 else round_to_step(cost, STORED_STEP)
 
 
+def _estimated_payment(
+    row: Discrepancy, instrument: Instrument, price: Decimal | None, realised: Decimal | None
+) -> dict[str, str]:
+    """How shares left: sold for what the broker's cash moved without an event, or gone without any payment.
+
+    Left out, `realised` (what cash moves by) is the unexplained cash when that has the sign of such a sale, else 0.
+    """
+    held = _held(row)
+    units = estimated_close(books=held, broker=held + _difference(row))
+    if units == 0:
+        raise RuleBroken(f"Our books no longer hold more of {row.key} than the broker. Run a reconciliation again.")
+    moved = _unexplained_cash(row.account) if realised is None else realised
+    if realised is None and moved * units >= 0:
+        moved = ZERO
+    implied = round_to_step(abs(moved / (units * instrument.multiplier)), STORED_STEP)
+    chosen = price or implied or _estimated_price(row, ZERO)
+    paid = payment(Side.BUY if units > 0 else Side.SELL, abs(units), chosen, multiplier=instrument.multiplier)
+    if realised is not None and moved != 0 and (moved * units >= 0 or (price is not None and moved != paid)):
+        raise RuleBroken(
+            f"{plain(abs(units))} {row.key} at {plain(chosen)} pay {plain(paid)} {instrument.quote}, and not "
+            f"{plain(moved)}: give that amount, 0 when no cash moved, or no price."
+        )
+    return {"price": plain(chosen), "realised": plain(paid if moved else ZERO)}
+
+
 def _unexplained_cash(account: Account) -> Decimal:
     """What the broker's cash moved without an event: the best witness of what a vanished position realised."""
     case = Discrepancy.objects.filter(
@@ -269,7 +301,8 @@ def _unexplained_cash(account: Account) -> Decimal:
     return case.difference if case is not None and case.difference is not None else ZERO
 
 
-def _sentences(row: Discrepancy, payload: Mapping[str, Any]) -> list[str]:
+def sentences(row: Discrepancy, payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a payload would do, in words."""
     told = [_entry_sentence(entry, row.account.currency) for entry in payload["entries"]]
     told += [
         f"Send a {order['type']} order to the broker: {order['side']} {order['quantity']} {order['instrument']}, "
@@ -281,13 +314,14 @@ def _sentences(row: Discrepancy, payload: Mapping[str, Any]) -> list[str]:
             "Post nothing and send nothing: the difference stays as it is and counts as explained. It opens again "
             "when it changes."
         )
-    return told
+    return tuple(told)
 
 
 def _entry_sentence(entry: Mapping[str, Any], currency: str) -> str:
     kind = entry["entry"]
     if kind in ("FILL", "EXTERNAL_FILL"):
-        cash = sum((parse_decimal(entry[part]) for part in ("realised", "financing", "commission")), ZERO)
+        moved = ("realised", "financing", "commission", "paid")
+        cash = sum((parse_decimal(entry[part]) for part in moved if part in entry), ZERO)
         whose = "our order" if kind == "FILL" else "somebody else's order"
         return (
             f"Post the fill {entry['external_id']} of {whose}: {entry['side']} {entry['quantity']} "

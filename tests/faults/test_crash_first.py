@@ -11,7 +11,8 @@ pytestmark = pytest.mark.faults
 REPETITIONS = 3
 
 
-def test_a_worker_killed_around_the_send_leaves_exactly_one_order_at_the_broker(world: World) -> None:
+def test_a_worker_killed_around_the_send_leaves_exactly_one_order_at_the_broker(any_world: World) -> None:
+    world = any_world
     run = CrashFirst(world, REPETITIONS)
     cells = run.run()
     assert [problem for cell in cells for problem in cell.problems] == []

@@ -6,7 +6,6 @@ journal alone and compares the product's rows with it; whatever was started is s
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,8 +21,10 @@ from celery import Celery
 from django.db.models import F
 
 from backoffice.settings import broker_url
+from tests.faults.places import OANDA, Place
 from tests.faults.workers import READY_SECONDS, Worker
 from tests.servers import Simulator
+from trading.brokers.registry import simulator_url
 from trading.clock import store_broker_clock
 from trading.domain.broker import OrderType, Side
 from trading.domain.session import load_session
@@ -35,30 +36,8 @@ from trading.services.decisions import MarketView, decide
 from trading.services.setup import ensure_account, ensure_session
 from trading.strategies.base import SignalIntent
 
-# A Wednesday: the market's weekend never gets into a test.
-START = ("--always-open", "--speed", "1", "--start", "2026-01-14T08:00:00Z")
-SESSION = """
-portfolio:
-  symbols: [EURUSD]
-  interval: 5m
-  source: auto
-  venue: OANDA
-  spreads: {EURUSD: 1.0}
-  warmup_days: 3
-  session_start: "07:00"
-  status_every_s: 180
-  risk: {global_daily_stop_r: -5.0, max_open_positions: 2, max_open_per_symbol: 1, per_strategy_daily_trades: 3,
-         per_strategy_daily_stop_r: -2.0, per_strategy_daily_win_r: 6.0}
-  risk_parity: {enabled: false, lookback_d: 20, floor: 0.15, cap: 0.60}
-  dd_lock: {enabled: false, trailing_pct: 5.0, cooloff_min: 120}
-  news_guard: {enabled: false, csv_path: news.csv, pad_before_m: 30, pad_after_m: 30}
-  budget: {equity: 100000, daily_risk_pct: 2.0, per_trade_risk_pct: 0.5, per_strategy: {}}
-strategies:
-  - name: orb
-    params: {retest: false, filter_min_or_pips: 2}
-    windows: [{start: "00:00", end: "23:55"}]
-"""
-BID, ASK = Decimal("1.10000"), Decimal("1.10010")
+# A Wednesday morning in New York: every market is open, and no weekend gets into a test.
+START = ("--always-open", "--speed", "1", "--start", "2026-01-14T15:00:00Z")
 SWEEP_SECONDS = 1.0
 
 
@@ -75,6 +54,7 @@ class World:
     directory: Path
     scope: str = "faults"
     policy: ConfigVersion | None = None
+    place: Place = OANDA
     workers: list[Worker] = field(default_factory=list)
     sweeps_in: str = ""
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
@@ -83,16 +63,16 @@ class World:
     def __post_init__(self) -> None:
         self._celery = Celery(broker=broker_url(self.redis_url), set_as_current=False)
         self._celery.conf.broker_transport_options = {"socket_timeout": 2, "socket_connect_timeout": 1}
-        self.simulator.post("/prices", {"instrument": "EUR_USD", "bid": str(BID), "ask": str(ASK)})
-        self.session = load_session(SESSION)
+        self.price(self.place.bid, self.place.ask)
+        self.session = load_session(self.place.profile)
         self.account = ensure_account(
             name="mirror",
-            broker=Account.Broker.OANDA,
+            broker=self.place.broker,
             environment=Account.Environment.SIMULATOR,
-            external_id=self.simulator.account,
+            external_id=self.place.account,
             scope=self.scope,
             currency="USD",
-            endpoint=self.simulator.oanda_url,
+            endpoint=simulator_url(self.simulator.control_url, self.place.name),
             policy=self.policy,
         )
         store_broker_clock(account=self.account, broker_at=self.broker_now(), speed=Decimal(1))
@@ -112,9 +92,18 @@ class World:
         finally:
             broker.close()
 
-    def plan(self, *, type: OrderType = OrderType.MARKET, entry: Decimal = ASK) -> Order:
+    def price(self, bid: Decimal, ask: Decimal) -> None:
+        """Let the market jump."""
+        self.simulator.post("/prices", {"instrument": self.place.instrument, "bid": str(bid), "ask": str(ask)})
+
+    def truth(self) -> dict[str, Any]:
+        """What the account really holds."""
+        return self.simulator.truth(self.place.account)
+
+    def plan(self, *, type: OrderType = OrderType.MARKET, entry: Decimal | None = None) -> Order:
         """The mirror's order of a new decision on a paper account of its own; committed, not sent."""
         number = next(self._numbers)
+        entry = self.place.ask if entry is None else entry
         now = self.broker_now()
         closed = now.replace(minute=now.minute - now.minute % 5, second=0, microsecond=0)
         paper = ensure_account(
@@ -130,12 +119,12 @@ class World:
             version=ensure_session(self.session),
             intent=SignalIntent(
                 strategy="orb",
-                symbol="EURUSD",
+                symbol=self.place.symbol,
                 side=Side.BUY,
                 order_type=type,
                 entry=entry,
-                stop=entry - Decimal("0.01000"),
-                target=entry + Decimal("0.02000"),
+                stop=entry - self.place.away,
+                target=entry + 2 * self.place.away,
                 bar_start=closed - timedelta(minutes=5),
                 bar_end=closed,
                 features={},
@@ -149,8 +138,11 @@ class World:
                 indicators_ready=True,
                 bar_had_position=False,
                 equity=Decimal(100_000),
-                weight=Decimal("0.02"),
+                weight=self.place.weight,
                 quote_rate=Decimal(1),
+                previous_close=entry,
+                open_pnl=Decimal(0),
+                cash=Decimal(100_000),
             ),
             mirrors=[self.account],
         )
@@ -175,10 +167,16 @@ class World:
 
     def fault(self, action: str, *, when: str = "after", route: str = "", times: int = 1, **arguments: Any) -> None:
         """Order a fault at the simulator, by default for the next write of an order."""
-        route = route or f"POST /v3/accounts/{self.simulator.account}/orders"
         self.simulator.post(
             "/faults",
-            {"broker": "oanda", "route": route, "when": when, "action": action, "times": times, "args": arguments},
+            {
+                "broker": self.place.name,
+                "route": route or self.place.posting,
+                "when": when,
+                "action": action,
+                "times": times,
+                "args": arguments,
+            },
         )
 
     def start_worker(self, *, name: str, queues: str = "orders", failpoint: str = "") -> Worker:
@@ -233,7 +231,7 @@ class World:
         return [
             row
             for row in self.rows("request")
-            if row["data"]["method"] == "POST" and order.client_order_id in _ids_in(row["data"]["body"])
+            if row["data"]["method"] == "POST" and order.client_order_id in self.place.ids(row["data"]["body"])
         ]
 
     def copies(self, order: Order) -> set[str]:
@@ -274,7 +272,7 @@ class World:
 
     def differences(self) -> list[str]:
         """Where the account's books differ from the simulator's truth, to the last digit."""
-        truth = self.simulator.truth()
+        truth = self.truth()
         found = []
         cash = {code: amount for code, amount in books.cash_balances(self.account).items() if amount}
         theirs = {code: Decimal(amount) for code, amount in truth["cash"].items()}
@@ -299,10 +297,3 @@ def worker_environment(urls: Mapping[str, str], redis_url: str) -> dict[str, str
     """The environment of a worker on this database and Redis, without the owner's login."""
     inherited = {name: value for name, value in os.environ.items() if name != "DATABASE_OWNER_URL"}
     return {**inherited, "DATABASE_URL": urls["DATABASE_URL"], "REDIS_URL": redis_url}
-
-
-def _ids_in(body: str) -> set[str]:
-    try:
-        return {json.loads(body)["order"]["clientExtensions"]["id"]}
-    except (ValueError, KeyError, TypeError):
-        return set()

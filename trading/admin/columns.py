@@ -35,6 +35,27 @@ def number(path: str, label: str = "") -> Column:
     return _column(path, label, "num", values.show)
 
 
+def price(path: str, label: str = "") -> Column:
+    """A price, with the decimals of the row's instrument (which the list selects)."""
+
+    @admin.display(description=label or path.replace("_", " "), ordering=path)
+    def column(row: Any) -> SafeString:
+        return values.price(getattr(row, path), row.instrument.price_decimals)
+
+    column.__name__ = f"num_{path}"
+    return column
+
+
+def amount(path: str, label: str = "") -> Column:
+    """An amount of money."""
+    return _column(path, label, "num", values.amount)
+
+
+def profit(path: str, label: str = "") -> Column:
+    """A profit or loss, signed and coloured."""
+    return _column(path, label, "num", values.profit)
+
+
 def moment(path: str, label: str = "") -> Column:
     """A time in UTC."""
     return _column(path, f"{label or path.split('__')[-1].replace('_', ' ')} (UTC)", "moment", values.show)

@@ -35,10 +35,10 @@ def order_rows(orders: Any) -> list[tuple[Any, ...]]:
             order.quantity,
             order.instrument,
             order.type,
-            order.price,
+            values.price(order.price, order.instrument.price_decimals),
             values.pill(order.state),
             order.filled_quantity,
-            order.average_price,
+            values.price(order.average_price, order.instrument.price_decimals),
         )
         for order in orders
     ]
@@ -60,9 +60,9 @@ class SignalAdmin(ReadOnlyAdmin):
         columns.link("instrument"),
         "side",
         "order_type",
-        columns.number("entry"),
-        columns.number("stop"),
-        columns.number("target"),
+        columns.price("entry"),
+        columns.price("stop"),
+        columns.price("target"),
         columns.pill("decision__verdict", "decision"),
     )
     list_display_links = (list_display[0],)
@@ -91,7 +91,7 @@ class DecisionAdmin(ReadOnlyAdmin):
         columns.pill("verdict"),
         columns.brief("reason"),
         columns.number("position_size", "size"),
-        columns.number("risk_amount"),
+        columns.amount("risk_amount"),
     )
     list_display_links = (list_display[0],)
     list_filter = ("verdict", "account", "signal__strategy", "signal__instrument")

@@ -1,50 +1,70 @@
 """The story of one order, from the bar that began it to the entries in the books."""
 
+from collections.abc import Callable
 from typing import Any
 
-from trading.models import BrokerMessage, Decision, Entry, ExitIntent, Order
+from trading.models import BrokerMessage, Decision, Entry, Order, OrderEvent
 
 from . import values
 from .intent import ORDER_COLUMNS, gate_rows, order_rows
 from .ledger import entry_lines
-from .pages import Panel, Raw, Table, audit_panel
+from .order_story import decision_of, lapse, mirrored
+from .pages import Exchange, Panel, Table, audit_panel
+
+# What others know of an order: trading knows nobody above it, so they add themselves here.
+FURTHER: list[Callable[[Order], list[Panel]]] = []
 
 
-def lineage(order: Order) -> list[Panel]:
-    """Signal, decision and gates; every event with its evidence; fills; entries; the raw messages."""
+def lineage(order: Order, events: list[OrderEvent]) -> list[Panel]:
+    """Signal and decision, gates, every event with its evidence, raw messages, fills, entries, what others add."""
+    decision = decision_of(order)
+    beside = mirrored(order)
     return [
-        _intent(order),
-        *_gates(_decision(order)),
-        _events(order),
+        *_asked(order),
+        *_wish(decision),
+        *_gates(decision),
+        _events(events),
+        *_messages(order),
+        *([beside] if beside is not None else []),
         _fills(order),
         _entries(order),
-        _legs(order),
-        *_messages(order),
+        *(panel for more in FURTHER for panel in more(order)),
+        *_legs(order),
         audit_panel(order),
     ]
 
 
-def _decision(order: Order) -> Decision | None:
-    return order.decision or (order.exit_intent.decision if order.exit_intent else None)
-
-
-def _intent(order: Order) -> Table:
+def _asked(order: Order) -> list[Panel]:
+    """The exit, proposal or kill that asked for it; an entry's own reason is its signal's."""
     rows: list[tuple[Any, ...]] = []
-    decision = _decision(order)
-    if decision is not None:
-        signal = decision.signal
-        rows.append(("Signal", signal.at, values.link(signal), signal.reason))
-        rows.append(("Decision", decision.at, values.link(decision, decision.verdict), decision.reason))
-    intent: ExitIntent | None = order.exit_intent
-    if intent is not None:
-        rows.append(("Exit", intent.at, values.link(intent, f"{intent.exit_type} {intent.state}"), intent.exit_reason))
+    if order.exit_intent is not None:
+        intent = order.exit_intent
+        rows.append(("Exit", intent.at, values.link(intent, str(intent.exit_type)), intent.exit_reason))
     if order.application is not None:
         proposal = order.application.proposal
         rows.append(("Approved proposal", order.application.at, values.link(proposal), proposal.reason))
     if order.kill_epoch is not None:
         rows.append(("Kill switch", order.at, f"epoch {order.kill_epoch}", "everything was stopped"))
-    rows.append(("Order", order.at, str(order), order.reason))
-    return Table("Where it comes from", ("Step", "At (UTC)", "What", "Why"), rows)
+    return [Table("What asked for it", ("What", "At (UTC)", "Which", "Why"), rows)] if rows else []
+
+
+def _wish(decision: Decision | None) -> list[Panel]:
+    if decision is None:
+        return []
+    signal = decision.signal
+    decimals = signal.instrument.price_decimals
+    row = (
+        values.link(signal, signal.strategy), signal.at, signal.side,
+        *(values.price(price, decimals) for price in (signal.entry, signal.stop, signal.target)),
+        signal.reason, values.raw(signal.features, "features"),
+    )  # fmt: skip
+    columns = ("Strategy", "Bar closed (UTC)", "Side", "Entry", "Stop", "Target", "Why", "What it saw")
+    size = (
+        values.link(decision, str(decision.verdict)), decision.position_size, decision.risk_amount, decision.risk_pct,
+        decision.portfolio_heat_before, decision.portfolio_heat_after, decision.reason,
+    )  # fmt: skip
+    decided = ("Verdict", "Size", "Risk amount", "Risk %", "Heat before", "Heat after", "Reason")
+    return [Table("What the strategy wished", columns, [row]), Table("What was decided", decided, [size])]
 
 
 def _gates(decision: Decision | None) -> list[Panel]:
@@ -54,36 +74,29 @@ def _gates(decision: Decision | None) -> list[Panel]:
     return [Table("What the gates said", columns, gate_rows(decision.gates), "No gate was asked.")]
 
 
-def _events(order: Order) -> Table:
+def _events(events: list[OrderEvent]) -> Table:
     rows = []
-    for event in order.events.select_related("message", "broker_event").order_by("sequence"):
+    before = None
+    for event in events:
         evidence = values.NOTHING
         if event.message is not None:
             evidence = values.link(event.message)
         elif event.broker_event is not None:
             evidence = values.link(event.broker_event)
-        change = values.pill(event.to_state)
-        rows.append(
-            (
-                event.sequence,
-                event.at,
-                event.from_state,
-                change,
-                event.attempt,
-                event.reason,
-                evidence,
-                event.recorded_at,
-            )
-        )
-    columns = ("#", "At (UTC)", "From", "To", "Attempt", "Why", "Evidence", "Learned (UTC)")
+        after = lapse(event.at - before) if before is not None else ""
+        moved = values.changed(event.from_state, event.to_state)
+        rows.append((str(event.sequence), event.at, after, moved, str(event.attempt or ""), event.reason, evidence))
+        before = event.at
+    columns = ("#", "At (UTC)", "After", "State", "Attempt", "Why", "Evidence")
     return Table("Every step, with its evidence", columns, rows)
 
 
 def _fills(order: Order) -> Table:
     rows = [
         (
-            values.link(fill, fill.external_id), fill.at, fill.side, fill.quantity, fill.price,
-            fill.realised, fill.commission, fill.financing, fill.reason,
+            values.link(fill, fill.external_id), fill.at, fill.side, fill.quantity,
+            values.price(fill.price, order.instrument.price_decimals), values.profit(fill.realised),
+            values.amount(fill.commission), values.amount(fill.financing), fill.reason,
         )
         for fill in order.fills.order_by("id")
     ]  # fmt: skip
@@ -100,23 +113,25 @@ def _entries(order: Order) -> Table:
     return Table("In the books", columns, rows, "Nothing booked.")
 
 
-def _legs(order: Order) -> Table:
+def _legs(order: Order) -> list[Panel]:
     group = order.parent_group
-    others = Order.objects.filter(parent_group=group) if group is not None else Order.objects.none()
-    note = f"The group is {group.state}." if group is not None else ""
-    rows = order_rows(others.exclude(pk=order.pk).select_related("instrument", "account").order_by("id"))
-    return Table("Other legs of its group", ORDER_COLUMNS, rows, note=note)
+    if group is None:
+        return []
+    others = Order.objects.filter(parent_group=group).exclude(pk=order.pk)
+    rows: list[Any] = order_rows(others.select_related("instrument", "account").order_by("id"))
+    return [Table("Other legs of its group", ORDER_COLUMNS, rows, note=f"The group is {group.state}.")] if rows else []
 
 
 def _messages(order: Order) -> list[Panel]:
-    panels: list[Panel] = []
-    messages = BrokerMessage.objects.filter(order=order).order_by("id")
-    for message in messages:
-        body = (
-            f"{values.moment(message.at)} UTC  {message.method} {message.path}\n"
-            f"{values.pretty(message.request_body) if message.request_body else '(no body)'}\n\n"
-            f"{values.moment(message.finished_at)} UTC  {message.status or message.error or 'no answer'}\n"
-            f"{values.pretty(message.response_body) if message.response_body else '(no answer)'}"
+    return [
+        Exchange(
+            f"{message.purpose}: {message.method} {message.path}",
+            message.request_body or "(no body)",
+            message.response_body or message.error or "(no answer)",
+            str(message.status or message.error or "no answer"),
+            lapse(message.finished_at - message.at) if message.finished_at >= message.at else "",
+            values.link(message, f"message {message.pk}"),
+            message.at,
         )
-        panels.append(Raw(f"Message {message.pk}: {message.purpose}, {message}", body))
-    return panels
+        for message in BrokerMessage.objects.filter(order=order).order_by("id")
+    ]

@@ -1,13 +1,16 @@
 """Orders with their whole story, and the raw messages behind it."""
 
+from typing import Any
+
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
-from trading.models import BrokerMessage, Order
+from trading.models import BrokerMessage, Order, OrderEvent
 
 from . import columns
 from .order_page import lineage
+from .order_story import stages
 from .pages import Panel, Raw, ReadOnlyAdmin, facts_of
 
 LEASE_FIELDS = (
@@ -25,6 +28,8 @@ LEASE_FIELDS = (
 class OrderAdmin(ReadOnlyAdmin):
     """One leg of one intent: where it stands, and how it got there."""
 
+    change_form_template = "admin/trading/order/change_form.html"
+
     list_display = (
         columns.moment("at"),
         columns.link("account"),
@@ -33,10 +38,10 @@ class OrderAdmin(ReadOnlyAdmin):
         columns.number("quantity"),
         columns.link("instrument"),
         "type",
-        columns.number("price"),
+        columns.price("price"),
         columns.pill("state"),
         columns.number("filled_quantity", "filled"),
-        columns.number("average_price"),
+        columns.price("average_price"),
         columns.code("client_order_id", "client id"),
         columns.code("broker_order_id", "broker id"),
     )
@@ -65,7 +70,19 @@ class OrderAdmin(ReadOnlyAdmin):
 
     def panels(self, request: HttpRequest, subject: Order) -> list[Panel]:
         """Signal → decision → order → fills → entries."""
-        return lineage(subject)
+        return lineage(subject, _events(subject))
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """With the way it took."""
+        order: Order = context["original"]
+        context["stages"] = stages(order, _events(order))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+def _events(order: Order) -> list[OrderEvent]:
+    return list(order.events.select_related("message", "broker_event").order_by("sequence"))
 
 
 @admin.register(BrokerMessage)

@@ -6,6 +6,7 @@ may decide goes through a service, never through a form of the admin.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,11 @@ else:
     ModelAdminOfAny = admin.ModelAdmin  # generic for the type checker only
 
 
+def _is_number(value: Any) -> bool:
+    """A number, or one that is formatted already."""
+    return isinstance(value, Decimal) or (isinstance(value, SafeString) and value.startswith('<span class="num'))
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of a page. Values are shown as `values.show` does; numbers stand to the right."""
@@ -42,7 +48,7 @@ class Table:
     def headings(self) -> list[tuple[str, str]]:
         """Each column's style class and name: a column with a number in it stands to the right."""
         return [
-            ("number" if any(isinstance(row[place], Decimal) for row in self.rows) else "", name)
+            ("number" if any(_is_number(row[place]) for row in self.rows) else "", name)
             for place, name in enumerate(self.columns)
         ]
 
@@ -68,7 +74,31 @@ class Raw:
         return values.pretty(self.body)
 
 
-Panel = Table | Raw
+@dataclass(frozen=True)
+class Exchange:
+    """A request to a broker and what came back, side by side."""
+
+    title: str
+    request: str
+    answer: str
+    status: str
+    took: str
+    source: SafeString
+    at: datetime
+    template: str = "admin/panels/exchange.html"
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Both bodies, indented where they are JSON."""
+        return values.pretty(self.request), values.pretty(self.answer)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the broker answered with a success."""
+        return self.status.startswith("2")
+
+
+Panel = Table | Raw | Exchange
 
 
 def audit_panel(subject: Model, limit: int = 100) -> Table:

@@ -20,7 +20,7 @@ class PositionAdmin(ReadOnlyAdmin):
         columns.link("instrument"),
         columns.number("quantity"),
         columns.number("external_quantity", "of it external"),
-        columns.number("average_price"),
+        columns.price("average_price"),
         columns.moment("updated_at", "updated"),
     )
     list_filter = ("account", "instrument")
@@ -41,9 +41,9 @@ class TradeAdmin(ReadOnlyAdmin):
         "side",
         columns.pill("state"),
         columns.number("quantity"),
-        columns.number("entry_price", "entry"),
-        columns.number("exit_price", "exit"),
-        columns.number("pnl", "P&L"),
+        columns.price("entry_price", "entry"),
+        columns.price("exit_price", "exit"),
+        columns.profit("pnl", "P&L"),
         columns.number("r", "R"),
         "close_reason",
         columns.moment("closed_at", "closed"),
@@ -66,7 +66,7 @@ class DayStateAdmin(ReadOnlyAdmin):
     """What each trading day came to."""
 
     list_display = (
-        "trading_day", columns.link("account"), columns.number("trades"), columns.number("pnl", "P&L"),
+        "trading_day", columns.link("account"), columns.number("trades"), columns.profit("pnl", "P&L"),
         columns.number("r", "R"),
     )  # fmt: skip
     list_filter = ("account",)

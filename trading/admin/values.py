@@ -47,9 +47,59 @@ def plain_number(value: Decimal | int) -> str:
     return "0" if text in {"-0", ""} else text
 
 
+def money(value: Decimal) -> str:
+    """An amount with at least its two decimals, more where it has more."""
+    text = plain_number(value)
+    whole, _, decimals = text.partition(".")
+    return f"{whole}.{decimals.ljust(2, '0')}"
+
+
+def signed_money(value: Decimal) -> str:
+    """An amount with its sign."""
+    return f"+{money(value)}" if value > 0 else money(value)
+
+
 def signed_number(value: Decimal) -> str:
     """A number with its sign, for differences and profits."""
     return plain_number(value) if value <= 0 else f"+{plain_number(value)}"
+
+
+def price(value: Decimal | None, decimals: int) -> SafeString:
+    """A price with the decimals of its instrument, more where it has more."""
+    if value is None:
+        return NOTHING
+    whole, _, after = plain_number(value).partition(".")
+    shown = f"{whole}.{after.ljust(decimals, '0')}" if decimals else whole + (f".{after}" if after else "")
+    return format_html('<span class="num">{}</span>', shown)
+
+
+def amount(value: Decimal | None) -> SafeString:
+    """An amount of money as a cell shows it; nothing moved is a quiet zero."""
+    if value is None:
+        return NOTHING
+    return format_html('<span class="num{}">{}</span>', "" if value else " quiet", money(value))
+
+
+def profit(value: Decimal | None) -> SafeString:
+    """A profit or loss: signed, in the colour that repeats the sign."""
+    if value is None:
+        return NOTHING
+    tone = "more" if value > 0 else "less" if value < 0 else "quiet"
+    return format_html('<span class="num change {}">{}</span>', tone, signed_money(value))
+
+
+def difference(value: Decimal | None) -> SafeString:
+    """A difference: signed, in the colour that repeats the sign."""
+    if value is None:
+        return NOTHING
+    tone = "more" if value > 0 else "less" if value < 0 else "quiet"
+    return format_html('<span class="num change {}">{}</span>', tone, signed_number(value))
+
+
+def cost(value: Decimal) -> SafeString:
+    """A number that is good when it is small: signed, above zero in the colour of a loss."""
+    tone = "less" if value > 0 else "more" if value < 0 else "quiet"
+    return format_html('<span class="num change {}">{}</span>', tone, signed_number(value))
 
 
 def moment(value: datetime) -> str:
@@ -58,13 +108,15 @@ def moment(value: datetime) -> str:
 
 
 def span(delta: timedelta) -> str:
-    """An age in two units: `3 h 12 m`."""
+    """An age in two units, `3 h 12 m`; from ten minutes on without seconds."""
     seconds = max(int(delta.total_seconds()), 0)
     days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
     if days:
         return f"{days} d {hours} h"
     if hours:
         return f"{hours} h {minutes} m"
+    if minutes >= 10:
+        return f"{minutes} m"
     return f"{minutes} m {seconds % 60} s" if minutes else f"{seconds} s"
 
 
@@ -72,6 +124,11 @@ def pill(word: str) -> SafeString:
     """A state as a word in a frame; the colour only repeats what the word says."""
     tone = "good" if word in GOOD else "bad" if word in BAD else "waiting" if word in WAITING else "plain"
     return format_html('<span class="pill {}">{}</span>', tone, word)
+
+
+def changed(before: str, after: str) -> SafeString:
+    """A change of state, the new one as a pill."""
+    return format_html('<span class="was">{}</span> {}', f"{before} →" if before else "", pill(after))
 
 
 def link(target: Model | None, text: str = "") -> SafeString:
@@ -86,8 +143,8 @@ def link(target: Model | None, text: str = "") -> SafeString:
 
 
 def code(text: str) -> SafeString:
-    """An identifier to copy."""
-    return format_html("<code>{}</code>", text) if text else NOTHING
+    """An identifier; one click selects the whole of it, to copy."""
+    return format_html('<code class="id">{}</code>', text) if text else NOTHING
 
 
 def pretty(value: Any) -> str:

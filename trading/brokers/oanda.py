@@ -8,7 +8,7 @@ answer carries none, so that is our wall clock when it arrived.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,7 @@ from trading.brokers.errors import BadData
 from trading.brokers.oanda_client import OandaClient
 from trading.brokers.oanda_events import consecutive
 from trading.brokers.oanda_lookup import Looking, order_by_client_id
+from trading.brokers.oanda_stream import OandaStreams
 from trading.domain.broker import (
     AccountIdentity,
     BrokerCandle,
@@ -30,14 +31,16 @@ from trading.domain.broker import (
     Capabilities,
     Completeness,
     EventPage,
+    Heartbeat,
     LookupOutcome,
     OrderRequest,
+    StreamNews,
     SubmitOutcome,
 )
 
 logger = logging.getLogger(__name__)
 
-BAR = timedelta(minutes=5)
+GRANULARITIES = {60: "M1", 300: "M5", 900: "M15", 1800: "M30", 3600: "H1", 14_400: "H4", 86_400: "D"}
 CANDLES_PER_PAGE = 5000
 # One call follows the history over this many answers; a longer one goes on from the cursor that it returns.
 PAGES_PER_CALL = 20
@@ -58,6 +61,7 @@ class OandaBroker:
         self.name = name
         self._account_id = account_id
         self._client = OandaClient(account_id=account_id, token=token, url=url)
+        self._streams = OandaStreams(account_id=account_id, token=token, url=url)
         self._currency = ""
 
     def identity(self) -> AccountIdentity:
@@ -179,37 +183,50 @@ class OandaBroker:
                 logger.warning("an OANDA price of %.40r is left out: %s", row.get("instrument"), error)
         return found
 
-    def candles(self, instrument: str, *, since: datetime, until: datetime | None = None) -> Sequence[BrokerCandle]:
-        """Five-minute mid candles that open in [since, until), oldest first; without `until` up to OANDA's present.
+    def candles(
+        self, instrument: str, *, since: datetime, until: datetime | None = None, interval_seconds: int = 300
+    ) -> Sequence[BrokerCandle]:
+        """Mid candles that open in [since, until), oldest first; without `until` up to OANDA's present.
 
         The last one may be incomplete. OANDA counts only candles that exist, so `count` candles from `since` always
         reach over the asked span, and no end in OANDA's future (which it refuses) is ever named.
         """
+        if interval_seconds not in GRANULARITIES:
+            raise ValueError(f"OANDA is asked for candles of {sorted(GRANULARITIES)} s, not of {interval_seconds} s")
         found: list[BrokerCandle] = []
-        start = since
+        start, bar = since, timedelta(seconds=interval_seconds)
         while until is None or start < until:
             count = CANDLES_PER_PAGE
             if until is not None:
-                count = min(count, (until - start) // BAR + 2)
-            page = self._candle_page(instrument, start, count)
+                count = min(count, (until - start) // bar + 2)
+            page = self._candle_page(instrument, start, count, GRANULARITIES[interval_seconds])
             found.extend(candle for candle in page if candle.start >= start and (until is None or candle.start < until))
             if len(page) < count:
                 break
-            start = page[-1].start + BAR
+            start = page[-1].start + bar
         return found
+
+    def price_stream(self, instruments: Sequence[str], *, silence_seconds: float) -> Iterator[BrokerPrice | Heartbeat]:
+        """Prices as OANDA tells them; see the port."""
+        return self._streams.prices(instruments, silence_seconds=silence_seconds)
+
+    def event_stream(self, *, silence_seconds: float) -> Iterator[StreamNews | Heartbeat]:
+        """Transactions as OANDA tells them; see the port."""
+        return self._streams.transactions(self._home_currency, silence_seconds=silence_seconds)
 
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
 
-    def _candle_page(self, instrument: str, start: datetime, count: int) -> list[BrokerCandle]:
+    def _candle_page(self, instrument: str, start: datetime, count: int, granularity: str) -> list[BrokerCandle]:
         from oandapyV20.endpoints.instruments import InstrumentsCandles
 
         begin = start.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        params = {"granularity": "M5", "price": "M", "from": begin, "count": count}
+        params = {"granularity": granularity, "price": "M", "from": begin, "count": count}
         body, _ = self._client.read(InstrumentsCandles(instrument, params=params), f"the candles of {instrument}")
         try:
-            if oanda_parse.text(body, "instrument") != instrument or oanda_parse.text(body, "granularity") != "M5":
+            said = oanda_parse.text(body, "instrument"), oanda_parse.text(body, "granularity")
+            if said != (instrument, granularity):
                 raise BadData("the answer is about other candles")
             page = [oanda_parse.candle(row, instrument) for row in oanda_parse.rows(body, "candles")]
             if any(later.start <= earlier.start for earlier, later in pairwise(page)):

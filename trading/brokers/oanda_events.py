@@ -47,6 +47,8 @@ CREATED = frozenset(f"{name}_ORDER" for name in ORDER_TYPES)
 REJECTED = frozenset(f"{name}_ORDER_REJECT" for name in ORDER_TYPES)
 # The reason of a cancel that is only time running out; every other reason is a cancel.
 EXPIRY_REASON = "TIME_IN_FORCE_EXPIRED"
+# The funding reason of what OANDA itself takes or gives back: a charge or rebate, no deposit of the owner's.
+BY_THE_BROKER = "ADJUSTMENT"
 _ZERO = Decimal(0)
 # Where a transaction that moves cash without an order says how much.
 _CASH = {
@@ -116,6 +118,8 @@ def event(row: Row, currency: str) -> BrokerEvent:
         orders = (OrderNews("", client_id(row), BrokerOrderStatus.REJECTED, optional_text(row, "rejectReason")),)
     elif kind in _CASH:
         event_kind, amount_key = _CASH[kind]
+        if kind == "TRANSFER_FUNDS" and optional_text(row, "fundingReason") == BY_THE_BROKER:
+            event_kind = EventKind.FEE
         amount = number(row, amount_key)
         cash = (CashData(identifier(row, "id"), event_kind, currency, amount, _instrument_of(row)),)
     return BrokerEvent(

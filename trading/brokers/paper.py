@@ -18,6 +18,7 @@ from trading.domain.broker import (
     Accepted,
     BrokerEvent,
     BrokerOrderStatus,
+    Capabilities,
     Completeness,
     EventKind,
     EventPage,
@@ -44,6 +45,9 @@ class PaperBroker:
     """One paper account. Only the verbs that a paper account has use for."""
 
     name = "paper"
+    capabilities = Capabilities(
+        native_bracket=True, idempotent_client_id=True, replace_keeps_id=True, hedging=True, fractional=True
+    )
 
     def __init__(self, book: PaperBook) -> None:
         self.book = book

@@ -19,7 +19,13 @@ OANDA_ACCOUNT_PREFIX = {"practice": "101-", "live": "001-"}
 SIMULATOR = "simulator"
 SIMULATOR_OANDA_TOKEN = "sim-oanda-token"
 SIMULATOR_OANDA_ACCOUNT = "101-001-1000001-001"
+ALPACA_HOSTS = {"practice": "paper-api.alpaca.markets", "live": "api.alpaca.markets"}
+ALPACA_DATA_URL = "https://data.alpaca.markets"
+SIMULATOR_ALPACA_KEY = "SIMKEY"
+SIMULATOR_ALPACA_SECRET = "sim-alpaca-secret"
+SIMULATOR_ALPACA_ACCOUNT = "SIMALPACA"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_YES, _NO = ("true", "1", "yes"), ("false", "0", "no")
 
 
 class BadConnection(ValueError):
@@ -29,7 +35,10 @@ class BadConnection(ValueError):
 class MissingCredentials(Exception):
     """No credentials for a broker are set. The text names what must be set."""
 
-    _NEEDED = {"oanda": "OANDA_API_KEY and OANDA_ACCOUNT_ID must be set"}
+    _NEEDED = {
+        "oanda": "OANDA_API_KEY and OANDA_ACCOUNT_ID must be set",
+        "alpaca": "ALPACA_API_KEY and ALPACA_SECRET_KEY must be set",
+    }
 
     def __init__(self, broker: str) -> None:
         super().__init__(self._NEEDED.get(broker, f"credentials for {broker} must be set"))
@@ -38,7 +47,10 @@ class MissingCredentials(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How to reach one account of one broker. `environment` is practice, live or simulator; `url` has no version."""
+    """How to reach one account of one broker. `environment` is practice, live or simulator; `url` has no version.
+
+    `account_id` is "" where the key alone names the account, as at Alpaca: the adapter takes the account of the key.
+    """
 
     broker: str
     environment: str
@@ -57,7 +69,23 @@ def open_broker(connection: Connection) -> Broker:
             raise MissingCredentials("oanda")
         check_oanda(connection)
         return OandaBroker(account_id=connection.account_id, token=token, url=connection.url)
-    raise BadConnection(f"There is no adapter for the broker {connection.broker!r}; known is: oanda.")
+    if connection.broker == "alpaca":
+        from trading.brokers.alpaca import AlpacaBroker
+
+        key, secret = connection.credentials.get("key", ""), connection.credentials.get("secret", "")
+        if not key or not secret:
+            raise MissingCredentials("alpaca")
+        check_alpaca(connection)
+        official = urlsplit(connection.url).hostname in ALPACA_HOSTS.values()
+        return AlpacaBroker(
+            account_id=connection.account_id,
+            key=key,
+            secret=secret,
+            url=connection.url,
+            data_url=ALPACA_DATA_URL if official else connection.url,
+            simulated=connection.environment == SIMULATOR,
+        )
+    raise BadConnection(f"There is no adapter for the broker {connection.broker!r}; known are: oanda, alpaca.")
 
 
 def credentials_from_environment(broker: str, environ: Mapping[str, str]) -> Connection | None:
@@ -65,8 +93,12 @@ def credentials_from_environment(broker: str, environ: Mapping[str, str]) -> Con
 
     Raises `BadConnection` when what it names contradicts itself.
     """
-    if broker != "oanda":
-        return None
+    if broker == "alpaca":
+        return _alpaca_from(environ)
+    return _oanda_from(environ) if broker == "oanda" else None
+
+
+def _oanda_from(environ: Mapping[str, str]) -> Connection | None:
     token, account_id = environ.get("OANDA_API_KEY", ""), environ.get("OANDA_ACCOUNT_ID", "")
     url = environ.get("OANDA_URL", "").rstrip("/")
     environment = environ.get("OANDA_ENV", "") or "practice"
@@ -93,13 +125,51 @@ def credentials_from_environment(broker: str, environ: Mapping[str, str]) -> Con
     return connection
 
 
+def _alpaca_from(environ: Mapping[str, str]) -> Connection | None:
+    key, secret = environ.get("ALPACA_API_KEY", ""), environ.get("ALPACA_SECRET_KEY", "")
+    url = environ.get("ALPACA_URL", "").rstrip("/")
+    paper = (environ.get("ALPACA_PAPER", "") or "true").lower()
+    if paper not in _YES + _NO:
+        raise BadConnection(f"ALPACA_PAPER is {paper!r}; it must be true or false.")
+    environment = "practice" if paper in _YES else "live"
+    control_url = environ.get("SIMULATOR_URL", "").rstrip("/")
+    if control_url:
+        simulated = simulator_url(control_url, "alpaca")
+        if url and url != simulated:
+            raise BadConnection(
+                f"ALPACA_URL ({url}) and SIMULATOR_URL (whose Alpaca is at {simulated}) name different brokers. "
+                "Unset the one that you do not mean; nothing was sent to either."
+            )
+        if environment == "live":
+            raise BadConnection("ALPACA_PAPER is false, but SIMULATOR_URL is set: unset one of them. Nothing was sent.")
+        if key and secret:
+            return Connection("alpaca", SIMULATOR, simulated, "", {"key": key, "secret": secret})
+        known = {"key": SIMULATOR_ALPACA_KEY, "secret": SIMULATOR_ALPACA_SECRET}
+        return Connection("alpaca", SIMULATOR, simulated, SIMULATOR_ALPACA_ACCOUNT, known)
+    if not key or not secret:
+        return None
+    url = url or f"https://{ALPACA_HOSTS[environment]}"
+    connection = Connection("alpaca", environment, url, "", {"key": key, "secret": secret})
+    check_alpaca(connection)
+    return connection
+
+
+# The simulator's ports, counted from its control port.
+_PORT_OF = {"oanda": 1, "alpaca": 2}
+
+
 def simulator_oanda_url(control_url: str) -> str:
-    """Where the simulator with this control address speaks OANDA: the next port. Raises `BadConnection`."""
+    """Where the simulator with this control address speaks OANDA. Raises `BadConnection`."""
+    return simulator_url(control_url, "oanda")
+
+
+def simulator_url(control_url: str, broker: str) -> str:
+    """Where the simulator with this control address speaks a broker's protocol. Raises `BadConnection`."""
     parts = _split(control_url, "SIMULATOR_URL")
     if parts.port is None:
         raise BadConnection(f"SIMULATOR_URL ({control_url}) must name the control port, as in http://127.0.0.1:9100.")
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}:{parts.port + 1}"
+    return f"{parts.scheme}://{host}:{parts.port + _PORT_OF[broker]}"
 
 
 def check_oanda(connection: Connection) -> None:
@@ -126,6 +196,26 @@ def check_oanda(connection: Connection) -> None:
             raise BadConnection(
                 f"Account {connection.account_id} is no {environment} account (those begin with "
                 f"{OANDA_ACCOUNT_PREFIX[environment]}). Check OANDA_ENV and OANDA_ACCOUNT_ID; nothing was sent."
+            )
+
+
+def check_alpaca(connection: Connection) -> None:
+    """Refuse an URL and environment that do not belong together. Raises `BadConnection`."""
+    parts = _split(connection.url, "ALPACA_URL")
+    host = parts.hostname or ""
+    if parts.path.rstrip("/").endswith("/v2"):
+        raise BadConnection(
+            f"ALPACA_URL ({connection.url}) must be given without /v2: {connection.url.rstrip('/')[:-3]}"
+        )
+    if parts.scheme != "https" and host not in _LOOPBACK and connection.environment != SIMULATOR:
+        raise BadConnection(
+            f"ALPACA_URL ({connection.url}) uses {parts.scheme}: the key would travel in clear text. Use https."
+        )
+    for environment, official in ALPACA_HOSTS.items():
+        if host == official and connection.environment != environment:
+            raise BadConnection(
+                f"{official} is Alpaca's {environment} host, but the environment is {connection.environment}. "
+                "Set ALPACA_PAPER and ALPACA_URL to the same one; nothing was sent."
             )
 
 

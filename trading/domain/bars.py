@@ -3,7 +3,8 @@
 What always holds here: a `Bar` that left `read_bars` has finite positive prices, a high and a low that enclose open
 and close, and a start on the grid of its interval; starts rise strictly; whatever is wrong is refused with the file's
 line number, never repaired. A hole is a gap that reaches into the part of a day that strategies look at (midnight to
-the end of the last window); every other gap only begins a new session.
+the end of the last window); every other gap only begins a new session. Daily bars start at midnight of their market's
+zone; between two of them lie weekends and holidays, so only more than a long weekend is a gap, and then a hole.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ from trading.domain.money import BadNumber, parse_decimal, plain
 from trading.domain.windows import Window, is_trading_bar
 
 HEADER = ("ts", "open", "high", "low", "close", "volume")
+DAY_SECONDS = 86400
+# From the start of one daily bar to the next: five calendar days (Thursday to Tuesday around two holidays, or a market
+# shut by a storm), and the hour that clocks may be set back in between.
+LONG_WEEKEND = timedelta(days=5, hours=1)
+# A bar that opens this share away from the close before it continues another price: a split, or a bad number.
+JUMP = Decimal("0.4")
 
 
 class BadBars(ValueError):
@@ -46,6 +53,11 @@ class Bar:
     def end(self) -> datetime:
         """When the bar closes: the start of the next one."""
         return self.start + timedelta(seconds=self.interval_seconds)
+
+    @property
+    def is_daily(self) -> bool:
+        """Whether the bar is a whole trading day."""
+        return self.interval_seconds == DAY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +92,10 @@ class Gap:
         return f"line {self.line}: no bars from {missing} ({self.kind.value.lower()})"
 
 
-def read_bars(lines: Iterable[str], symbol: str, interval_seconds: int) -> BarFile:
+def read_bars(lines: Iterable[str], symbol: str, interval_seconds: int, tz: str = "UTC") -> BarFile:
     """The bars that CSV `lines` (header ts,open,high,low,close,volume) hold, in the file's order.
 
+    Daily bars start at midnight in `tz`; shorter ones at multiples of their interval in UTC.
     Raises `BadBars` at the first line with a wrong header, a missing or extra field, a number or time that cannot be
     read, prices that contradict each other, a start off the grid, a duplicate or a step back in time; and for a file
     without bars.
@@ -100,7 +113,7 @@ def read_bars(lines: Iterable[str], symbol: str, interval_seconds: int) -> BarFi
                 _check_header(row, symbol, line)
                 header_seen = True
                 continue
-            bar = _bar(row, symbol, interval_seconds, line)
+            bar = _bar(row, symbol, interval_seconds, line, tz)
             if bars:
                 _check_order(bars[-1], bar, line)
             bars.append(bar)
@@ -112,14 +125,14 @@ def read_bars(lines: Iterable[str], symbol: str, interval_seconds: int) -> BarFi
     return BarFile(symbol, interval_seconds, tuple(bars), tuple(numbers), bars_sha256(bars))
 
 
-def validate_bars(bars: Sequence[Bar], lines: Sequence[int] | None = None) -> None:
+def validate_bars(bars: Sequence[Bar], lines: Sequence[int] | None = None, tz: str = "UTC") -> None:
     """Check bars that came another way than a file (a broker's candles) by the same rules.
 
     Raises `BadBars`; `lines` numbers the rows in messages, counting from 1 when not given.
     """
     for index, bar in enumerate(bars):
         line = lines[index] if lines is not None else index + 1
-        check_bar(bar, line)
+        check_bar(bar, line, tz)
         if index:
             _check_order(bars[index - 1], bar, line)
 
@@ -133,8 +146,8 @@ def bars_sha256(bars: Iterable[Bar]) -> str:
     return digest.hexdigest()
 
 
-def check_bar(bar: Bar, line: int) -> None:
-    """Refuse a bar that contradicts itself. Raises `BadBars` naming `line`."""
+def check_bar(bar: Bar, line: int, tz: str = "UTC") -> None:
+    """Refuse a bar that contradicts itself; a daily one must start at midnight in `tz`. Raises `BadBars`."""
     for name in ("open", "high", "low", "close"):
         value: Decimal = getattr(bar, name)
         if not value.is_finite() or value <= 0:
@@ -147,9 +160,25 @@ def check_bar(bar: Bar, line: int) -> None:
         if not bar.low <= value <= bar.high:
             inside = f"low {plain(bar.low)} to high {plain(bar.high)}"
             _refuse(bar.symbol, line, f"has {plain(value)} as its {name}, outside {inside}")
+    if bar.is_daily:
+        if bar.start.astimezone(ZoneInfo(tz)).time() != time(0):
+            _refuse(bar.symbol, line, f"starts at {bar.start.isoformat()}, which is not midnight in {tz}")
+        return
     offset = bar.start - datetime(1970, 1, 1, tzinfo=UTC)
     if offset % timedelta(seconds=bar.interval_seconds):
         _refuse(bar.symbol, line, f"starts at {bar.start.isoformat()}, which no {bar.interval_seconds} s bar does")
+
+
+def follows(previous: Bar, bar: Bar) -> bool:
+    """Whether nothing is missing between two bars of a symbol; a daily bar's weekend and holidays are not missing."""
+    if bar.is_daily:
+        return bar.start - previous.start <= LONG_WEEKEND
+    return bar.start <= previous.end
+
+
+def jumps(previous: Bar, bar: Bar) -> bool:
+    """Whether a bar opens so far from the close before it that it continues another price (see `JUMP`)."""
+    return abs(bar.open - previous.close) > JUMP * previous.close
 
 
 def find_gaps(
@@ -179,10 +208,13 @@ def classify_gap(
     """What lies between two bars that follow each other: nothing (None), a hole or a session's break.
 
     Only the days that have bars on them are looked at: the missing rest of the earlier bar's day and the missing
-    beginning of the later bar's. A day without a single bar is a holiday or another file, not a hole.
+    beginning of the later bar's. A day without a single bar is a holiday or another file, not a hole. Of daily bars
+    more than a long weekend is a hole.
     """
-    if following.start <= previous.end:
+    if follows(previous, following):
         return None
+    if following.is_daily:
+        return GapKind.HOLE
     step = timedelta(seconds=previous.interval_seconds)
     zone = ZoneInfo(tz)
     for day in {previous.start.astimezone(zone).date(), following.start.astimezone(zone).date()}:
@@ -215,7 +247,7 @@ def _check_header(row: list[str], symbol: str, line: int) -> None:
         _refuse(symbol, line, f"is not the header {','.join(HEADER)} but {','.join(row)[:80]!r}")
 
 
-def _bar(row: list[str], symbol: str, interval_seconds: int, line: int) -> Bar:
+def _bar(row: list[str], symbol: str, interval_seconds: int, line: int, tz: str) -> Bar:
     if len(row) != len(HEADER):
         _refuse(symbol, line, f"has {len(row)} fields instead of {len(HEADER)}")
     values = []
@@ -225,7 +257,7 @@ def _bar(row: list[str], symbol: str, interval_seconds: int, line: int) -> Bar:
         except BadNumber as error:
             raise BadBars(_sentence(symbol, line, f"has no number as its {name}: {error}")) from error
     bar = Bar(symbol, _start(row[0], symbol, line), interval_seconds, *values)
-    check_bar(bar, line)
+    check_bar(bar, line, tz)
     return bar
 
 

@@ -7,7 +7,7 @@ sum of all fills; each closing carries its profit, and with the open cost it add
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -69,6 +69,44 @@ def apply_fill(
     if remaining > 0:
         kept.append(OpenLot(lot_id, side, remaining, price))
     return tuple(kept), tuple(closings)
+
+
+def own_profit(
+    side: Side,
+    opened: Sequence[tuple[Decimal, Decimal]],
+    closed: Sequence[tuple[Decimal, Decimal]],
+    *,
+    multiplier: Decimal = ONE,
+) -> Decimal:
+    """What closes of (quantity, price) realise against openings of (quantity, price), each oldest first.
+
+    `side` is that of the openings. What is closed beyond them realises nothing.
+    """
+    lots: tuple[OpenLot, ...] = tuple(OpenLot("own", side, quantity, price) for quantity, price in opened)
+    profit = ZERO
+    for quantity, price in closed:
+        within = min(quantity, sum((lot.quantity for lot in lots), ZERO))
+        if within > 0:
+            lots, closings = apply_fill(lots, side.opposite, within, price, multiplier=multiplier)
+            profit += sum((closing.pnl_quote for closing in closings), ZERO)
+    return profit
+
+
+def pooled_price(executions: Iterable[tuple[Side, Decimal, Decimal]]) -> Decimal | None:
+    """The cost per unit of what is open when costs are averaged instead of matched; None when flat.
+
+    `executions` are (side, quantity, price) in their order. Brokers of shares count so within a day: a reduction
+    leaves the average, an addition moves it, and a flip begins anew.
+    """
+    held, average = ZERO, ZERO
+    for side, quantity, price in executions:
+        after = held + side.sign * quantity
+        if held * side.sign >= 0:
+            average = (average * abs(held) + price * quantity) / abs(after)
+        elif after * held < 0:
+            average = price
+        held = after
+    return average if held else None
 
 
 def net_quantity(open_lots: Sequence[OpenLot]) -> Decimal:

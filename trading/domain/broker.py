@@ -45,7 +45,8 @@ class Capabilities:
     """What a broker can do natively.
 
     `legs_reserve_units` is True where units that a resting stop or target guards cannot be sold by another order: the
-    legs must be cancelled, and the cancel confirmed, before an exit is sent.
+    legs must be cancelled, and the cancel confirmed, before an exit is sent. `good_till` is True where the broker ends
+    an order at `OrderRequest.good_till` by itself; elsewhere it is cancelled by us then.
     """
 
     native_bracket: bool
@@ -54,6 +55,7 @@ class Capabilities:
     hedging: bool
     fractional: bool
     legs_reserve_units: bool = False
+    good_till: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +150,11 @@ SubmitOutcome = Accepted | Refused | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A look-up that found the order."""
+    """A look-up that found the order, and its legs where the broker names them itself."""
 
     order: BrokerOrder
     evidence: tuple[Evidence, ...]
+    legs: tuple[BrokerOrder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +191,7 @@ class OrderPort(Protocol):
     """The part of the port that orders go through; the in-process paper book has this much of it."""
 
     name: str
+    capabilities: Capabilities
 
     def order_by_client_id(self, client_id: str, *, since: str = "") -> LookupOutcome:
         """Look for an order. `since` is the last event id known before it was sent: the history after it is searched.
@@ -208,8 +212,6 @@ class OrderPort(Protocol):
 class Broker(OrderPort, Protocol):
     """What every adapter offers. Reads raise `BrokerUnreachable`; writes never raise, they return an outcome."""
 
-    capabilities: Capabilities
-
     def identity(self) -> AccountIdentity: ...
 
     def now(self) -> datetime: ...
@@ -220,7 +222,14 @@ class Broker(OrderPort, Protocol):
 
     def prices(self, instruments: Sequence[str]) -> Sequence[BrokerPrice]: ...
 
-    def candles(self, instrument: str, *, since: datetime, until: datetime | None = None) -> Sequence[BrokerCandle]: ...
+    def candles(
+        self, instrument: str, *, since: datetime, until: datetime | None = None, interval_seconds: int = 300
+    ) -> Sequence[BrokerCandle]:
+        """Candles that open in [since, until), oldest first; without `until` up to the broker's present.
+
+        The last one may be incomplete. Raises ValueError for an interval that the broker does not have.
+        """
+        ...
 
     def price_stream(self, instruments: Sequence[str], *, silence_seconds: float) -> Iterator[BrokerPrice | Heartbeat]:
         """Prices as they come; ends by `BrokerUnreachable` when cut, or silent (no heartbeat either) for too long.

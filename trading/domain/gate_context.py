@@ -62,8 +62,9 @@ class GateContext:
     price_at: datetime | None
     now: datetime
     price_age_limit: timedelta
-    # Repetition and company.
+    # Repetition and company. With `one_entry_per_symbol` the entries are the symbol's, of any strategy and direction.
     entries_today_this_way: int | None
+    one_entry_per_symbol: bool
     bar_had_position: bool | None
     external_position: bool | None
     pending_order: bool | None
@@ -72,21 +73,33 @@ class GateContext:
     account_r_today: Decimal | None
     strategy_trades_today: int | None
     strategy_r_today: Decimal | None
-    # Price and size.
+    # Realised today and open now, in account currency.
+    day_pnl: Decimal | None
+    max_daily_loss_pct: Decimal
+    trades_today: int | None
+    max_trades_per_day: int
+    # Price and size. `previous_close` is that of the bar before the signal's; `max_allocation` the share of equity that
+    # a position may be worth if it is paid for.
     spec: InstrumentSpec
     last_price: Decimal | None
+    previous_close: Decimal | None
     equity: Decimal | None
     per_trade_risk_pct: Decimal
     weight: Decimal | None
     quote_to_account_rate: Decimal | None
+    max_allocation: Decimal
     # Caps.
     max_risk_per_trade_pct: Decimal
     daily_risk_pct: Decimal
     daily_risk_used_pct: Decimal | None
     max_heat_pct: Decimal
     heat_pct: Decimal | None
+    max_symbol_risk_pct: Decimal
+    symbol_risk_pct: Decimal | None
     open_positions: int | None
     open_on_symbol: int | None
+    # What the account can still pay with, in its currency.
+    available_cash: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from trading.domain.bars import JUMP
 from trading.domain.gate_context import GateContext, GateResult, TradingState, Verdict
 from trading.domain.money import HUNDRED, ONE, STORED_STEP, ZERO, plain
 from trading.domain.sizing import Size, position_size
@@ -87,6 +88,7 @@ def _sized(context: GateContext) -> _Sized:
         missing = "equity" if context.equity is None else "weight"
         return _Sized(Size(ZERO, ZERO, f"the {missing} is not known"), None)
     try:
+        most = context.equity * context.max_allocation
         size = position_size(
             context.equity,
             context.per_trade_risk_pct,
@@ -95,6 +97,7 @@ def _sized(context: GateContext) -> _Sized:
             context.stop,
             context.spec,
             context.quote_to_account_rate,
+            max_value=None if context.spec.margin else most,
         )
         if size.units == 0:
             return _Sized(size, None)
@@ -166,6 +169,8 @@ def _one_per_day(context: GateContext, _: _Sized) -> _Outcome:
         return _unknown("the number of today's entries")
     count = context.entries_today_this_way
     reason = f"{context.strategy} has entered {context.symbol} {context.side.value} today already"
+    if context.one_entry_per_symbol:
+        reason = f"{context.symbol} was entered today already"
     return _check(count == 0, reason, entries_today=count)
 
 
@@ -214,11 +219,28 @@ def _strategy_day(context: GateContext, _: _Sized) -> _Outcome:
     return True, "", numbers
 
 
+def _daily_loss(context: GateContext, _: _Sized) -> _Outcome:
+    if context.day_pnl is None or context.equity is None:
+        return _unknown("the profit of today" if context.day_pnl is None else "equity")
+    limit = context.equity * context.max_daily_loss_pct / HUNDRED
+    cap = context.max_daily_loss_pct
+    return _check(context.day_pnl > -limit, "the daily loss is reached", pnl=context.day_pnl, limit=-limit, cap_pct=cap)
+
+
+def _trades_today(context: GateContext, _: _Sized) -> _Outcome:
+    if context.trades_today is None:
+        return _unknown("the number of today's trades")
+    count, limit = context.trades_today, context.max_trades_per_day
+    return _check(count < limit, "the account has made its trades of the day", trades=count, limit=limit)
+
+
 def _price_sane(context: GateContext, _: _Sized) -> _Outcome:
     entry, stop, target, last = context.entry, context.stop, context.target, context.last_price
-    if last is None:
-        return _unknown("the last price")
+    before = context.previous_close
+    if last is None or before is None:
+        return _unknown("the last price" if last is None else "the close before")
     numbers: dict[str, object] = {"entry": entry, "stop": stop, "target": target, "last_price": last}
+    numbers["previous_close"] = before
     prices = (entry, stop, target, last)
     if not all(price > 0 for price in prices):
         return False, "a price is not above zero", numbers
@@ -227,6 +249,8 @@ def _price_sane(context: GateContext, _: _Sized) -> _Outcome:
         return False, "stop, entry and target are not in the order of the trade's direction", numbers
     if any(price % context.spec.price_step for price in (entry, stop, target)):
         return False, f"a price is not on the step of {plain(context.spec.price_step)}", numbers
+    if abs(last - before) > JUMP * before:
+        return False, "the price is too far from the close before: a split, or a bad number", numbers
     return _check(abs(entry - last) <= PRICE_COLLAR * last, "the entry is too far from the last price", **numbers)
 
 
@@ -260,6 +284,13 @@ def _daily_risk_budget(context: GateContext, sized: _Sized) -> _Outcome:
     )
 
 
+def _symbol_risk(context: GateContext, sized: _Sized) -> _Outcome:
+    if sized.risk_pct is None or context.symbol_risk_pct is None:
+        return _unknown("the risk of this trade" if sized.risk_pct is None else f"the open risk on {context.symbol}")
+    after, cap = context.symbol_risk_pct + sized.risk_pct, context.max_symbol_risk_pct
+    return _check(after <= cap, f"the open risk on {context.symbol} would exceed its cap", after=after, cap=cap)
+
+
 def _portfolio_heat(context: GateContext, sized: _Sized) -> _Outcome:
     if sized.risk_pct is None or context.heat_pct is None:
         return _unknown("the risk of this trade" if sized.risk_pct is None else "the risk of the open positions")
@@ -283,6 +314,20 @@ def _max_open_per_symbol(context: GateContext, _: _Sized) -> _Outcome:
     return _check(count < limit, f"as many positions on {context.symbol} are open as may be", open=count, limit=limit)
 
 
+def _buying_power(context: GateContext, sized: _Sized) -> _Outcome:
+    """A position on margin needs an account that is not empty, one that is paid for the whole of its price.
+
+    A share that is sold short needs as much, because it must be bought back.
+    """
+    cash, rate = context.available_cash, context.quote_to_account_rate
+    if cash is None or rate is None:
+        return _unknown("the cash" if cash is None else "the rate into the account's currency")
+    if context.spec.margin:
+        return _check(cash > 0, "there is no cash", available=cash)
+    cost = sized.size.units * context.entry * context.spec.multiplier * rate
+    return _check(0 < cost <= cash, "it costs more than there is", cost=cost, available=cash)
+
+
 PRICE_COLLAR = ONE / 20
 GATES: Mapping[str, _Gate] = {
     "trading_state": _trading_state,
@@ -296,13 +341,17 @@ GATES: Mapping[str, _Gate] = {
     "pending_order": _pending_order,
     "global_daily_stop": _global_daily_stop,
     "strategy_day": _strategy_day,
+    "daily_loss": _daily_loss,
+    "trades_today": _trades_today,
     "price_sane": _price_sane,
     "size": _size,
     "risk_per_trade": _risk_per_trade,
     "daily_risk_budget": _daily_risk_budget,
+    "symbol_risk": _symbol_risk,
     "portfolio_heat": _portfolio_heat,
     "max_open_positions": _max_open_positions,
     "max_open_per_symbol": _max_open_per_symbol,
+    "buying_power": _buying_power,
 }
 
 __all__ = ["GATES", "PRICE_COLLAR", "GateContext", "GateResult", "TradingState", "Verdict", "evaluate"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from trading.domain.bars import Bar
-from trading.domain.money import STORED_STEP
+from trading.domain.money import STORED_STEP, ZERO
 
 
 class Ema:
@@ -48,6 +48,39 @@ class Ema:
         """Forget everything, as after a hole in the data."""
         self._count = 0
         self._value = None
+
+
+class Sma:
+    """Simple moving average of the last `period` values."""
+
+    def __init__(self, period: int) -> None:
+        if period < 1:
+            raise ValueError(f"the period of an average is at least 1, not {period}")
+        self._values: deque[Decimal] = deque(maxlen=period)
+        self._period = period
+        self._sum = ZERO
+
+    @property
+    def ready(self) -> bool:
+        """Whether as many values as the period were seen."""
+        return len(self._values) == self._period
+
+    @property
+    def value(self) -> Decimal | None:
+        """The average, or None while it is not ready."""
+        return (self._sum / self._period).quantize(STORED_STEP) if self.ready else None
+
+    def add(self, value: Decimal) -> None:
+        """Take in the next value."""
+        if self.ready:
+            self._sum -= self._values[0]
+        self._values.append(value)
+        self._sum += value
+
+    def reset(self) -> None:
+        """Forget everything, as after a hole in the data."""
+        self._values.clear()
+        self._sum = ZERO
 
 
 def true_range(bar: Bar, previous_close: Decimal | None) -> Decimal:

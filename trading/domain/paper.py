@@ -9,6 +9,8 @@ What always holds here:
   run adds nothing; sequence numbers rise by one;
 - realised profit is rounded once, here, to 5 decimals of the account's currency, half to even: it is the broker's
   own number, which the books take as it is. Commission is at or below zero, as it moves the account's cash;
+- a margin instrument moves the balance by what it realises; a cash instrument (a share) by the whole payment, as a
+  broker of shares does, and its fills say no realised profit. It is traded in the account's own currency only;
 - the book knows bars, not moments: what happens inside a bar is stamped with the bar's start. Callers therefore give
   it all bars of one start before anything that is submitted at their close.
 """
@@ -36,6 +38,7 @@ from trading.domain.broker import (
 from trading.domain.costs import CostModel
 from trading.domain.money import ZERO
 from trading.domain.paper_state import OpenEntry, WorkingOrder, gap_or_touch, protective_fill
+from trading.domain.settlement import payment
 
 MONEY_STEP = Decimal("0.00001")
 Emitted = list[BrokerEvent]
@@ -102,6 +105,16 @@ class PaperBook:
             BrokerPosition(instrument, side, quantity, cost / quantity)
             for (instrument, side), (quantity, cost) in totals.items()
         )
+
+    def worth(self, entry: OpenEntry, *, mid: Decimal | None, rate: Decimal) -> Decimal:
+        """What an open trade adds to the balance at a price: its value if it was paid for, else its open profit.
+
+        Without a price it is worth what it cost.
+        """
+        spec = self.costs[entry.instrument].spec
+        paid_for = ZERO if spec.margin else entry.price
+        gain = (entry.price if mid is None else mid) - entry.price + paid_for
+        return gain * entry.side.sign * entry.quantity * spec.multiplier * rate
 
     def deposit(self, amount: Decimal, at: datetime, *, external_id: str = "opening-deposit") -> Emitted:
         """Cash comes in; the opening deposit is the account's first event."""
@@ -260,9 +273,12 @@ class PaperBook:
     ) -> FillData:
         first = parts[0][0]
         costs = self.costs[first.instrument]
-        quote = sum(
-            ((price - entry.price) * entry.side.sign * units * costs.spec.multiplier for entry, units in parts), ZERO
-        )
+        quote = ZERO
+        if costs.spec.margin:
+            quote = sum(
+                ((price - entry.price) * entry.side.sign * units * costs.spec.multiplier for entry, units in parts),
+                ZERO,
+            )
         quantity = sum((units for _, units in parts), ZERO)
         return FillData(
             external_id=f"{client_id}:fill",
@@ -280,6 +296,9 @@ class PaperBook:
         )
 
     def _filled(self, fill: FillData, at: datetime, news: OrderNews) -> BrokerEvent:
+        spec = self.costs[fill.instrument].spec
+        if not spec.margin:
+            self.balance += payment(fill.side, fill.quantity, fill.price, multiplier=spec.multiplier)
         self.balance += fill.realised + fill.commission + fill.financing
         return events.filled(self._next(), fill, at, news, self.balance)
 
@@ -303,6 +322,9 @@ class PaperBook:
         """The code of a real refusal, "" when the order is taken."""
         if request.instrument not in self.costs:
             return "INSTRUMENT_UNKNOWN"
+        spec = self.costs[request.instrument].spec
+        if not spec.margin and spec.quote != self.currency:
+            return "CURRENCY_NOT_HELD"
         if not request.quantity.is_finite() or request.quantity <= 0:
             return "UNITS_INVALID"
         if (request.price is None) != (request.type is OrderType.MARKET):

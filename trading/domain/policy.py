@@ -18,12 +18,15 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from trading.domain.canonical import canonical_json, sha256_hex
+from trading.domain.money import ONE
 from trading.domain.settings_text import STRICT, BadSettings, Flag, Number, Text, Whole, read_settings, validate
 
 NotBelowZero = Annotated[Number, Field(ge=0)]
 Percent = Annotated[Number, Field(gt=0, le=100)]
 Seconds = Annotated[Whole, Field(ge=0)]
 Minutes = Annotated[Whole, Field(ge=0)]
+Factor = Annotated[Number, Field(gt=0, le=2)]
+CONFIDENCES = range(1, 6)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -50,8 +53,12 @@ class AccountPolicy:
 
     A difference opens once `k_confirmations` complete runs saw it, or once it is older than `race_window_seconds`.
     `quarantine_seconds` is how long after a send's deadline an absent order may still arrive at the broker.
-    `max_risk_per_trade_pct` and `max_portfolio_heat_pct` are percent of equity, `max_allocation_per_symbol_pct` is the
-    fraction that its name has always meant (0.05 is five percent).
+    With `ask_about_late_fills` a fill of ours that the broker shows only once a difference about its instrument is open
+    is booked by people, not by itself. Risk and loss limits are percent of equity, `max_allocation_per_symbol_pct` is
+    the fraction that its name has always meant (0.05 is five percent); it cuts positions that are paid for (shares),
+    not those on margin. A trade risks what the session says times one of `risk_by_confidence`, five factors for a
+    signal's confidence from 1 to 5; a signal without one counts as 1. Without factors confidence changes nothing.
+    `one_entry_per_symbol_a_day` allows one entry a symbol and day, else one a strategy, symbol, direction and day.
     """
 
     name: Text
@@ -69,11 +76,17 @@ class AccountPolicy:
     flatten_on_conflict: Flag = False
     apply_exact_own_fills: Flag = True
     apply_typed_cash_events: Flag = True
+    ask_about_late_fills: Flag = False
     reconciliation_backfill_enabled: Flag = True
     reconciliation_mark_unknown_closed: Flag = True
     # Risk
     max_risk_per_trade_pct: Percent = Decimal("0.5")
     max_portfolio_heat_pct: Percent = Decimal(2)
+    max_symbol_risk_pct: Percent = Decimal(100)
+    max_daily_loss_pct: Percent = Decimal(100)
+    max_trades_per_day: Annotated[Whole, Field(ge=1)] = 1000
+    one_entry_per_symbol_a_day: Flag = False
+    risk_by_confidence: tuple[Factor, ...] = ()
     price_age_limit_seconds: Annotated[Whole, Field(ge=1)] = 60
     entry_age_limit_seconds: Annotated[Whole, Field(ge=60)] = 600
     # Swing trading
@@ -90,6 +103,12 @@ class AccountPolicy:
             raise ValueError("swing_exit_execution_window_start_min must be before swing_exit_execution_window_end_min")
         if self.max_risk_per_trade_pct > self.max_portfolio_heat_pct:
             raise ValueError("max_risk_per_trade_pct must not be above max_portfolio_heat_pct")
+        if self.max_risk_per_trade_pct > self.max_symbol_risk_pct:
+            raise ValueError("max_risk_per_trade_pct must not be above max_symbol_risk_pct")
+        if self.risk_by_confidence and len(self.risk_by_confidence) != len(CONFIDENCES):
+            raise ValueError("risk_by_confidence must be five factors, for the confidences 1 to 5, or none")
+        if list(self.risk_by_confidence) != sorted(self.risk_by_confidence):
+            raise ValueError("risk_by_confidence must not fall: more confidence never means less risk")
         if self.flatten_on_conflict and self.default_proposal == "adopt_broker":
             raise ValueError("flatten_on_conflict contradicts default_proposal adopt_broker")
 
@@ -97,6 +116,12 @@ class AccountPolicy:
     def conflict_proposal(self) -> str:
         """What is proposed first for a position that only the broker has."""
         return "flatten_external" if self.flatten_on_conflict else self.default_proposal
+
+    def risk_factor(self, confidence: int | None) -> Decimal:
+        """By what the session's risk of a trade is multiplied. Raises `ValueError` for a confidence off the scale."""
+        if not self.risk_by_confidence:
+            return ONE
+        return self.risk_by_confidence[CONFIDENCES.index(CONFIDENCES[0] if confidence is None else confidence)]
 
     @property
     def price_age_limit(self) -> timedelta:

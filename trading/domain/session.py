@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
-from datetime import time
+from datetime import datetime, time
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from trading.domain.bars import DAY_SECONDS
 from trading.domain.canonical import canonical_json, sha256_hex
 from trading.domain.instruments import BUILT_IN as INSTRUMENTS
 from trading.domain.money import ZERO, plain
@@ -29,7 +30,15 @@ from trading.domain.session_fields import (
     StrategyEntry,
 )
 from trading.domain.settings_text import BadSettings, join_path, read_settings, validate
-from trading.domain.windows import Window, in_any_window, is_trading_bar, trading_day, window_end_after
+from trading.domain.windows import (
+    EXCHANGES,
+    MIDNIGHT,
+    Window,
+    in_any_window,
+    is_trading_bar,
+    trading_day,
+    window_end_after,
+)
 from trading.strategies.base import Strategy
 from trading.strategies.registry import UnknownStrategy, effective_params, strategy_class
 
@@ -87,6 +96,19 @@ class SessionConfig:
     def interval_seconds(self) -> int:
         """The length of a bar."""
         return INTERVALS[self.portfolio.interval]
+
+    @property
+    def currency(self) -> str:
+        """The currency of a paper account that runs this: the dollar, or the one that the profile's shares cost."""
+        return _currencies(self.portfolio)[0]
+
+    def is_trading(self, start: datetime) -> bool:
+        """Whether a bar that starts then counts: neither a weekend's nor, at an exchange, outside its hours."""
+        exchange = EXCHANGES.get(self.portfolio.venue)
+        if exchange is None:
+            return is_trading_bar(start)
+        daily = self.interval_seconds == DAY_SECONDS
+        return exchange.is_trading(start, daily=daily, holidays=self.portfolio.holidays)
 
     def params_for(self, strategy: str, symbol: str) -> Any:
         """The effective parameters. Raises `KeyError` for a pair that the profile does not run."""
@@ -207,7 +229,7 @@ def _windows(entry: StrategyEntry, portfolio: Portfolio, path: str) -> tuple[Win
         raise BadSettings(f"{path}.windows: must have at least one window")
     windows = []
     for index, item in enumerate(entry.windows):
-        if item.start == item.end:
+        if item.start == item.end != MIDNIGHT:
             raise BadSettings(f"{path}.windows[{index}]: starts and ends at the same time")
         weekdays = tuple(sorted(item.weekday_numbers))
         windows.append(Window(item.start, item.end, item.tz or portfolio.tz, weekdays, portfolio.holidays))
@@ -226,8 +248,20 @@ def _check_portfolio(portfolio: Portfolio, path: str) -> None:
     for symbol in portfolio.spreads:
         if symbol not in portfolio.symbols:
             raise BadSettings(f"{path}.spreads.{symbol}: unknown key (the profile does not trade it)")
+    currencies = _currencies(portfolio)
+    if len(currencies) > 1:
+        raise BadSettings(
+            f"{path}.symbols: shares that cost {' and '.join(currencies)}; an account pays in one currency, so give "
+            "each currency a profile of its own"
+        )
     if not _on_grid(portfolio.session_start, INTERVALS[portfolio.interval]):
         raise BadSettings(f"{path}.session_start: no {portfolio.interval} bar starts at that time")
+
+
+def _currencies(portfolio: Portfolio) -> list[str]:
+    """In which currencies the profile's shares are paid; margin instruments are kept in dollars."""
+    paid = {INSTRUMENTS[symbol].quote for symbol in portfolio.symbols if not INSTRUMENTS[symbol].margin}
+    return sorted(paid) or ["USD"]
 
 
 def _check_budget(budget: Budget, strategies: set[str], path: str) -> None:

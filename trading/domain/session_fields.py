@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from trading.domain.settings_text import STRICT, Clock, Day, Flag, Number, Text, Whole, Zone
+from trading.domain.settings_text import STRICT, Clock, Day, EndClock, Flag, Number, Text, Whole, Zone
 
 INTERVALS: Mapping[str, int] = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "4h": 14400, "1d": 86400}
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -125,10 +125,13 @@ class Portfolio:
 
 @dataclass(frozen=True, config=STRICT)
 class WindowEntry:
-    """A window as the file writes it; `weekdays` are those on which it opens, all when not given."""
+    """A window as the file writes it; `weekdays` are those on which it opens, all when not given.
+
+    `end` may be "24:00"; from "00:00" to "24:00" is all day.
+    """
 
     start: Clock
-    end: Clock
+    end: EndClock
     tz: Zone | None = None
     weekdays: tuple[Weekday, ...] = WEEKDAYS
 

@@ -46,6 +46,11 @@ def _clock(value: object) -> time:
     raise ValueError(f'must be a time of day like "07:05", not {value!r}')
 
 
+def _end_clock(value: object) -> time:
+    """A day ends at the midnight that begins the next: 24:00 is 00:00."""
+    return _clock("00:00" if value == "24:00" else value)
+
+
 def _day(value: object) -> date:
     if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         try:
@@ -66,6 +71,7 @@ def _zone(value: object) -> str:
 
 Number = Annotated[Decimal, BeforeValidator(_number)]
 Clock = Annotated[time, BeforeValidator(_clock)]
+EndClock = Annotated[time, BeforeValidator(_end_clock)]
 Day = Annotated[date, BeforeValidator(_day)]
 Zone = Annotated[str, BeforeValidator(_zone)]
 Flag = StrictBool

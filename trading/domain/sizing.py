@@ -1,9 +1,9 @@
 """How large a trade may be, and what it made in units of its risk.
 
-What always holds here: a size never risks more than the budget it was given: it is cut down to whole lots and to
-the largest order, and what does not reach the smallest order is zero with a reason, never rounded up. Percentages
-are percent (0.5 means half a percent); the value of a price step is converted into the account's currency by a rate
-that the caller names; without a rate there is no size.
+What always holds here: a size never risks more than the budget it was given: it is cut down to whole lots, to the
+largest order and, where a position is paid for, to the share of the account that it may take; what does not reach the
+smallest order is zero with a reason, never rounded up. Percentages are percent (0.5 means half a percent); the value of
+a price step is converted into the account's currency by a rate that the caller names; without a rate there is no size.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from decimal import Decimal
 
 from trading.domain.instruments import InstrumentSpec
 from trading.domain.money import HUNDRED, ONE, STORED_STEP, ZERO, floor_to_step, plain
+
+CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +34,17 @@ def position_size(
     stop: Decimal,
     spec: InstrumentSpec,
     quote_to_account_rate: Decimal | None,
+    *,
+    max_value: Decimal | None = None,
 ) -> Size:
     """floor to lot( equity × risk % × weight / (|entry - stop| × multiplier × rate) ).
 
     `quote_to_account_rate` is what one unit of the quote currency is worth in the account's; None when it is not
-    known, which gives no size.
+    known, which gives no size. `max_value` is the most that the position may be worth, in account currency.
     """
     if quote_to_account_rate is None:
         return _none(f"there is no rate from {spec.quote} to the account's currency, so the risk cannot be computed")
-    numbers = (equity, risk_pct, weight, entry, stop, quote_to_account_rate)
+    numbers = (equity, risk_pct, weight, entry, stop, quote_to_account_rate, ZERO if max_value is None else max_value)
     if not all(number.is_finite() for number in numbers):
         return _none("a number that is needed is not finite")
     distance = abs(entry - stop)
@@ -53,12 +57,18 @@ def position_size(
         return _none(f"the rate from {spec.quote} is {plain(quote_to_account_rate)}")
     risk_per_unit = distance * spec.multiplier * quote_to_account_rate
     affordable = budget / risk_per_unit
-    units = floor_to_step(min(affordable, spec.max_units), spec.lot_size)
+    most, why = spec.max_units, f"cut to the largest order of {plain(spec.max_units)}"
+    if max_value is not None:
+        room = max_value / (entry * spec.multiplier * quote_to_account_rate)
+        if room < most:
+            most, why = room, f"cut to a position worth {plain(max_value.quantize(CENT))}"
+    units = floor_to_step(min(affordable, most), spec.lot_size)
     smallest = max(spec.min_units, spec.lot_size)
     if units < smallest:
-        wanted = plain(floor_to_step(affordable, Decimal("0.000001")))
-        return _none(f"the risk budget of {plain(budget)} allows {wanted} units, the smallest order is {smallest:f}")
-    reason = f"cut to the largest order of {plain(spec.max_units)}" if affordable > spec.max_units else ""
+        limit = f"the risk budget of {plain(budget)}" if affordable <= most else why.removeprefix("cut to ")
+        wanted = plain(floor_to_step(min(affordable, most), Decimal("0.000001")))
+        return _none(f"{limit} allows {wanted} units, the smallest order is {smallest:f}")
+    reason = why if affordable > most else ""
     return Size(units, risk_amount(units, entry, stop, spec, quote_to_account_rate), reason)
 
 

@@ -1,4 +1,4 @@
-"""When trading happens: daily windows in their own zone, the weekend of the currency market, the trading day.
+"""When trading happens: daily windows in their own zone, the hours of the markets, the trading day.
 
 What always holds here: a bar belongs to a window by its start, start inclusive and end exclusive; a window across
 midnight belongs to the day on which it starts; clock times are local to the window's zone, so daylight saving moves
@@ -7,11 +7,13 @@ them in UTC; nothing here reads a clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
+MIDNIGHT = time(0)
 _NEW_YORK = ZoneInfo("America/New_York")
 _WEEK_TURNS_AT = time(17)
 _FRIDAY, _SATURDAY, _SUNDAY = 4, 5, 6
@@ -20,7 +22,7 @@ EVERY_DAY = tuple(range(7))
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A daily span of local time, half-open. `end` before `start` means across midnight.
+    """A daily span of local time, half-open. `end` before `start` means across midnight; midnight as both, all day.
 
     `weekdays` (Monday is 0) and `holidays` are about the day on which the window starts.
     """
@@ -30,6 +32,11 @@ class Window:
     tz: str = "UTC"
     weekdays: tuple[int, ...] = EVERY_DAY
     holidays: tuple[date, ...] = ()
+
+    @property
+    def ends_at(self) -> str:
+        """The end as people write it: a window that ends with its day ends at 24:00."""
+        return "24:00" if self.end == MIDNIGHT else f"{self.end:%H:%M}"
 
     def contains(self, moment: datetime) -> bool:
         """Whether a bar that starts at `moment` (aware) is inside."""
@@ -77,6 +84,34 @@ def is_trading_bar(start: datetime) -> bool:
     if weekday == _SUNDAY:
         return local.time() >= _WEEK_TURNS_AT
     return weekday != _FRIDAY or local.time() < _WEEK_TURNS_AT
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A market with an opening and a closing bell, Monday to Friday on its own clock, half-open.
+
+    Holidays are the session file's; of a day that closes early the file's windows should not use the missing hours.
+    """
+
+    tz: str
+    opens: time
+    closes: time
+
+    def is_trading(self, start: datetime, *, daily: bool, holidays: Iterable[date] = ()) -> bool:
+        """Whether a bar that starts then is of a regular session; a `daily` bar is if its day is a trading day."""
+        local = start.astimezone(ZoneInfo(self.tz))
+        if local.weekday() >= _SATURDAY or local.date() in holidays:
+            return False
+        return daily or self.opens <= local.time() < self.closes
+
+
+# By the venue that a session file names; OANDA's is the currency market, see `is_trading_bar`.
+EXCHANGES: Mapping[str, Exchange] = MappingProxyType(
+    {
+        "ALPACA": Exchange("America/New_York", time(9, 30), time(16)),
+        "KITE": Exchange("Asia/Kolkata", time(9, 15), time(15, 30)),
+    }
+)
 
 
 def trading_day(moment: datetime, tz: str = "UTC") -> date:

@@ -15,15 +15,21 @@ from trading.domain.orders import OrderState, Tag
 from trading.domain.paper import PaperBook
 from trading.domain.paper_state import OpenEntry, WorkingOrder
 from trading.domain.session import SessionConfig
-from trading.models import Account, BrokerEvent, Order, Trade
+from trading.models import Account, BrokerEvent, ConfigVersion, Order, Trade
 from trading.selectors import books
-from trading.services.setup import ensure_account
+from trading.services.setup import ensure_account, ensure_policy
 
 from .sender import build_request
 
 
 def paper_account(
-    *, name: str, scope: str = "", opened_at: datetime | None = None, time_zone: str = "UTC", currency: str = "USD"
+    *,
+    name: str,
+    scope: str = "",
+    opened_at: datetime | None = None,
+    time_zone: str = "UTC",
+    currency: str = "USD",
+    policy: ConfigVersion | None = None,
 ) -> Account:
     """The paper account of that name, made on first use."""
     return ensure_account(
@@ -35,6 +41,22 @@ def paper_account(
         currency=currency,
         time_zone=time_zone,
         opened_at=opened_at,
+        policy=policy,
+    )
+
+
+def session_account(
+    session: SessionConfig, *, name: str, scope: str = "", opened_at: datetime | None = None
+) -> Account:
+    """The paper account that a session runs on: in its zone and currency, under the policy of its venue's market."""
+    swing = session.portfolio.venue == Account.Broker.ALPACA
+    return paper_account(
+        name=name,
+        scope=scope,
+        opened_at=opened_at,
+        time_zone=session.portfolio.tz,
+        currency=session.currency,
+        policy=ensure_policy("us_swing") if swing else None,
     )
 
 

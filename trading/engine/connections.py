@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 from trading.brokers.registry import (
     SIMULATOR,
+    SIMULATOR_ALPACA_KEY,
+    SIMULATOR_ALPACA_SECRET,
     SIMULATOR_OANDA_TOKEN,
     Connection,
     MissingCredentials,
@@ -19,6 +22,12 @@ from trading.brokers.registry import (
 )
 from trading.domain.broker import Broker, BrokerUnreachable
 from trading.models import Account
+
+# The keys of the accounts that the simulator has by itself.
+SIMULATED = {
+    "oanda": {"token": SIMULATOR_OANDA_TOKEN},
+    "alpaca": {"key": SIMULATOR_ALPACA_KEY, "secret": SIMULATOR_ALPACA_SECRET},
+}
 
 
 def connection_for(account: Account, environ: Mapping[str, str] | None = None) -> Connection:
@@ -29,6 +38,8 @@ def connection_for(account: Account, environ: Mapping[str, str] | None = None) -
     env = os.environ if environ is None else environ
     broker = account.broker.lower()
     found = credentials_from_environment(broker, env)
+    if found is not None and not found.account_id:
+        found = replace(found, account_id=account.external_id)  # the adapter checks that the key is this account's
     simulated = account.environment == Account.Environment.SIMULATOR
     if found is not None and found.account_id == account.external_id and (found.environment == SIMULATOR) == simulated:
         return found
@@ -37,7 +48,7 @@ def connection_for(account: Account, environ: Mapping[str, str] | None = None) -
             raise BrokerUnreachable(
                 f"{account.name}: no simulator is known for it. Start the desk, or set SIMULATOR_URL."
             )
-        return Connection(broker, SIMULATOR, account.endpoint, account.external_id, {"token": SIMULATOR_OANDA_TOKEN})
+        return Connection(broker, SIMULATOR, account.endpoint, account.external_id, SIMULATED[broker])
     if found is None:
         raise MissingCredentials(broker)
     raise BrokerUnreachable(

@@ -1,54 +1,102 @@
-"""The desk's own world: its paper account, the broker account that it mirrors to, and the session they run.
+"""The desk's own world: its paper accounts, the broker accounts that they mirror to, and the sessions they run.
 
-What always holds: both accounts are found by name and scope on every start; only where the simulator listens changes.
+What always holds: accounts are found by name and scope on every start; only where the simulator listens changes. Each
+broker has a paper account of its own, because what is traded where, when and with which limits differs.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-from trading.brokers.registry import SIMULATOR_OANDA_ACCOUNT
-from trading.domain.session import SessionConfig, load_session
+from trading.brokers.registry import SIMULATOR_ALPACA_ACCOUNT, SIMULATOR_OANDA_ACCOUNT, simulator_url
+from trading.domain.session import BadSettings, SessionConfig, load_session
 from trading.models import Account
-from trading.services.setup import ensure_account
+from trading.services.setup import ensure_account, ensure_policy
 
 from .accounts import paper_account
 from .live import LiveSetup
 
-SHIPPED_SESSION = Path(__file__).resolve().parent.parent / "config" / "sessions.yaml"
+CONFIG = Path(__file__).resolve().parent.parent / "config"
+SHIPPED_SESSION, DEMO_SESSION = CONFIG / "sessions.yaml", CONFIG / "demo.yaml"
+DEMO_POLICY = "demo"
 PAPER, MIRROR = "desk-paper", "desk-oanda"
 
 
-def session_file() -> SessionConfig:
-    """The session that the desk runs: BACKOFFICE_SESSION (and BACKOFFICE_PROFILE), else the shipped one."""
-    path = Path(os.environ.get("BACKOFFICE_SESSION") or SHIPPED_SESSION)
-    return load_session(path.read_text(encoding="utf-8"), os.environ.get("BACKOFFICE_PROFILE") or "portfolio")
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """One broker of the desk: its accounts, and the profile of the session file that runs there."""
+
+    broker: str
+    profile: str
+    paper: str
+    mirror: str
+    external_id: str
 
 
-def ensure_desk(*, oanda_url: str) -> LiveSetup:
-    """The desk's accounts, with the simulator's OANDA at `oanda_url`."""
-    session = session_file()
-    paper = paper_account(name=PAPER)
-    mirror = ensure_account(
-        name=MIRROR,
-        broker=Account.Broker.OANDA,
-        environment=Account.Environment.SIMULATOR,
-        external_id=SIMULATOR_OANDA_ACCOUNT,
-        currency="USD",
-        endpoint=oanda_url,
-        mirror_of=paper,
-    )
-    return LiveSetup(session=session, account=paper, feed_account=mirror)
+VENUES = (
+    Venue(Account.Broker.OANDA, "portfolio", PAPER, MIRROR, SIMULATOR_OANDA_ACCOUNT),
+    Venue(Account.Broker.ALPACA, "portfolio_us", "desk-us-paper", "desk-alpaca", SIMULATOR_ALPACA_ACCOUNT),
+)
+
+
+def is_demo() -> bool:
+    """Whether the desk runs its demo day."""
+    return bool(os.environ.get("BACKOFFICE_DEMO"))
+
+
+def session_of(venue: Venue) -> SessionConfig | None:
+    """What runs at a venue: a profile of BACKOFFICE_SESSION, else of the shipped file; None when it has none for it.
+
+    BACKOFFICE_PROFILE names another profile for the first venue. Raises BadSettings when that is missing.
+    """
+    shipped = DEMO_SESSION if is_demo() else SHIPPED_SESSION
+    text = Path(os.environ.get("BACKOFFICE_SESSION") or shipped).read_text(encoding="utf-8")
+    wanted = os.environ.get("BACKOFFICE_PROFILE") if venue is VENUES[0] else None
+    if wanted:
+        return load_session(text, wanted)
+    load_session(text, VENUES[0].profile)  # a file that cannot be used is never passed over in silence
+    try:
+        return load_session(text, venue.profile)
+    except BadSettings:
+        return None
+
+
+def ensure_desk(*, control_url: str) -> list[LiveSetup]:
+    """The desk's accounts at the simulator that is controlled from `control_url`."""
+    policy = ensure_policy(DEMO_POLICY) if is_demo() else None
+    made = []
+    for venue in VENUES:
+        session = session_of(venue)
+        if session is None:
+            continue
+        zone = session.portfolio.tz
+        paper = paper_account(name=venue.paper, policy=policy, time_zone=zone)
+        mirror = ensure_account(
+            name=venue.mirror,
+            broker=venue.broker,
+            environment=Account.Environment.SIMULATOR,
+            external_id=venue.external_id,
+            currency="USD",
+            time_zone=zone,
+            endpoint=simulator_url(control_url, venue.broker.lower()),
+            mirror_of=paper,
+            policy=policy,
+        )
+        made.append(LiveSetup(session=session, account=paper, feed_account=mirror))
+    return made
 
 
 def live_setups() -> list[LiveSetup]:
     """What the desk's workers trade: each active paper account with an active mirror of the desk's world."""
     mirrors = Account.objects.filter(is_active=True, scope="", mirror_of__is_active=True, mirror_of__scope="")
-    rows = list(mirrors.select_related("mirror_of"))
+    rows = list(mirrors.select_related("mirror_of").order_by("id"))
     if not rows:
         return []
-    session = session_file()
+    sessions = {venue.broker: session_of(venue) for venue in VENUES}
     return [
-        LiveSetup(session=session, account=row.mirror_of, feed_account=row) for row in rows if row.mirror_of is not None
+        LiveSetup(session=session, account=row.mirror_of, feed_account=row)
+        for row in rows
+        if row.mirror_of is not None and (session := sessions.get(row.broker)) is not None
     ]

@@ -1,7 +1,8 @@
 """Inflow: fetch what happened at the broker since the cursor, and hand it to the inbox.
 
 What always holds: one reader per account at a time (a lease); no transaction is open while the socket is; the cursor
-moves with the rows it stands for; a page with a gap moves it only up to the gap.
+moves with the rows it stands for; a page with a gap moves it only up to the gap; events of a stream are taken only
+when they follow the cursor exactly, otherwise the history is asked.
 """
 
 from __future__ import annotations
@@ -9,8 +10,13 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from trading.domain.broker import BrokerUnreachable, Completeness, OrderPort
+from django.db import transaction
+
+from trading.domain.broker import BrokerEvent, BrokerUnreachable, Completeness, OrderPort
+from trading.locks import lock_account
 from trading.models import Account
 from trading.services import cursors, leases
 from trading.services.inbox import INFLOW, Received, receive
@@ -32,6 +38,30 @@ def catch_up(*, account: Account, broker: OrderPort, wait_seconds: float = 5.0) 
     """
     if account.is_paper_book:
         return _read_on(account, broker)  # in this very process: nobody else can read it
+    with _only_reader(account, wait_seconds):
+        return _read_on(account, broker)
+
+
+def take(*, account: Account, events: Sequence[BrokerEvent], wait_seconds: float = 5.0) -> Received | None:
+    """Take events that a stream told. None when they do not follow the cursor: the history must be asked then.
+
+    Events that were read before change nothing. Raises BrokerUnreachable as `catch_up` does.
+    """
+    with _only_reader(account, wait_seconds), transaction.atomic():
+        lock_account(account.pk)
+        cursor = cursors.get(account, INFLOW)
+        if not cursor.isdecimal():
+            return None
+        new = [event for event in events if event.sequence > int(cursor)]
+        if not new:
+            return Received()
+        if [event.sequence for event in new] != list(range(int(cursor) + 1, int(cursor) + 1 + len(new))):
+            return None
+        return receive(account=account, events=new, cursor=new[-1].external_id)
+
+
+@contextmanager
+def _only_reader(account: Account, wait_seconds: float) -> Iterator[None]:
     key = f"inflow:{account.pk}"
     token = leases.acquire(key=key, holder=holder(), seconds=LEASE_SECONDS)
     deadline = time.monotonic() + wait_seconds
@@ -41,7 +71,7 @@ def catch_up(*, account: Account, broker: OrderPort, wait_seconds: float = 5.0) 
         time.sleep(0.05)
         token = leases.acquire(key=key, holder=holder(), seconds=LEASE_SECONDS)
     try:
-        return _read_on(account, broker)
+        yield
     finally:
         leases.release(key=key, token=token)
 

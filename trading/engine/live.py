@@ -1,4 +1,4 @@
-"""Live: closed bars from a broker's candles through the same engine as a replay, under the account's lease.
+"""Live: closed bars of a broker through the same engine as a replay, under the account's lease.
 
 What always holds: one engine per account at a time; bars are stored before they are acted on; each moment is acted on
 once (the cursor moves after it); after a restart the engine is built again from the facts: strategies see the stored
@@ -9,23 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from trading.clock import now, store_broker_clock
-from trading.domain.bars import Bar as DomainBar
 from trading.domain.broker import Broker, OrderPort
 from trading.domain.session import SessionConfig, in_any_window
-from trading.feeds.broker_candles import BrokerCandles
-from trading.models import Account, Bar, Instrument, Trade
+from trading.domain.tick_bars import slot_of
+from trading.models import Account, Instrument, Trade
 from trading.selectors.instruments import broker_symbol
 from trading.services import cursors, leases
-from trading.services.market import store_bars
 from trading.services.setup import ensure_session
 
 from .accounts import book_of
 from .connections import broker_for
 from .inflow import holder
+from .live_bars import LiveBars
 from .portfolio import Portfolio, Slot
 from .status import RunInfo, live_port
 
@@ -81,14 +80,23 @@ def _evaluate(
     info: RunInfo | None,
 ) -> int:
     broker_now = _read_clock(setup, broker)
-    source = f"candles:{setup.feed_account.name}"
-    _fetch(setup, broker, source, broker_now)
+    since = slot_of(broker_now, setup.session.interval_seconds) - timedelta(days=_days(setup))
+    bars = LiveBars(
+        account=setup.feed_account,
+        broker=broker,
+        symbols=setup.session.symbols,
+        interval_seconds=setup.session.interval_seconds,
+        at=broker_now,
+        tz=setup.session.portfolio.tz,
+    )
+    settled = bars.fetch(oldest=since)
     done = _cursor(setup.account)
+    ripe = bars.ripe(after=done or since - timedelta(days=1), settled=settled)
     overdue = _outside_all_windows(setup, broker_now)
-    if done is not None and status is None and not overdue and not _anything_new(setup, source, done):
+    if done is not None and status is None and not overdue and not ripe:
         return 0
-    slots = _slots(setup, source, since=broker_now - timedelta(days=_days(setup) + 1))
-    fresh = [slot for slot in slots if done is None or _start(slot) > done]
+    slots = bars.slots(since=since - timedelta(days=1))
+    fresh = [slot for slot in slots if _start(slot) in ripe]
     if done is None and fresh:
         # The first evaluation ever only warms up: what closed before the engine began is history.
         cursors.put(account=setup.account, name=CURSOR, value=_start(fresh[-1]).isoformat())
@@ -117,34 +125,10 @@ def _read_clock(setup: LiveSetup, broker: Broker) -> datetime:
     return at
 
 
-def _fetch(setup: LiveSetup, broker: Broker, source: str, broker_now: datetime) -> None:
-    instruments = {row.symbol: row for row in Instrument.objects.filter(symbol__in=setup.session.symbols)}
-    names = {symbol: broker_symbol(setup.feed_account, row) for symbol, row in instruments.items()}
-    feed = BrokerCandles(broker, names)
-    interval = setup.session.interval_seconds
-    # One reading of the clock bounds all symbols, so that a bar cannot be seen for one and missed for another.
-    boundary = datetime.fromtimestamp(int(broker_now.timestamp()) // interval * interval, UTC)
-    oldest = boundary - timedelta(days=_days(setup))
-    for symbol, instrument in instruments.items():
-        last = (
-            Bar.objects.filter(source=source, instrument=instrument, interval_seconds=setup.session.interval_seconds)
-            .order_by("-start")
-            .values_list("start", flat=True)
-            .first()
-        )
-        since = max(oldest, last + timedelta(seconds=setup.session.interval_seconds)) if last else oldest
-        if since < boundary:
-            store_bars(source=source, bars=feed.closed_bars(symbol, since=since, until=boundary))
-
-
 def _days(setup: LiveSetup) -> int:
     """How many days of bars the engine looks back on: its warm-up, and the lookback of its weights."""
     portfolio = setup.session.portfolio
     return max(1, portfolio.warmup_days, portfolio.risk_parity.lookback_d if portfolio.risk_parity.enabled else 0)
-
-
-def _anything_new(setup: LiveSetup, source: str, done: datetime) -> bool:
-    return Bar.objects.filter(source=source, start__gt=done, interval_seconds=setup.session.interval_seconds).exists()
 
 
 def _outside_all_windows(setup: LiveSetup, moment: datetime) -> bool:
@@ -161,26 +145,6 @@ def _leave_now(setup: LiveSetup, engine: LivePortfolio, broker: Broker) -> None:
     names = {broker_symbol(setup.feed_account, row): symbol for symbol, row in rows.items()}
     for price in broker.prices(sorted(names)):
         engine.leave(names[price.instrument], at=price.at, mid=(price.bid + price.ask) / 2)
-
-
-def _slots(setup: LiveSetup, source: str, *, since: datetime) -> list[Slot]:
-    rows = (
-        Bar.objects.filter(
-            source=source,
-            start__gte=since,
-            interval_seconds=setup.session.interval_seconds,
-            instrument__symbol__in=setup.session.symbols,
-        )
-        .select_related("instrument")
-        .order_by("start", "instrument__symbol")
-    )
-    slots: dict[datetime, dict[str, DomainBar]] = {}
-    for row in rows:
-        symbol = row.instrument.symbol
-        slots.setdefault(row.start, {})[symbol] = DomainBar(
-            symbol, row.start, row.interval_seconds, row.open, row.high, row.low, row.close, row.volume
-        )
-    return [slots[start] for start in sorted(slots)]
 
 
 def _build(

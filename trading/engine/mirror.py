@@ -11,11 +11,12 @@ from datetime import timedelta
 
 from trading.clock import now
 from trading.domain.broker import BrokerUnreachable, OrderPort
-from trading.domain.orders import OrderState, Tag
+from trading.domain.orders import TERMINAL, OrderState, Tag
 from trading.models import Account, ExitIntent, Order, Trade
 from trading.selectors.policies import policy_of
 from trading.services.exits import cancel_unsent_entry, plan_exit
 
+from .canceller import cancel_order
 from .inflow import catch_up
 from .sender import send_order
 
@@ -38,6 +39,11 @@ def follow(*, paper: Account, mirror: Account, broker: OrderPort) -> int:
             cancel_unsent_entry(
                 account=mirror, decision=order.decision, reason="the paper trade has ended already", at=now(mirror)
             )
+    resting = [OrderState.WORKING, OrderState.PARTIAL, OrderState.CANCELLING]
+    for order in Order.objects.filter(account=mirror, tag=Tag.ENTRY, state__in=resting, decision__in=closed):
+        cancel_order(order_id=order.pk, reason="the paper account does not enter (any more)", broker=broker)
+    for order in Order.objects.filter(account=mirror, tag=Tag.CLOSE, state=OrderState.PLANNED):
+        send_order(order_id=order.pk, broker=broker)  # it waited for its legs to be cancelled
     trades = Trade.objects.filter(account=mirror, state=Trade.State.OPEN, decision__in=closed)
     for trade in trades.select_related("account", "decision__signal__instrument"):
         if _is_leaving(trade) or _in_vain(trade) >= MOST_IN_VAIN:
@@ -94,7 +100,7 @@ def has_business(mirror: Account) -> bool:
 
 
 def _decisions(mirror: Account) -> list[int]:
-    """Decisions that the mirror has an open trade or an unsent entry for."""
+    """Decisions that the mirror has an open trade for, or an entry that has not ended."""
     trades = Trade.objects.filter(account=mirror, state=Trade.State.OPEN).values_list("decision_id", flat=True)
-    unsent = Order.objects.filter(account=mirror, tag=Tag.ENTRY, state=OrderState.PLANNED)
-    return [*trades, *(pk for pk in unsent.values_list("decision_id", flat=True) if pk is not None)]
+    entries = Order.objects.filter(account=mirror, tag=Tag.ENTRY).exclude(state__in=TERMINAL)
+    return [*trades, *(pk for pk in entries.values_list("decision_id", flat=True) if pk is not None)]

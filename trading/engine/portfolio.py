@@ -2,62 +2,40 @@
 
 What always holds, for each moment at which bars close, in this order: exits at the bar's open for positions outside
 all windows; the bar passes over the paper book (gap, stop before target, resting entries); mirrors follow what closed;
-indicators take the bar in; then each strategy, symbols in alphabetical order, may signal once. Strategies see closed
-bars only. A second run over the same bars finds what stands and adds nothing.
+indicators take the bar in; then the strategies, symbols in alphabetical order, see it: first each may leave what it
+holds, at the bar's close, then each that holds nothing may signal once. Strategies see closed bars only. A second run
+over the same bars finds what stands and adds nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 from trading.brokers.paper import Market, PaperBroker
-from trading.domain.bars import Bar, GapKind, classify_gap
+from trading.domain.bars import Bar, GapKind, classify_gap, jumps
 from trading.domain.broker import OrderPort
-from trading.domain.indicators import Atr
 from trading.domain.instruments import BUILT_IN
-from trading.domain.money import ONE, ZERO
+from trading.domain.money import ONE, ZERO, plain
 from trading.domain.orders import OrderState, Tag
+from trading.domain.paper_state import OpenEntry
 from trading.domain.risk_parity import DailyVolatility, shares
-from trading.domain.session import SessionConfig, in_any_window, is_trading_bar, trading_day
+from trading.domain.session import SessionConfig, in_any_window, trading_day
 from trading.models import Account, ConfigVersion, Decision, Order, Trade
 from trading.services.decisions import MarketView, decide
 from trading.services.exits import plan_exit
 from trading.services.market import last_rate, store_rate
-from trading.strategies.base import SignalIntent, Strategy
+from trading.strategies.base import Held, SignalIntent, Strategy
 from trading.strategies.registry import strategy_class
 
 from .accounts import unbooked
 from .inflow import catch_up
 from .mirror import follow
+from .seen import Counters, SymbolState
 from .sender import build_request, send_order
 
 Slot = Mapping[str, Bar]
-
-
-@dataclass(slots=True)
-class Counters:
-    """What a run has seen, for the status and the log."""
-
-    bars: int = 0
-    skipped: int = 0
-    holes: int = 0
-    signals: int = 0
-    approved: int = 0
-    rejected: int = 0
-
-
-@dataclass(slots=True)
-class SymbolState:
-    """What the engine keeps of one symbol."""
-
-    atr: Atr = field(default_factory=Atr)
-    last: Bar | None = None
-    mark: Decimal | None = None
-    volatility: DailyVolatility = field(default_factory=lambda: DailyVolatility(20))
-    in_hole: set[str] = field(default_factory=set)
 
 
 class Portfolio:
@@ -96,6 +74,7 @@ class Portfolio:
         self.windows = {item.name: item.windows for item in session.strategies}
         self.weights: dict[str, Decimal] = dict.fromkeys(self.symbols, ONE)
         self.now: datetime | None = None
+        self.jumps: list[str] = []
         self.decisions: dict[str, Decision] = {
             order.client_order_id: order.decision
             for order in Order.objects.filter(account=account, tag=Tag.ENTRY).select_related("decision__signal")
@@ -107,7 +86,7 @@ class Portfolio:
         """Let strategies and indicators see bars that were decided on before; nothing is decided or booked."""
         for symbol in sorted(slot):
             bar = slot[symbol]
-            if is_trading_bar(bar.start):
+            if self.session.is_trading(bar.start):
                 self._mind_gap(bar)
                 self._take_in(bar)
                 self._tell(bar, at=bar.end, mid=bar.close)
@@ -118,7 +97,7 @@ class Portfolio:
     def step(self, slot: Slot) -> list[Decision]:
         """Everything that the bars which close together do; returns the decisions of this moment."""
         bars = [slot[symbol] for symbol in sorted(slot)]
-        trading = [bar for bar in bars if is_trading_bar(bar.start)]
+        trading = [bar for bar in bars if self.session.is_trading(bar.start)]
         self.counters.bars += len(bars)
         self.counters.skipped += len(bars) - len(trading)
         if not trading:
@@ -131,30 +110,43 @@ class Portfolio:
         for bar in trading:
             self._leave_outside_windows(bar.symbol, bar.start)
             self.paper.on_bar(bar, atr=self.states[bar.symbol].atr.value, rate=self._known_rate(bar.symbol))
-        if self.paper.has_news:
-            catch_up(account=self.account, broker=self.paper)
+        self._book_news()
         self._set_time(trading[0].end)
         self._follow()
         for bar in trading:
             self._take_in(bar)
             self._tell(bar, at=bar.end, mid=bar.close)
+        wishes = [(bar, self.strategies[name, bar.symbol].on_bar(bar)) for bar in trading for name in self.windows]
+        left = [self._leave_by_strategy(bar) for bar in trading]
+        if any(left):
+            self._book_news()
+            self._follow()
         made = []
+        for bar, intent in wishes:
+            if intent is not None and not self._holds(intent):
+                made.append(self._decide(intent, bar, bar.symbol in had_position))
         for bar in trading:
-            for name in self.windows:
-                intent = self.strategies[name, bar.symbol].on_bar(bar)
-                if intent is not None:
-                    made.append(self._decide(intent, bar, bar.symbol in had_position))
             self._clear_holes(bar.symbol)
         return made
 
     def equity(self) -> Decimal:
-        """Balance and open profit of the paper book at the last marks."""
-        total = self.paper.book.balance
+        """Balance of the paper book with open profit, and the value of shares held, at the last marks."""
+        book = self.paper.book
+        total = book.balance
+        for entry in book.open_entries:
+            mark, rate = self.states[entry.instrument].mark, self.rate(entry.instrument)
+            total += book.worth(entry, mid=mark if rate is not None else None, rate=rate or ONE)
+        return total
+
+    def open_pnl(self) -> Decimal | None:
+        """What the open trades would make at the last marks; None when a mark or a rate is missing."""
+        total = ZERO
         for entry in self.paper.book.open_entries:
             mark, rate = self.states[entry.instrument].mark, self.rate(entry.instrument)
-            if mark is not None and rate is not None:
-                multiplier = BUILT_IN[entry.instrument].multiplier
-                total += (mark - entry.price) * entry.side.sign * entry.quantity * multiplier * rate
+            if mark is None or rate is None:
+                return None
+            multiplier = BUILT_IN[entry.instrument].multiplier
+            total += (mark - entry.price) * entry.side.sign * entry.quantity * multiplier * rate
         return total
 
     def rate(self, symbol: str, currency: str = "") -> Decimal | None:
@@ -191,8 +183,7 @@ class Portfolio:
         atr = self.states[symbol].atr.value
         self.paper.tell(symbol, Market(at=at, mid=mid, atr=atr, rate=self._known_rate(symbol)))
         self._leave_outside_windows(symbol, at)
-        if self.paper.has_news:
-            catch_up(account=self.account, broker=self.paper)
+        self._book_news()
         self._follow()
 
     def _set_time(self, moment: datetime) -> None:
@@ -210,11 +201,20 @@ class Portfolio:
             state.volatility.end_day()
             self._weigh()
         windows = [window for several in self.windows.values() for window in several]
-        kind = classify_gap(state.last, bar, windows, tz=self.account.time_zone)
-        if kind is not None:
+        zone, is_trading = self.account.time_zone, self.session.is_trading
+        kind = classify_gap(state.last, bar, windows, tz=zone, is_trading=is_trading)
+        jumped = jumps(state.last, bar)
+        if kind is not None or jumped:
             state.atr.reset()
         if kind is GapKind.HOLE:
             self.counters.holes += 1
+        if jumped:
+            self.jumps.append(
+                f"{bar.symbol} opens at {plain(bar.open)} on {bar.start:%Y-%m-%d %H:%M} after a close at "
+                f"{plain(state.last.close)}: a split in unadjusted prices, or a bad number. Indicators start afresh; "
+                "what was held over it ended at that open."
+            )
+        if kind is GapKind.HOLE or jumped:
             for name in self.windows:
                 self.strategies[name, bar.symbol].reset_after_hole()
                 state.in_hole.add(name)
@@ -226,6 +226,7 @@ class Portfolio:
     def _take_in(self, bar: Bar) -> None:
         state = self.states[bar.symbol]
         state.atr.on_bar(bar)
+        state.previous_close = state.last.close if state.last is not None else None
         state.last, state.mark = bar, bar.close
         every_window = [window for several in self.windows.values() for window in several]
         if state.atr.value is not None and in_any_window(every_window, bar.start):
@@ -239,8 +240,10 @@ class Portfolio:
 
     def _known_rate(self, symbol: str) -> Decimal:
         """The rate now, else the last one stored: a position can be left whatever prices are missing."""
-        stored = last_rate(BUILT_IN[symbol].quote, self.account.currency, source=self.account.name)
-        return self.rate(symbol) or stored or ONE
+        known = self.rate(symbol)
+        if known is None:
+            known = last_rate(BUILT_IN[symbol].quote, self.account.currency, source=self.account.name)
+        return known or ONE
 
     def _tell(self, bar: Bar, *, at: datetime, mid: Decimal) -> None:
         atr = self.states[bar.symbol].atr.value
@@ -251,18 +254,41 @@ class Portfolio:
         for entry in self.paper.book.open_entries:
             if entry.instrument != symbol or entry.filled_at > moment:
                 continue
-            decision = self.decisions[entry.client_id]
-            if in_any_window(self.windows.get(decision.signal.strategy, ()), moment):
+            strategy = self.decisions[entry.client_id].signal.strategy
+            if not in_any_window(self.windows.get(strategy, ()), moment):
+                self._exit(entry, "TIME", "the strategy's windows are over", moment)
+
+    def _leave_by_strategy(self, bar: Bar) -> bool:
+        """Close, at the bar's close, what the strategy that holds it wants to leave; whether there was anything."""
+        left = False
+        for entry in self.paper.book.open_entries:
+            if entry.instrument != bar.symbol or entry.filled_at > bar.end:
                 continue
-            order = plan_exit(
-                account=self.account,
-                decision=decision,
-                exit_type="TIME",
-                reason="the strategy's windows are over",
-                quantity=entry.quantity,
-                at=moment,
-            )
-            self._to_book(order)
+            signal = self.decisions[entry.client_id].signal
+            strategy = self.strategies.get((signal.strategy, bar.symbol))
+            reason = strategy.exit_reason(bar, Held(entry.side, entry.price, signal.at)) if strategy else ""
+            if strategy is not None and reason:
+                self._exit(entry, strategy.exit_type, reason, bar.end)
+                left = True
+        return left
+
+    def _exit(self, entry: OpenEntry, exit_type: str, reason: str, moment: datetime) -> None:
+        order = plan_exit(
+            account=self.account,
+            decision=self.decisions[entry.client_id],
+            exit_type=exit_type,
+            reason=reason,
+            quantity=entry.quantity,
+            at=moment,
+        )
+        self._to_book(order)
+
+    def _holds(self, intent: SignalIntent) -> bool:
+        """Whether the strategy that signals has a position on the symbol already: it never has two."""
+        return any(
+            entry.instrument == intent.symbol and self.decisions[entry.client_id].signal.strategy == intent.strategy
+            for entry in self.paper.book.open_entries
+        )
 
     def _decide(self, intent: SignalIntent, bar: Bar, had_position: bool) -> Decision:
         state, rate = self.states[bar.symbol], self.rate(bar.symbol)
@@ -287,6 +313,9 @@ class Portfolio:
                 equity=self.equity(),
                 weight=self.weights.get(bar.symbol),
                 quote_rate=rate,
+                previous_close=state.previous_close,
+                open_pnl=self.open_pnl(),
+                cash=self.paper.book.balance,
             ),
             mirrors=list(self.mirrors),
         )
@@ -298,7 +327,7 @@ class Portfolio:
         entry = Order.objects.get(account=self.account, decision=decision, tag=Tag.ENTRY)
         self.decisions[entry.client_order_id] = decision
         self._to_book(entry)
-        catch_up(account=self.account, broker=self.paper)
+        self._book_news()
         for mirror, broker in self.mirrors.items():
             for order in Order.objects.filter(
                 account=mirror, decision=decision, rides_on=None, state=OrderState.PLANNED
@@ -319,6 +348,10 @@ class Portfolio:
             send_order(order_id=order.pk, broker=self.paper)
         elif order.attempt > 0:
             self.paper.submit(build_request(order))
+
+    def _book_news(self) -> None:
+        if self.paper.has_news:
+            catch_up(account=self.account, broker=self.paper)
 
     def _follow(self) -> None:
         for mirror, broker in self.mirrors.items():

@@ -21,7 +21,7 @@ from trading.models import Account, Decision, Trade
 from trading.services import cursors
 from trading.services.setup import ensure_account, ensure_session
 
-from .accounts import new_book, paper_account
+from .accounts import new_book, session_account
 from .journal import Journal
 from .mirror import has_business
 from .portfolio import Portfolio
@@ -41,16 +41,16 @@ def replay_name(session: SessionConfig, files: Mapping[str, BarFile]) -> str:
     return replay_account_name(session_sha256=session.sha256, data_sha256={s: f.sha256 for s, f in files.items()})
 
 
-def mirror_name(name: str) -> str:
-    """The name of the account that mirrors a replay's."""
-    return f"{name}-oanda"
+def mirror_name(name: str, broker: str) -> str:
+    """The name of the account at a broker that mirrors a replay's."""
+    return f"{name}-{broker}"
 
 
 def holes_of(session: SessionConfig, files: Mapping[str, BarFile]) -> list[str]:
     """Each hole in the data, in words with its line."""
     found = []
     for symbol, file in sorted(files.items()):
-        for gap in find_gaps(file, session.windows(), tz="UTC"):
+        for gap in find_gaps(file, session.windows(), tz=session.portfolio.tz, is_trading=session.is_trading):
             if gap.kind is GapKind.HOLE:
                 found.append(f"{symbol}: {gap}")
     return found
@@ -75,7 +75,9 @@ def run_replay(
     journal: Journal,
     stage: Stage | None = None,
 ) -> dict[str, Any]:
-    """Run the bars; `emit` gets a status a day and the last one with the total, which is returned too.
+    """Run the bars; `emit` gets a status a day (of daily bars: a month) and the last one with the total.
+
+    That one is returned too.
 
     A `stage` is driven and mirrored to; its `reconcile` is called before the first bar and after the last one.
     """
@@ -83,7 +85,7 @@ def run_replay(
     slots = timeline(files)
     first = next(iter(slots[0].values())).start
     symbols = tuple(sorted(files))
-    account = paper_account(name=name, scope=name, opened_at=first)
+    account = session_account(session, name=name, scope=name, opened_at=first)
     info.since = first
     mirrors: dict[Account, OrderPort] = {}
     staged: StagedBroker | None = None
@@ -120,8 +122,9 @@ def run_replay(
             decisions = engine.step(slot)
             _log(journal, decisions, started)
             progress(index + 1, len(slots), f"{next(iter(slot.values())).start:%Y-%m-%d}")
-            if _day_ends(account, slots, index):
+            if _status_is_due(account, slots, index):
                 emit(live_port(engine, info))
+        info.notes += engine.jumps
         last = live_port(engine, info, total=True)
         emit(last)
         for trade in Trade.objects.filter(account=account, state="CLOSED", decision__recorded_at__gte=started):
@@ -147,12 +150,14 @@ def run_replay(
 def mirror_account(name: str, paper: Account, stage: Stage, opened_at: datetime) -> Account:
     """The mirror's row for this replay's world."""
     return ensure_account(
-        name=mirror_name(name),
-        broker=Account.Broker.OANDA,
+        name=mirror_name(name, stage.broker.name),
+        broker=stage.broker.name.upper(),
         environment=Account.Environment.SIMULATOR,
         external_id=stage.external_id,
         scope=name,
         currency=stage.broker.identity().currency,
+        time_zone=paper.time_zone,
+        policy=paper.policy,
         endpoint=stage.endpoint,
         mirror_of=paper,
         opened_at=opened_at,
@@ -169,11 +174,13 @@ def _refuse_half_driven(mirror: Account, stage: Stage) -> None:
         )
 
 
-def _day_ends(account: Account, slots: Sequence[Mapping[str, Bar]], index: int) -> bool:
+def _status_is_due(account: Account, slots: Sequence[Mapping[str, Bar]], index: int) -> bool:
+    """At the end of a day; of daily bars, which would print as many blocks as bars, at the end of a month."""
     if index + 1 >= len(slots):
         return False
-    this, following = (next(iter(slots[i].values())).start for i in (index, index + 1))
-    return trading_day(account, this) != trading_day(account, following)
+    this, following = (next(iter(slots[i].values())) for i in (index, index + 1))
+    day, next_day = trading_day(account, this.start), trading_day(account, following.start)
+    return day.replace(day=1) != next_day.replace(day=1) if this.is_daily else day != next_day
 
 
 def _log(journal: Journal, decisions: Sequence[Decision], started: datetime) -> None:

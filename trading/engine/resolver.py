@@ -16,6 +16,7 @@ from trading.domain.broker import Absent, Found, LookupOutcome, OrderPort
 from trading.domain.orders import OrderState, state_from_broker
 from trading.models import Account, Order
 from trading.services import attempts, orders
+from trading.services.linking import link_legs
 
 from .connections import broker_for
 from .inflow import catch_up
@@ -91,6 +92,7 @@ def _apply(order_id: int, outcome: LookupOutcome, began: datetime) -> None:
         if isinstance(outcome, Found):
             message = keep(order, "lookup", outcome.evidence)
             order.broker_order_id = order.broker_order_id or outcome.order.broker_order_id
+            link_legs(order.account, outcome.legs)
             wanted = state_from_broker(outcome.order.status)
             fills_tell = wanted in (OrderState.FILLED, OrderState.PARTIAL)
             to = OrderState.WORKING if wanted is None or fills_tell else wanted

@@ -31,11 +31,13 @@ from trading.selectors.instruments import broker_symbol
 from trading.selectors.policies import policy_of
 from trading.services import attempts, cursors, orders
 from trading.services.inbox import INFLOW
+from trading.services.linking import link_legs
 from trading.services.restrictions import OPEN, trading_state
 
 from .connections import broker_for
 from .inflow import catch_up
 from .messages import keep
+from .room import make_room
 
 NOT_SENT = "NOT_SENT"
 # How long a send may wait for our own rate budget, and again how long its exchange may take.
@@ -52,7 +54,7 @@ def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
     Raises MissingCredentials when the account's broker cannot be reached at all for want of them; the order stays
     PLANNED then. Never raises for what the broker does: that is stored on the order.
     """
-    order = Order.objects.select_related("account").get(pk=order_id)
+    order = Order.objects.select_related("account", "exit_intent").get(pk=order_id)
     if order.state != OrderState.PLANNED or order.rides_on_id is not None:
         return order
     failpoint("intent_committed")
@@ -60,6 +62,8 @@ def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
     if broker is None:
         opened = broker = broker_for(order.account)
     try:
+        if order.reduce_only and not make_room(order, broker):
+            return Order.objects.get(pk=order_id)
         claimed = _claim(order_id)
         if claimed is None:
             return Order.objects.get(pk=order_id)
@@ -201,6 +205,8 @@ def _store(claimed: Order, outcome: SubmitOutcome) -> None:
     if isinstance(outcome, Accepted) and outcome.broker_order_id and not order.broker_order_id:
         order.broker_order_id = outcome.broker_order_id
         order.save(update_fields=["broker_order_id", "updated_at"])
+    if isinstance(outcome, Accepted):
+        link_legs(order.account, outcome.legs)
     if order.state != OrderState.SENDING:
         return  # the broker's events were faster than its answer
     moment = now(order.account)

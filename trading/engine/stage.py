@@ -34,7 +34,7 @@ class StagedBroker:
     """The account's adapter; whatever is sent to it finds the simulator at the bars' present."""
 
     def __init__(self, stage: Stage, session: SessionConfig) -> None:
-        self.name = stage.broker.name
+        self.name, self.capabilities = stage.broker.name, stage.broker.capabilities
         self._stage, self._session = stage, session
         self._waiting: list[Mapping[str, Bar]] = []
 
@@ -50,7 +50,7 @@ class StagedBroker:
         for symbol in sorted({symbol for slot in slots for symbol in slot}):
             spec = BUILT_IN[symbol]
             self._stage.control.play_bars(
-                instrument=f"{spec.base}_{spec.quote}",
+                instrument=f"{spec.base}_{spec.quote}" if spec.margin else spec.symbol,
                 bars=[slot[symbol] for slot in slots if symbol in slot],
                 half_spread=self._session.spread_pips(symbol) * spec.pip_size / 2,
             )

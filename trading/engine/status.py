@@ -7,7 +7,7 @@ engine's time, so that a second replay prints what the first printed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -43,13 +43,17 @@ def live_port(engine: Portfolio, info: RunInfo, *, total: bool = False) -> dict[
     """The block's payload; with `total` also the figures of the whole run."""
     account, session, now = engine.account, engine.session, engine.now
     moment = now or account.opened_at
-    day = trading_day(account, moment)
-    starts, _ = day_bounds(account, day)
+    # A bar that ends at midnight belongs to the day that it ends, and so does what its engine calls today.
+    seen = [state.last.start for state in engine.states.values() if state.last is not None]
+    day = trading_day(account, max(seen, default=moment))
+    starts, ends = day_bounds(account, day)
+    # What the next bar does at its open bears the same time as this one's end; a second run knows it already.
+    before = moment - timedelta(microseconds=1)
     portfolio = session.portfolio
     equity = engine.equity()
-    today = _figures(account, since=starts, until=moment)
-    peak = max(risk.peak_equity(account, until=moment) or equity, equity)
-    drawdown = risk.drawdown_pct(account, equity=equity, until=moment) or ZERO
+    today = _figures(account, since=starts, until=moment if moment < ends else before)
+    peak = max(risk.peak_equity(account, until=before) or equity, equity)
+    drawdown = risk.drawdown_pct(account, equity=equity, until=before) or ZERO
     state, _ = trading_state(account, at=moment)
     halted = state != OPEN or today["r"] <= portfolio.risk.global_daily_stop_r
     spreads = {symbol: session.spread_pips(symbol) for symbol in engine.symbols}
@@ -140,11 +144,12 @@ def _engines(engine: Portfolio, moment: datetime, spreads: dict[str, Decimal]) -
         {
             "symbol": symbol,
             "strategy": name,
-            "windows": [f"{w.start:%H:%M}-{w.end:%H:%M} {w.tz}" for w in engine.windows[name]],
+            "windows": [f"{w.start:%H:%M}-{w.ends_at} {w.tz}" for w in engine.windows[name]],
             "active": in_any_window(engine.windows[name], moment),
             "spread_pips": spreads[symbol],
+            "counters": dict(sorted(strategy.counters.items())),
         }
-        for name, symbol in sorted(engine.strategies)
+        for (name, symbol), strategy in sorted(engine.strategies.items())
     ]
 
 

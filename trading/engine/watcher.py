@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -18,6 +19,7 @@ from trading.domain.orders import OrderState
 from trading.models import Account, Order
 from trading.selectors.orders import has_unfinished_orders
 
+from .canceller import cancel_order, half_cancelled, overdue_entries
 from .connections import broker_for
 from .inflow import catch_up
 from .resolver import expire_lease, needing_work, resolve_unknown
@@ -31,12 +33,16 @@ def watch_once() -> dict[str, int]:
 
     Returns how many of each it touched.
     """
-    done = {"sent": 0, "expired": 0, "resolved": 0, "polled": 0}
+    done = {"sent": 0, "expired": 0, "resolved": 0, "cancelled": 0, "polled": 0}
     silent: set[int] = set()
     for order in needing_work():
         kind, work = _work_on(order)
         if kind == "expired" or order.account_id not in silent:
             done[kind] += _do(f"order {order.client_order_id}", work, order.account_id, silent)
+    for order in (*half_cancelled(), *overdue_entries()):
+        if order.account_id not in silent:
+            work = partial(_cancel, order)
+            done["cancelled"] += _do(f"cancel of {order.client_order_id}", work, order.account_id, silent)
     for account in Account.objects.filter(is_active=True).exclude(broker=Account.Broker.PAPER):
         if account.pk not in silent and has_unfinished_orders(account):
             done["polled"] += _do(f"events of {account.name}", _poll(account), account.pk, silent)
@@ -50,6 +56,16 @@ def _work_on(order: Order) -> tuple[str, Callable[[], object]]:
     if order.state == OrderState.SENDING:
         return "expired", lambda: expire_lease(order_id=order.pk)
     return "resolved", lambda: resolve_unknown(order_id=order.pk)
+
+
+def _cancel(order: Order) -> None:
+    """Ask again for a cancel that is under way; end an order whose time is over, where the broker does not."""
+    broker = broker_for(order.account)
+    try:
+        if order.state == OrderState.CANCELLING or not broker.capabilities.good_till:
+            cancel_order(order_id=order.pk, reason="its time is over", broker=broker)
+    finally:
+        broker.close()
 
 
 def _poll(account: Account) -> Callable[[], object]:

@@ -33,12 +33,13 @@ def parse_csv_arguments(arguments: Iterable[str]) -> dict[str, Path]:
 
 
 class CsvFeed:
-    """Bars of the given files. Each file is read once, when its symbol is first asked for."""
+    """Bars of the given files, daily ones from midnight in `tz`. Each file is read once, when first asked for."""
 
     name = "csv"
 
-    def __init__(self, files: Mapping[str, Path]) -> None:
+    def __init__(self, files: Mapping[str, Path], tz: str = "UTC") -> None:
         self._files = dict(files)
+        self._tz = tz
         self._read: dict[tuple[str, int], BarFile] = {}
 
     @property
@@ -70,7 +71,7 @@ class CsvFeed:
             raise FeedError(f"no file was given for {symbol} (files were given for: {given})")
         try:
             with path.open(encoding="utf-8", newline="") as handle:
-                return read_bars(handle, symbol, interval_seconds)
+                return read_bars(handle, symbol, interval_seconds, self._tz)
         except BadBars as error:
             raise FeedError(f"{path}: {error}") from error
         except UnicodeDecodeError as error:

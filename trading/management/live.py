@@ -25,17 +25,18 @@ from trading.domain.broker import BrokerUnreachable
 from trading.domain.money import BadNumber, parse_decimal
 from trading.domain.session import BadSettings, SessionConfig, choose_symbols, load_session
 from trading.engine.blocks import print_block
-from trading.engine.desk import PAPER, live_setups
+from trading.engine.desk import VENUES, live_setups
 from trading.engine.journal import Journal
 from trading.engine.live import LiveSetup, evaluate_due
 from trading.engine.replay import ReplayRefused, holes_of, run_replay
 from trading.engine.stage import Stage
 from trading.engine.status import RunInfo
+from trading.engine.streams import Streams, stream_health
 from trading.feeds.base import FeedError
 from trading.feeds.csv import CsvFeed, parse_csv_arguments
 from trading.services.errors import RuleBroken
 
-SOURCES = ["auto", "csv", "simulator", "oanda"]
+SOURCES = ["auto", "csv", "simulator", "oanda", "alpaca"]
 REFUSALS = (
     BadSettings,
     FeedError,
@@ -46,6 +47,8 @@ REFUSALS = (
     RuleBroken,
     OSError,
 )
+# How long the first status waits for the streams to connect.
+CONNECT_SECONDS = 3.0
 notes = Console(stderr=True, highlight=False)
 
 
@@ -89,7 +92,7 @@ def load_files(options: Mapping[str, Any], session: SessionConfig) -> dict[str, 
     run_these, not_run = choose_symbols(session, paths)
     if not_run:
         notes.print(f"Not run, since no file was given: {', '.join(not_run)}")
-    feed = CsvFeed(paths)
+    feed = CsvFeed(paths, tz=session.portfolio.tz)
     return {symbol: feed.file(symbol, session.interval_seconds) for symbol in run_these}
 
 
@@ -140,13 +143,15 @@ def live_setup(options: Mapping[str, Any], session: SessionConfig, *, mirror: st
     """What trades live: the account that the environment names, else the desk's. Raises MissingCredentials."""
     from trading.engine.live_accounts import setup_from_environment
 
-    found = credentials_from_environment("oanda", settings_environment())
-    if found is not None and options["source"] in ("auto", "oanda", "simulator"):
+    broker = session.portfolio.venue.lower()
+    found = credentials_from_environment(broker, settings_environment())
+    if found is not None and options["source"] in ("auto", broker, "simulator"):
         return setup_from_environment(session, found, mirrored=mirror != "none")
-    desk = [setup for setup in live_setups() if setup.account.name == PAPER]
+    names = [venue.paper for venue in VENUES if venue.broker == session.portfolio.venue]
+    desk = [setup for setup in live_setups() if setup.account.name in names]
     if desk and options["source"] in ("auto", "simulator"):
         return LiveSetup(session=session, account=desk[0].account, feed_account=desk[0].feed_account)
-    raise MissingCredentials("oanda")
+    raise MissingCredentials(broker)
 
 
 def settings_environment() -> Mapping[str, str]:
@@ -157,19 +162,24 @@ def settings_environment() -> Mapping[str, str]:
 
 
 def live(options: Mapping[str, Any], session: SessionConfig, *, mirror: str) -> None:
-    """The live engine in the foreground, under the same account lease as the desk's workers."""
+    """The live engine in the foreground, under the same leases as the desk's workers and streams."""
     setup = live_setup(options, session, mirror=mirror)
     info = RunInfo(mode="ws", source=setup.feed_account.broker.lower(), mirror=mirror, since=datetime.now(UTC))
     notes.print(f"Live on {setup.account.name}, bars from {setup.feed_account.name}; Ctrl-C stops.")
-    began, last_status = time.monotonic(), 0.0
+    began, last_status, failures = time.monotonic(), 0.0, 0
+    streams = Streams(accounts=lambda: [setup.feed_account], setups=lambda: [setup])
+    streams.start()
     try:
+        while not stream_health(setup)[0] and time.monotonic() - began < CONNECT_SECONDS:
+            time.sleep(0.1)
         while True:
             due = time.monotonic() - last_status >= float(Decimal(session.portfolio.status_every_s)) or not last_status
+            info.connected, errors = stream_health(setup)
+            info.errors = errors + failures
             try:
                 evaluate_due(setup, status=(lambda p: print_block("LIVE-PORT", p)) if due else None, info=info)
-                info.connected = True
             except (BrokerUnreachable, BadBars) as error:
-                info.connected, info.errors = False, info.errors + 1
+                failures += 1
                 notes.print(f"No bars: {error}")
             if due:
                 last_status = time.monotonic()
@@ -178,3 +188,6 @@ def live(options: Mapping[str, Any], session: SessionConfig, *, mirror: str) -> 
             time.sleep(1)
     except KeyboardInterrupt:
         notes.print("Stopped. Positions and orders stay as they are; the desk's workers go on with them.")
+    finally:
+        streams.stop()
+        streams.join()

@@ -102,13 +102,36 @@ class TaskAttempt(models.Model):
 
 
 class Notification(models.Model):
-    """A message to people, once per key."""
+    """A message to people, once per key. Without a channel it is only shown here; else its state says how far it got.
+
+    UNKNOWN may have arrived and is not sent again; REFUSED surely did not, and was given up.
+    """
+
+    class State(models.TextChoices):
+        PLANNED = "PLANNED"
+        SENDING = "SENDING"
+        SENT = "SENT"
+        UNKNOWN = "UNKNOWN"
+        REFUSED = "REFUSED"
 
     key = models.CharField(max_length=160, unique=True)
     level = models.CharField(max_length=10, default="INFO")
+    channel = models.CharField(max_length=20, blank=True, default="")
     text = models.TextField()
     at = models.DateTimeField()
+    state = models.CharField(max_length=8, choices=State, default=State.PLANNED)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    claimed_at = models.DateTimeField(null=True)
     sent_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state="SENT", sent_at__isnull=False) | (~Q(state="SENT") & Q(sent_at=None)),
+                name="a_notification_is_sent_at_a_moment",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.key

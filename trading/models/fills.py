@@ -32,7 +32,10 @@ class BrokerEvent(Fact):
 
 
 class Fill(Fact):
-    """A booked execution. Money in the account's currency, signed as it moves cash; external fills have no order."""
+    """A booked execution. Money in the account's currency, signed as it moves cash; external fills have no order.
+
+    `realised` is the broker's own number for a margin instrument, and what our lots give for a cash instrument.
+    """
 
     account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="fills")
     external_id = models.CharField(max_length=80)
@@ -48,6 +51,9 @@ class Fill(Fact):
     commission = Numeric(default=0)
     reason = models.CharField(max_length=60, blank=True, default="")
     is_estimate = models.BooleanField(default=False)
+    settles_on = models.DateField(
+        null=True, help_text="Value date of the payment; empty for margin instruments and for units taken without payment"
+    )
 
     class Meta:
         ordering = ["-id"]

@@ -2,7 +2,8 @@
 
 What always holds: rows are written only by the database function `ledger_post` (the application login has no INSERT
 here); a key posts once, the same key with another payload is an error; amounts are positive; a transfer cannot mix
-commodities (composite foreign keys); corrections are reversals, at most one for an entry; lots cannot be over-closed.
+commodities (composite foreign keys); corrections are reversals, at most one for an entry; lots cannot be over-closed;
+what a cash instrument's fill owes or is owed stands in UNSETTLED until it is settled, once, on its value date.
 """
 
 from django.db import models
@@ -34,9 +35,10 @@ class LedgerAccount(models.Model):
 
     class Kind(models.TextChoices):
         CASH = "CASH"
+        UNSETTLED = "UNSETTLED", "receivable or payable until the value date"
         CAPITAL = "CAPITAL", "capital (deposits and withdrawals)"
         POSITION = "POSITION", "contracts held"
-        MARKET = "MARKET", "contracts' other side"
+        MARKET = "MARKET", "contracts' other side, and what held shares cost"
         REALISED = "REALISED", "realised profit and loss"
         COMMISSION = "COMMISSION"
         FINANCING = "FINANCING"
@@ -63,6 +65,7 @@ class Entry(Fact):
 
     class Kind(models.TextChoices):
         FILL = "FILL"
+        SETTLEMENT = "SETTLEMENT", "payment of a fill on its value date"
         TRANSFER = "TRANSFER", "deposit or withdrawal"
         FINANCING = "FINANCING"
         DIVIDEND = "DIVIDEND"
@@ -70,10 +73,11 @@ class Entry(Fact):
         EXTERNAL_FILL = "EXTERNAL_FILL", "approved fill of somebody else's order"
         ADOPTION = "ADOPTION", "approved position of the broker's"
         ESTIMATE = "ESTIMATE", "approved close at an estimate"
+        SPLIT = "SPLIT", "approved split of an instrument"
         ADJUSTMENT = "ADJUSTMENT"
         REVERSAL = "REVERSAL"
 
-    NEEDS_APPROVAL = (Kind.EXTERNAL_FILL, Kind.ADOPTION, Kind.ESTIMATE, Kind.ADJUSTMENT, Kind.REVERSAL)
+    NEEDS_APPROVAL = (Kind.EXTERNAL_FILL, Kind.ADOPTION, Kind.ESTIMATE, Kind.SPLIT, Kind.ADJUSTMENT, Kind.REVERSAL)
 
     account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="entries")
     idempotency_key = models.CharField(max_length=120, unique=True)
@@ -90,9 +94,10 @@ class Entry(Fact):
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "entries"
+        indexes = [models.Index(fields=["account"], condition=Q(kind="SPLIT"), name="splits_of_an_account")]
         constraints = [
             models.CheckConstraint(
-                condition=~Q(kind__in=["EXTERNAL_FILL", "ADOPTION", "ESTIMATE", "ADJUSTMENT", "REVERSAL"])
+                condition=~Q(kind__in=["EXTERNAL_FILL", "ADOPTION", "ESTIMATE", "SPLIT", "ADJUSTMENT", "REVERSAL"])
                 | Q(application__isnull=False),
                 name="a_correcting_entry_needs_an_application",
             ),
@@ -100,6 +105,7 @@ class Entry(Fact):
                 condition=Q(kind="REVERSAL", reverses__isnull=False) | (~Q(kind="REVERSAL") & Q(reverses=None)),
                 name="only_a_reversal_reverses",
             ),
+            models.UniqueConstraint(fields=["fill"], condition=Q(kind="SETTLEMENT"), name="a_fill_settles_once"),
         ]
 
     def __str__(self) -> str:
@@ -128,7 +134,10 @@ class Transfer(models.Model):
 
 
 class Lot(models.Model):
-    """Units opened by one fill. `side` +1 long, −1 short; `unit_cost` in the instrument's quote currency."""
+    """Units opened by one fill. `side` +1 long, −1 short; `unit_cost` in the instrument's quote currency.
+
+    `origin` is the fill that opened these units first, where a split has made the lot out of an earlier one.
+    """
 
     append_only = True
 
@@ -136,6 +145,7 @@ class Lot(models.Model):
     account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="lots")
     instrument = models.ForeignKey("trading.Instrument", on_delete=models.PROTECT, related_name="+")
     fill = models.ForeignKey("trading.Fill", on_delete=models.PROTECT, null=True, related_name="lots")
+    origin = models.ForeignKey("trading.Fill", on_delete=models.PROTECT, null=True, related_name="+")
     side = models.SmallIntegerField()
     quantity = Numeric()
     unit_cost = Numeric()
@@ -152,7 +162,10 @@ class Lot(models.Model):
 
 
 class LotClose(models.Model):
-    """Units of a lot closed by one fill. `profit_quote` is our own number in the quote currency, a check only."""
+    """Units of a lot closed by one fill. `profit_quote` is our own number in the quote currency.
+
+    For a margin instrument it is a check only; for a cash instrument, whose broker gives none, the books realise it.
+    """
 
     append_only = True
 

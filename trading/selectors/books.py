@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from django.db import connection
 
 from trading.domain.money import ZERO
+from trading.domain.splits import Split
 from trading.models import Account, Instrument
 
 
@@ -33,6 +34,39 @@ class BookPosition:
     external_quantity: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Cash:
+    """Cash of one currency: settled, and what fills of cash instruments still owe (below zero) or are owed."""
+
+    settled: Decimal
+    unsettled: Decimal
+
+    @property
+    def trade_date(self) -> Decimal:
+        """What the account has once everything traded is paid: what brokers' cash is compared with."""
+        return self.settled + self.unsettled
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """What `fills` fills will have moved on a value date, signed as it moves settled cash."""
+
+    settles_on: date
+    currency: str
+    amount: Decimal
+    fills: int
+
+
+# What the fills of one account still owe or are owed.
+OUTSTANDING_BY_FILL = """
+    SELECT e.fill_id, l.commodity_id AS currency, sum(p.amount) AS amount
+    FROM trading_ledgeraccount l JOIN ledger_posting p ON p.ledger_account_id = l.id
+    JOIN trading_entry e ON e.id = p.entry_id
+    WHERE l.account_id = %s AND l.kind = 'UNSETTLED'
+    GROUP BY e.fill_id, l.commodity_id HAVING sum(p.amount) <> 0
+"""
+
+
 def balances(account: Account, kind: str) -> dict[str, Decimal]:
     """The balance (debits − credits) of a kind of ledger account, per commodity; zero balances included."""
     with connection.cursor() as cursor:
@@ -47,9 +81,56 @@ def balances(account: Account, kind: str) -> dict[str, Decimal]:
         return dict(cursor.fetchall())
 
 
+def cash(account: Account) -> dict[str, Cash]:
+    """Cash per currency, settled and on its way."""
+    settled, unsettled = balances(account, "CASH"), balances(account, "UNSETTLED")
+    return {
+        currency: Cash(settled.get(currency, ZERO), unsettled.get(currency, ZERO))
+        for currency in sorted({*settled, *unsettled})
+    }
+
+
 def cash_balances(account: Account) -> dict[str, Decimal]:
-    """Cash per currency."""
-    return balances(account, "CASH")
+    """Trade-date cash per currency: what is settled and what fills still owe or are owed."""
+    return {currency: held.trade_date for currency, held in cash(account).items()}
+
+
+def cash_at(account: Account, currency: str, moment: datetime) -> Decimal:
+    """Trade-date cash of a currency from entries effective up to a moment."""
+    return balance_at(account, "CASH", currency, moment) + balance_at(account, "UNSETTLED", currency, moment)
+
+
+def invested_at(account: Account, currency: str, moment: datetime) -> Decimal:
+    """What cash instruments held at a moment had cost (a short position is below zero): cash that became units."""
+    return balance_at(account, "MARKET", currency, moment)
+
+
+def outstanding(account: Account) -> list[Outstanding]:
+    """What is to be paid or received, by value date and currency, the earliest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT f.settles_on, o.currency, sum(o.amount), count(*)
+            FROM ({OUTSTANDING_BY_FILL}) o JOIN trading_fill f ON f.id = o.fill_id
+            GROUP BY 1, 2 ORDER BY 1, 2
+            """,
+            [account.pk],
+        )
+        return [Outstanding(*row) for row in cursor.fetchall()]
+
+
+def due_fills(account: Account, day: date) -> list[tuple[int, str, Decimal]]:
+    """Fills whose payment is due by that day and not settled: (fill, currency, amount), in the order of their dates."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT o.fill_id, o.currency, o.amount
+            FROM ({OUTSTANDING_BY_FILL}) o JOIN trading_fill f ON f.id = o.fill_id
+            WHERE f.settles_on <= %s ORDER BY f.settles_on, f.id
+            """,
+            [account.pk, day],
+        )
+        return list(cursor.fetchall())
 
 
 def balance_at(account: Account, kind: str, commodity: str, moment: datetime) -> Decimal:
@@ -65,6 +146,22 @@ def balance_at(account: Account, kind: str, commodity: str, moment: datetime) ->
             [account.pk, kind, commodity, moment],
         )
         return Decimal(cursor.fetchone()[0])
+
+
+def splits(account: Account, instrument: Instrument) -> list[Split]:
+    """The approved splits of an instrument on an account, the earliest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT o.at, c.quantity, o.quantity
+            FROM trading_entry e JOIN trading_fill c ON c.id = e.fill_id AND c.instrument_id = %s
+            JOIN trading_fill o ON o.application_id = c.application_id AND o.instrument_id = c.instrument_id
+                AND o.account_id = c.account_id AND o.side <> c.side AND o.id > c.id
+            WHERE e.account_id = %s AND e.kind = 'SPLIT' ORDER BY o.id
+            """,
+            [instrument.pk, account.pk],
+        )
+        return [Split(*row) for row in cursor.fetchall()]
 
 
 def open_lots(account: Account, instrument: Instrument) -> list[OpenLotRow]:

@@ -27,6 +27,8 @@ def _numbers(value: Any) -> Any:
     """Canonical JSON writes decimals as text; give them back as numbers."""
     if isinstance(value, dict):
         return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
     if isinstance(value, str):
         try:
             return parse_decimal(value)

@@ -1,8 +1,10 @@
 """Booking: what the broker says happened becomes a fill or a cash movement and its entry, once.
 
 What always holds: cash moves by the broker's own numbers, never by ours; a margin instrument moves contracts and
-keeps its cost on the lots; the same external id books once; whatever is not the broker's word about an order of ours
-carries the application of an approved proposal. Callers hold the account's lock.
+keeps its cost on the lots; a cash instrument moves what was paid at once, against a receivable or payable with its
+value date, and realises what its lots give, because its broker gives no number; the same external id books once;
+whatever is not the broker's word about an order of ours carries the application of an approved proposal. Callers hold
+the account's lock.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from trading.clock import now
-from trading.domain.books import OpenLot, apply_fill
+from trading.clock import now, trading_day
 from trading.domain.broker import CashData, EventKind, FillData, Side
 from trading.domain.money import ZERO, plain
+from trading.domain.settlement import payment, usual_value_date
 from trading.models import (
     Account,
     Application,
@@ -26,12 +28,13 @@ from trading.models import (
     Order,
     RiskEvent,
 )
-from trading.selectors import books
-from trading.selectors.instruments import instrument_for
+from trading.selectors.instruments import UnmappedInstrument, instrument_for
 
-from . import audit, projections
+from . import audit, moves, projections
 from .audit import Actor
+from .errors import RuleBroken
 from .ledger import Draft, contract, currency, post
+from .lots import Matched, match
 from .market import store_rate
 
 Kind = LedgerAccount.Kind
@@ -57,6 +60,9 @@ def book_fill(
     if booked is not None:
         return booked
     instrument = instrument_for(account, fill.instrument)
+    _refuse_foreign_payment(account, instrument)
+    matched = match(account, instrument, fill.side, fill.quantity, fill.price)
+    due = fill.settles_on or usual_value_date(trading_day(account, event.at))
     row = Fill.objects.create(
         at=event.at,
         account=account,
@@ -68,13 +74,14 @@ def book_fill(
         side=fill.side,
         quantity=fill.quantity,
         price=fill.price,
-        realised=fill.realised,
+        realised=fill.realised if instrument.is_margin else matched.profit,
         financing=fill.financing,
         commission=fill.commission,
         reason=fill.reason[:60],
+        settles_on=None if instrument.is_margin else due,
     )
     kind = Entry.Kind.FILL if order is not None else Entry.Kind.EXTERNAL_FILL
-    _post_fill(row, kind=kind, actor=actor)
+    _post_fill(row, matched, kind=kind, actor=actor)
     return row
 
 
@@ -87,7 +94,10 @@ def adopt_position(
     application: Application,
     actor: Actor,
 ) -> Fill:
-    """Take units of the broker's into the books as external, at `price`; `quantity` is the signed difference."""
+    """Take units of the broker's into the books as external, at `price`; `quantity` is the signed difference.
+
+    No cash moves: shares that are taken over so count as brought in, at what they are said to have cost.
+    """
     return _approved_fill(account, instrument, quantity, price, ZERO, application, Entry.Kind.ADOPTION, actor)
 
 
@@ -103,7 +113,9 @@ def close_at_estimate(
 ) -> Fill:
     """Close in the books what the broker no longer has, at an approved estimate.
 
-    `quantity` is the signed difference that makes the books equal the broker; `realised` is what cash moves by.
+    `quantity` is the signed difference that makes the books equal the broker; `realised` is what cash moves by. Of a
+    cash instrument that is the whole payment, or zero when the units left without any: they count as taken out then.
+    Raises RuleBroken for another amount than quantity and price give.
     """
     return _approved_fill(account, instrument, quantity, price, realised, application, Entry.Kind.ESTIMATE, actor)
 
@@ -124,11 +136,19 @@ def book_cash(
         kind=cash.kind,
         currency=cash.currency,
         amount=cash.amount,
-        instrument=instrument_for(account, cash.instrument) if cash.instrument else None,
+        instrument=_known(account, cash.instrument),
     )
     other, kind = CASH_SIDE[EventKind(cash.kind)]
     _post_cash(row, other=other, kind=kind, application=application, actor=actor)
     return row
+
+
+def _known(account: Account, symbol: str) -> Instrument | None:
+    """The instrument that cash is about; money that moved is booked whether or not it has a name of ours."""
+    try:
+        return instrument_for(account, symbol) if symbol else None
+    except UnmappedInstrument:
+        return None
 
 
 def adjust_cash(
@@ -162,24 +182,45 @@ def _approved_fill(
     booked = Fill.objects.filter(account=account, external_id=external_id).first()
     if booked is not None:
         return booked
+    at, side = now(account), Side.BUY if quantity > 0 else Side.SELL
+    matched = match(account, instrument, side, abs(quantity), price)
+    due = None
+    if not instrument.is_margin:
+        _refuse_foreign_payment(account, instrument)
+        paid = payment(side, abs(quantity), price, multiplier=instrument.multiplier)
+        if realised not in (ZERO, paid):
+            raise RuleBroken(
+                f"{plain(abs(quantity))} {instrument.symbol} at {plain(price)} pay {plain(paid)} {instrument.quote}, "
+                f"not {plain(realised)}: say that amount, or 0 when no cash moved. Nothing was booked."
+            )
+        due = trading_day(account, at) if realised else None
     row = Fill.objects.create(
-        at=now(account),
+        at=at,
         account=account,
         external_id=external_id,
         application=application,
         instrument=instrument,
-        side=Side.BUY if quantity > 0 else Side.SELL,
+        side=side,
         quantity=abs(quantity),
         price=price,
-        realised=realised,
+        realised=realised if instrument.is_margin else matched.profit,
         reason=str(kind),
         is_estimate=kind == Entry.Kind.ESTIMATE,
+        settles_on=due,
     )
-    _post_fill(row, kind=kind, actor=actor)
+    _post_fill(row, matched, kind=kind, actor=actor)
     return row
 
 
-def _post_fill(fill: Fill, *, kind: str, actor: Actor) -> None:
+def _refuse_foreign_payment(account: Account, instrument: Instrument) -> None:
+    if not instrument.is_margin and instrument.quote != account.currency:
+        raise RuleBroken(
+            f"{instrument.symbol} is paid in {instrument.quote} and {account.name} is kept in {account.currency}: what "
+            "it cost cannot be booked without a conversion that its broker does not report. Nothing was booked."
+        )
+
+
+def _post_fill(fill: Fill, matched: Matched, *, kind: str, actor: Actor) -> None:
     account, instrument = fill.account, fill.instrument
     contract(instrument)
     currency(account.currency)
@@ -191,13 +232,12 @@ def _post_fill(fill: Fill, *, kind: str, actor: Actor) -> None:
         fill=fill,
         application=fill.application,
         memo=str(fill),
+        value_date=fill.settles_on,
+        lots=list(matched.lots),
+        lot_closes=list(matched.closes),
     )
-    signed = fill.quantity if fill.side == Side.BUY else -fill.quantity
-    draft.move(commodity=instrument.symbol, amount=signed, into=Kind.POSITION, out_of=Kind.MARKET)
-    draft.move(commodity=account.currency, amount=fill.realised, into=Kind.CASH, out_of=Kind.REALISED)
-    draft.move(commodity=account.currency, amount=fill.financing, into=Kind.CASH, out_of=Kind.FINANCING)
-    draft.move(commodity=account.currency, amount=fill.commission, into=Kind.CASH, out_of=Kind.COMMISSION)
-    _match_lots(draft, fill)
+    for moved in moves.of_fill(fill):
+        draft.move(commodity=moved.commodity, amount=moved.amount, into=moved.into, out_of=moved.out_of)
     entry = post(draft)
     if fill.order is not None:
         decision = fill.order.decision or (fill.order.exit_intent.decision if fill.order.exit_intent else None)
@@ -240,37 +280,6 @@ def _know_rate(fill: Fill) -> None:
     )
 
 
-def _match_lots(draft: Draft, fill: Fill) -> None:
-    """First in, first out over the account's own open lots: closes first, what is left opens a lot."""
-    standing = books.open_lots(draft.account, fill.instrument)
-    lots = [
-        OpenLot(str(lot.lot_id), Side.BUY if lot.side > 0 else Side.SELL, lot.quantity, lot.unit_cost)
-        for lot in standing
-    ]
-    after, closings = apply_fill(
-        lots, Side(fill.side), fill.quantity, fill.price, multiplier=fill.instrument.multiplier
-    )
-    for closing in closings:
-        draft.lot_closes.append(
-            {
-                "lot_id": closing.lot_id,
-                "quantity": plain(closing.quantity),
-                "unit_price": plain(closing.close_price),
-                "profit_quote": plain(round(closing.pnl_quote, 12)),
-            }
-        )
-    for lot in after:
-        if lot.lot_id == "new":
-            draft.lots.append(
-                {
-                    "instrument_id": str(fill.instrument_id),
-                    "side": str(lot.side.sign),
-                    "quantity": plain(lot.quantity),
-                    "unit_cost": plain(lot.price),
-                }
-            )
-
-
 def _post_cash(
     row: CashEvent, *, other: str, kind: str, application: Application | None, actor: Actor, memo: str = ""
 ) -> None:
@@ -286,7 +295,8 @@ def _post_cash(
         application=application,
         memo=memo or str(row),
     )
-    draft.move(commodity=row.currency, amount=row.amount, into=Kind.CASH, out_of=other)
+    for moved in moves.of_cash(row.currency, row.amount, other):
+        draft.move(commodity=moved.commodity, amount=moved.amount, into=moved.into, out_of=moved.out_of)
     if draft.transfers:
         post(draft)
     if kind == Entry.Kind.TRANSFER:

@@ -51,6 +51,9 @@ class MarketView:
     equity: Decimal | None
     weight: Decimal | None
     quote_rate: Decimal | None
+    previous_close: Decimal | None
+    open_pnl: Decimal | None
+    cash: Decimal | None
 
 
 @transaction.atomic
@@ -95,6 +98,9 @@ def decide(
         stop=intent.stop,
         target=intent.target,
         features=intent.features,
+        feature_scores=intent.feature_scores,
+        score=intent.score,
+        confidence=intent.confidence,
         reason=intent.reason[:200],
     )
     decision = _record(account, version, intent, signal, verdict)
@@ -129,6 +135,7 @@ def _context(
         drawdown_lock_enabled=portfolio.dd_lock.enabled,
         drawdown_locked=None if drawdown is None else drawdown >= portfolio.dd_lock.trailing_pct,
         drawdown_pct=drawdown,
+        is_trading=session.is_trading,
         cooloff_until=None,
         news_guard_enabled=portfolio.news_guard.enabled,
         news_events=None,
@@ -137,7 +144,10 @@ def _context(
         price_at=market.price_at,
         now=market.now,
         price_age_limit=policy.price_age_limit,
-        entries_today_this_way=numbers.entries_this_way,
+        entries_today_this_way=(
+            numbers.entries_on_symbol if policy.one_entry_per_symbol_a_day else numbers.entries_this_way
+        ),
+        one_entry_per_symbol=policy.one_entry_per_symbol_a_day,
         bar_had_position=market.bar_had_position,
         external_position=numbers.external,
         pending_order=has_pending_order(account, instrument),
@@ -145,26 +155,36 @@ def _context(
         account_r_today=numbers.account_r,
         strategy_trades_today=numbers.strategy_trades,
         strategy_r_today=numbers.strategy_r,
+        day_pnl=None if market.open_pnl is None else numbers.realised_today + market.open_pnl,
+        max_daily_loss_pct=policy.max_daily_loss_pct,
+        trades_today=numbers.trades_today,
+        max_trades_per_day=policy.max_trades_per_day,
         spec=BUILT_IN[intent.symbol],
         last_price=market.last_price,
+        previous_close=market.previous_close,
         equity=market.equity,
-        per_trade_risk_pct=portfolio.budget.per_trade_risk_pct,
+        per_trade_risk_pct=portfolio.budget.per_trade_risk_pct * policy.risk_factor(intent.confidence),
         weight=market.weight,
         quote_to_account_rate=market.quote_rate,
+        max_allocation=policy.max_allocation_per_symbol_pct,
         max_risk_per_trade_pct=policy.max_risk_per_trade_pct,
         daily_risk_pct=session.daily_risk_pct(intent.strategy),
         daily_risk_used_pct=numbers.strategy_risk_used_pct,
         max_heat_pct=policy.max_portfolio_heat_pct,
-        heat_pct=_heat_pct(numbers.open_risk, market.equity),
+        heat_pct=_share_of(numbers.open_risk, market.equity),
+        max_symbol_risk_pct=policy.max_symbol_risk_pct,
+        symbol_risk_pct=_share_of(numbers.open_risk_on_symbol, market.equity),
         open_positions=numbers.open_positions,
         open_on_symbol=numbers.open_on_symbol,
+        available_cash=None if market.cash is None else market.cash - numbers.reserved_cash,
     )
 
 
-def _heat_pct(open_risk: Decimal | None, equity: Decimal | None) -> Decimal | None:
-    if open_risk is None or not equity:
+def _share_of(risk_amount: Decimal | None, equity: Decimal | None) -> Decimal | None:
+    """In percent."""
+    if risk_amount is None or not equity:
         return None
-    return (open_risk / equity * HUNDRED).quantize(Decimal("0.000001"))
+    return (risk_amount / equity * HUNDRED).quantize(Decimal("0.000001"))
 
 
 def _record(

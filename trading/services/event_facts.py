@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any
 
 from trading.domain.broker import BrokerEvent as PortEvent
@@ -35,6 +36,7 @@ def fills_in(row: BrokerEvent) -> list[FillData]:
             reason=f["reason"],
             opened_trade_id=f["opened_trade_id"],
             closed=tuple((trade, parse_decimal(units)) for trade, units in f["closed"]),
+            settles_on=date.fromisoformat(f["settles_on"]) if f.get("settles_on") else None,
         )
         for f in row.facts.get("fills", [])
     ]

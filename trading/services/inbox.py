@@ -1,8 +1,8 @@
 """The inbox: the broker's events, stored once, linked, and applied in the broker's order.
 
-What always holds: the same events twice, late or in another grouping leave the same books; an event is linked by
-client id, then by broker id, never by symbol and quantity; fills of our orders and typed cash are booked, everything
-else stays stored and unposted until people approve it; one bad event never stops the rest.
+What always holds: the same events twice, late or in another grouping leave the same books; an event is linked as
+`linking` says, never by symbol and quantity; fills of our orders and typed cash are booked, everything else stays
+stored and unposted until people approve it; one bad event never stops the rest.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from trading.domain.orders import OrderState, is_late, may_move, state_after_fil
 from trading.domain.policy import AccountPolicy
 from trading.locks import lock_account
 from trading.models import Account, BrokerEvent, Fill, Order, RiskEvent
-from trading.selectors.instruments import UnmappedInstrument
+from trading.selectors.instruments import UnmappedInstrument, instrument_for
 from trading.selectors.policies import policy_of
 
-from . import booking, cursors, orders
+from . import booking, cursors, orders, restrictions
 from .audit import Actor
 from .errors import RuleBroken
 from .event_facts import facts_of
+from .linking import link
 
 INFLOW = "events"
 ACTOR = Actor.system("inbox")
@@ -58,17 +59,6 @@ def receive(*, account: Account, events: Sequence[PortEvent], cursor: str | None
     if cursor is not None:
         cursors.put(account=account, name=INFLOW, value=cursor)
     return result
-
-
-def link(account: Account, *, client_id: str, broker_order_id: str) -> Order | None:
-    """Our order behind a broker's words: by client id, then by broker id."""
-    if client_id:
-        found = Order.objects.filter(account=account, client_order_id=client_id).first()
-        if found is not None:
-            return found
-    if broker_order_id:
-        return Order.objects.filter(account=account, broker_order_id=broker_order_id).first()
-    return None
 
 
 def _store(account: Account, event: PortEvent, result: Received) -> tuple[BrokerEvent, bool]:
@@ -123,7 +113,7 @@ def _apply_part(
         _apply_news(account, part, row)
     elif isinstance(part, FillData):
         order = link(account, client_id=part.client_id, broker_order_id=part.broker_order_id)
-        if order is None or not policy.apply_exact_own_fills:
+        if order is None or not policy.apply_exact_own_fills or _is_late(account, part, policy):
             result.held.append(row.pk)
             return
         _apply_fill(account, part, row, order)
@@ -134,6 +124,13 @@ def _apply_part(
         booking.book_cash(account=account, event=row, cash=part, actor=ACTOR)
 
 
+def _is_late(account: Account, fill: FillData, policy: AccountPolicy) -> bool:
+    """Whether people asked to decide on it: the instrument is locked by a difference that it may explain."""
+    return policy.ask_about_late_fills and restrictions.is_locked(
+        account, instrument_for(account, fill.instrument), source=restrictions.RECONCILIATION
+    )
+
+
 def _hold(account: Account, row: BrokerEvent, result: Received, *, kind: str, reason: str) -> None:
     result.held.append(row.pk)
     RiskEvent.objects.create(
@@ -142,7 +139,13 @@ def _hold(account: Account, row: BrokerEvent, result: Received, *, kind: str, re
 
 
 def _apply_news(account: Account, news: OrderNews, row: BrokerEvent) -> None:
-    found = link(account, client_id=news.client_id, broker_order_id=news.broker_order_id)
+    found = link(
+        account,
+        client_id=news.client_id,
+        broker_order_id=news.broker_order_id,
+        parent_client_id=news.parent_client_id,
+        leg=news.leg,
+    )
     if found is None:
         return
     order = orders.locked(found.pk)

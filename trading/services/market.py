@@ -9,7 +9,20 @@ from decimal import Decimal
 from django.db import transaction
 
 from trading.domain.bars import Bar as DomainBar
-from trading.models import Bar, Instrument, Rate
+from trading.models import Account, Bar, Cursor, Instrument, Rate
+
+
+def bar_source(feed_account: Account) -> str:
+    """Under which source the live bars of a feed account are kept, whether its candles or its price stream made them.
+
+    One source, so that each bar is written once, by whoever has it first.
+    """
+    return f"candles:{feed_account.name}"
+
+
+def settled_cursor(symbol: str, interval_seconds: int) -> str:
+    """The cursor of a feed account that says from when on bars of a symbol may still be stored."""
+    return f"bars:{symbol}:{interval_seconds}"
 
 
 @transaction.atomic
@@ -34,6 +47,16 @@ def store_bars(*, source: str, bars: Sequence[DomainBar]) -> int:
         )
         new += made
     return new
+
+
+@transaction.atomic
+def store_stream_bar(*, account: Account, bar: DomainBar) -> bool:
+    """Keep a bar that a price stream saw wholly. False if it is there already, or its slot was settled without it."""
+    name = settled_cursor(bar.symbol, bar.interval_seconds)
+    settled = Cursor.objects.select_for_update(no_key=True).filter(account=account, name=name).first()
+    if settled is not None and datetime.fromisoformat(settled.value) > bar.start:
+        return False
+    return bool(store_bars(source=bar_source(account), bars=[bar]))
 
 
 def last_rate(base: str, quote: str, *, source: str) -> Decimal | None:

@@ -6,18 +6,24 @@ changes nothing. Callers hold the account's lock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
 from django.db.models import Count, Q, Sum
+from django.db.models.functions import Coalesce
 
 from trading.clock import trading_day
+from trading.domain.books import own_profit
+from trading.domain.broker import Side
 from trading.domain.money import ZERO, round_to_step
 from trading.domain.orders import Tag
+from trading.domain.splits import Execution, TradeUnits, in_units_of_now
 from trading.models import (
     Account,
     DayState,
     Decision,
+    Entry,
     EquityPoint,
     Fill,
     Instrument,
@@ -91,14 +97,29 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
     if not entries:
         return None
     signal = decision.signal
-    quantity = sum((fill.quantity for fill in entries), ZERO)
-    entry_price = _average(entries)
     external = _closed_by_others(account, decision)
-    closed = sum((fill.quantity for fill in exits), ZERO) + sum((close.quantity for close in external), ZERO)
+    units = in_units_of_now(
+        [Execution(fill.at, fill.quantity, fill.price) for fill in entries],
+        [
+            *(Execution(fill.at, fill.quantity, fill.price) for fill in exits),
+            *(Execution(close.closed_at, close.quantity, close.unit_price) for close in external),
+        ],
+        books.splits(account, signal.instrument),
+    )
+    quantity = sum((part.quantity for part in units.opened), ZERO)
+    entry_price = _average(units.opened)
+    closed = sum((part.quantity for part in units.closed), ZERO)
     rate = quote_rate(account, signal.instrument, entries[0]) or ZERO
-    risk = abs(entry_price - signal.stop) * quantity * signal.instrument.multiplier * rate
+    stop = units.price(signal.stop)
+    risk = abs(entry_price - stop) * quantity * signal.instrument.multiplier * rate
     fees = sum((fill.commission + fill.financing for fill in fills), ZERO)
-    pnl = sum((fill.realised for fill in fills), ZERO) + fees + sum((_share(close) for close in external), ZERO)
+    if signal.instrument.is_margin:  # the broker's own number
+        made = sum((fill.realised for fill in fills), ZERO) + sum((_share(close) for close in external), ZERO)
+    else:
+        made = _by_prices(signal.instrument, Side(entries[0].side), units) + sum(
+            (_share(close, of_price=False) for close in external), ZERO
+        )
+    pnl = made + fees
     ends = [*((fill.at, _close_reason(fill)) for fill in exits), *((close.closed_at, "EXTERNAL") for close in external)]
     ended_at, ended_by = max(ends, key=lambda end: end[0]) if ends else (None, "")
     flat = closed >= quantity
@@ -114,9 +135,9 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
             "quantity": quantity,
             "open_quantity": max(quantity - closed, ZERO),
             "entry_price": entry_price,
-            "exit_price": _exit_price(exits, external),
-            "initial_stop": signal.stop,
-            "target": signal.target,
+            "exit_price": _average(units.closed) if units.closed else None,
+            "initial_stop": stop,
+            "target": units.price(signal.target) if signal.target is not None else None,
             "risk_amount": round_to_step(risk, PRICE_STEP),
             "pnl": pnl,
             "fees": fees,
@@ -140,34 +161,47 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
 
 def decisions_closed_by(fill: Fill) -> list[Decision]:
     """Decisions whose lots a fill without an order of ours closed: their trades ended by somebody else's hand."""
-    closes = LotClose.objects.filter(fill=fill, fill__order=None, lot__fill__order__decision__isnull=False)
-    ids = closes.values_list("lot__fill__order__decision_id", flat=True)
+    closes = LotClose.objects.filter(fill=fill, fill__order=None)
+    opened_by = closes.annotate(by=Coalesce("lot__origin__order__decision_id", "lot__fill__order__decision_id"))
+    ids = [pk for pk in opened_by.values_list("by", flat=True) if pk is not None]
     return list(Decision.objects.filter(pk__in=ids).order_by("pk"))
 
 
 def _closed_by_others(account: Account, decision: Decision) -> list[LotClose]:
+    """What fills without an order of ours closed of a decision's lots; a split closes nothing."""
+    opened = Q(lot__fill__order__decision=decision) | Q(lot__origin__order__decision=decision)
     return list(
-        LotClose.objects.filter(lot__account=account, lot__fill__order__decision=decision, fill__order=None)
+        LotClose.objects.filter(opened, lot__account=account, fill__order=None)
+        .exclude(entry__kind=Entry.Kind.SPLIT)
         .select_related("fill")
         .order_by("id")
     )
 
 
-def _share(close: LotClose) -> Decimal:
+def _by_prices(instrument: Instrument, side: Side, units: TradeUnits) -> Decimal:
+    """What the closes of a trade in a cash instrument realised, whose broker names no number.
+
+    From the trade's own executions, whatever lots of other strategies the account closed first.
+    """
+    closed = sorted(units.closed, key=lambda part: part.at)
+    profit = own_profit(
+        side,
+        [(part.quantity, part.price) for part in units.opened],
+        [(part.quantity, part.price) for part in closed],
+        multiplier=instrument.multiplier,
+    )
+    return round_to_step(profit, PRICE_STEP)
+
+
+def _share(close: LotClose, *, of_price: bool = True) -> Decimal:
     """The part of somebody else's fill's money that belongs to the units it closed of ours."""
     fill = close.fill
     if fill is None:
         return ZERO
     closing = LotClose.objects.filter(fill=fill).aggregate(units=Sum("quantity"))["units"] or close.quantity
-    realised = fill.realised * close.quantity / closing
+    realised = fill.realised * close.quantity / closing if of_price else ZERO
     own: Decimal = realised + (fill.commission + fill.financing) * close.quantity / fill.quantity
     return round(own, 12)
-
-
-def _exit_price(exits: list[Fill], external: list[LotClose]) -> Decimal | None:
-    units = [*((e.quantity, e.price) for e in exits), *((c.quantity, c.unit_price) for c in external)]
-    total = sum((quantity for quantity, _ in units), ZERO)
-    return round_to_step(sum((q * p for q, p in units), ZERO) / total, PRICE_STEP) if total else None
 
 
 def project_day(account: Account, day: date) -> None:
@@ -187,14 +221,19 @@ def project_later_equity(account: Account, moment: datetime) -> None:
 
 
 def project_equity(account: Account, moment: datetime) -> None:
-    """The balance after everything that took effect up to a moment, as a point of the equity curve."""
-    balance = books.balance_at(account, "CASH", account.currency, moment)
-    EquityPoint.objects.update_or_create(account=account, at=moment, defaults={"balance": balance, "equity": balance})
+    """The balance after everything that took effect up to a moment, as a point of the equity curve.
+
+    The balance is trade-date cash. Shares count at what they cost, as margin positions count without their open
+    profit: the curve shows what was made, and a purchase alone makes and loses nothing.
+    """
+    balance = books.cash_at(account, account.currency, moment)
+    equity = balance + books.invested_at(account, account.currency, moment)
+    EquityPoint.objects.update_or_create(account=account, at=moment, defaults={"balance": balance, "equity": equity})
 
 
-def _average(fills: list[Fill]) -> Decimal:
-    total = sum((fill.quantity for fill in fills), ZERO)
-    return round_to_step(sum((fill.quantity * fill.price for fill in fills), ZERO) / total, PRICE_STEP)
+def _average(parts: Sequence[Execution]) -> Decimal:
+    total = sum((part.quantity for part in parts), ZERO)
+    return round_to_step(sum((part.quantity * part.price for part in parts), ZERO) / total, PRICE_STEP)
 
 
 def _close_reason(fill: Fill) -> str:

@@ -15,6 +15,8 @@ from . import audit
 from .audit import Actor
 
 OPEN, REDUCE_ONLY, CLOSED = "OPEN", "REDUCE_ONLY", "CLOSED"
+RECONCILIATION = "reconciliation"
+"""The source of the locks that open differences put."""
 _STRICTNESS = {OPEN: 0, REDUCE_ONLY: 1, CLOSED: 2}
 
 
@@ -37,6 +39,11 @@ def trading_state(
         if _STRICTNESS[restriction.level] > _STRICTNESS[state]:
             state = restriction.level
     return state, reasons
+
+
+def is_locked(account: Account, instrument: Instrument, *, source: str) -> bool:
+    """Whether this source has locked the instrument on this account."""
+    return Restriction.objects.filter(account=account, instrument=instrument, source=source, lifted_at=None).exists()
 
 
 @transaction.atomic

@@ -28,7 +28,7 @@ from .server import ControlServer, DialectServer
 
 HOST = "127.0.0.1"
 BLOCK = 5
-SERVED = 2
+SERVED = 3
 _STEP_SECONDS = 0.1
 
 
@@ -119,7 +119,9 @@ def announce(ports: dict[str, int], path: Path | None) -> None:
     """Say where the simulator listens: one line of JSON, one for people, and the file if one is wanted."""
     text = json.dumps({"ports": ports})
     print(text, flush=True)
-    print(f"simulator: control http://{HOST}:{ports['control']}, OANDA http://{HOST}:{ports['oanda']}", flush=True)
+    places = (("control", "control"), ("OANDA", "oanda"), ("Alpaca", "alpaca"))
+    where = ", ".join(f"{title} http://{HOST}:{ports[name]}" for title, name in places)
+    print(f"simulator: {where}", flush=True)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -134,13 +136,14 @@ async def serve(runtime: Runtime, sockets: list[socket.socket], ports_file: Path
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     runners = []
-    for app, one in ((ControlServer(runtime).app(), sockets[0]), (DialectServer(runtime, "oanda").app(), sockets[1])):
+    servers = (ControlServer(runtime), DialectServer(runtime, "oanda"), DialectServer(runtime, "alpaca"))
+    for app, one in zip((server.app() for server in servers), sockets, strict=True):
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, keepalive_timeout=75)
         await runner.setup()
         await web.SockSite(runner, one).start()
         runners.append(runner)
     base = sockets[0].getsockname()[1]
-    announce({"control": base, "oanda": base + 1}, ports_file)
+    announce({"control": base, "oanda": base + 1, "alpaca": base + 2}, ports_file)
     while not stop.is_set():
         runtime.tick()
         with contextlib.suppress(TimeoutError):

@@ -8,29 +8,38 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, getcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from .alpaca.dialect import AlpacaDialect
+from .alpaca.facts import Facts
+from .core import faults
+from .core.calls import Answer, Call
 from .core.candles import Bar, Series
 from .core.clock import Clock
-from .core.control import Control
-from .core.faults import Fault, find
+from .core.control import Broker, Control
+from .core.faults import Fault
+from .core.hiding import Hidden, Veil, begin
 from .core.journal import Journal
 from .core.market import Driven, MarketState
 from .core.model import Account, Order, SideTotals, Trade
 from .core.numbers import PRECISION, iso, moment, plain
+from .core.pages import rows_of
 from .core.store import Store, shape_of
+from .core.trouble import Doomed
 from .core.world import Late, Schedule, World, WorldState
-from .oanda.answers import Answer, Call
 from .oanda.dialect import OandaDialect
 
 FORMAT = 1
 CHECKPOINT_EVERY = 20_000
-KEPT = (WorldState, MarketState, Driven, Series, Bar, Account, SideTotals, Order, Trade, Journal, Fault, Late, Schedule)
+KEPT = (
+    WorldState, MarketState, Driven, Series, Bar, Account, SideTotals, Order, Trade, Journal, Fault, Late, Schedule,
+    Hidden, Doomed, Facts,
+)  # fmt: skip
 Entry = dict[str, Any]
 
 
@@ -54,6 +63,22 @@ def _beginning(settings: Settings) -> Entry:
     }  # fmt: skip
 
 
+class Dialect(Broker, Protocol):
+    """What a dialect offers to the running simulator."""
+
+    def authorization(self, headers: Mapping[str, str]) -> str: ...
+
+    def account_of(self, call: Call, authorization: str) -> str: ...
+
+    def is_write(self, call: Call) -> bool: ...
+
+    def act(self, call: Call, authorization: str, request_id: str) -> Answer: ...
+
+    def veiled(self, call: Call, answer: Answer, veil: Veil) -> Answer: ...
+
+    def hides(self, message: dict[str, Any], veil: Veil) -> bool: ...
+
+
 class Runtime:
     """One simulator."""
 
@@ -75,10 +100,12 @@ class Runtime:
             )  # fmt: skip
         self.world = World(state)
         oanda = OandaDialect(self.world, settings.base)
-        self.dialects = {oanda.name: oanda}
+        alpaca = AlpacaDialect(self.world)
+        self.dialects: dict[str, Dialect] = {oanda.name: oanda, alpaca.name: alpaca}
         self.control = Control(self.world, dict(self.dialects))
         if begin is not None:
             oanda.open_account("101-001-1000001-001", "sim-oanda-token", "USD", Decimal(100_000), False)
+            alpaca.open_account("SIMALPACA", "SIMKEY:sim-alpaca-secret", "USD", Decimal(100_000))
         for entry in entries:
             self._replay(entry)
         self.store.open()
@@ -97,6 +124,7 @@ class Runtime:
 
     def perform(self, entry: Entry) -> Any:
         """Do what one input says. The only way in which the world changes."""
+        self.world.wall = entry.get("w", 0.0)
         self.world.advance(moment(entry["t"]))
         kind = entry["k"]
         if kind == "control":
@@ -105,20 +133,28 @@ class Runtime:
             return self._call(entry)
         if kind == "late":
             return self._late(entry)
+        if kind == "doomed":
+            return self._doomed(entry)
+        if kind == "struck":
+            self._fault(entry["fault"], used=True)
         return None
+
+    def _fault(self, id: str | None, *, used: bool) -> Fault | None:
+        """The fault with this id, used up by one unless it lasts for a time."""
+        fault = next((one for one in self.world.state.faults if one.id == id), None)
+        if fault is not None and used and fault.action not in faults.LASTING_ACTIONS:
+            fault.left -= 1
+        return fault
 
     def _call(self, entry: Entry) -> Answer | None:
         """A client's request: the fault it met, what the broker did, its row in the journal."""
         dialect = self.dialects[entry["broker"]]
         call = Call(entry["method"], entry["path"], entry["query"], entry["body"])
         request_id = self.world.next_request()
-        fault = next((one for one in self.world.state.faults if one.id == entry.get("fault")), None)
-        if fault is not None:
-            fault.left -= 1
+        fault = self._fault(entry.get("fault"), used=True)
         answer: Answer | None = None
         if entry["acted"] and (dialect.is_write(call) or "status" not in entry):
-            answer = dialect.act(call, entry["auth"], request_id)
-            answer.headers["RequestID"] = request_id
+            answer = self._act(dialect, call, entry["auth"], request_id, fault)
             entry.setdefault("status", answer.status)
             entry.setdefault("outcome", answer.outcome or ("read" if answer.status < 400 else "refused"))
         entry.setdefault("status", None)
@@ -139,8 +175,46 @@ class Runtime:
         }
         if fault is not None:
             data["fault"] = fault.action
-        self.world.record("request", dialect.account_in(call.path), data)
+        self.world.record("request", dialect.account_of(call, entry["auth"]), data)
         return answer
+
+    def _act(self, dialect: Dialect, call: Call, authorization: str, request_id: str, fault: Fault | None) -> Answer:
+        """What the broker does with a request, and what of it the client sees."""
+        id = dialect.account_of(call, authorization)
+        account = self.world.accounts.get(id)
+        action = fault.action if fault is not None else ""
+        if action == "stale_page":
+            return self._stale(dialect, call, authorization, request_id)
+        if not dialect.is_write(call):
+            return dialect.veiled(call, dialect.act(call, authorization, request_id), self.veil(id))
+        if account is None or action not in faults.WRITE_ACTIONS:
+            return dialect.act(call, authorization, request_id)
+        assert fault is not None
+        before = len(account.history), len(account.orders), len(account.trades)
+        self.world.doom_next(fault if action == "reject_later" else None)
+        try:
+            answer = dialect.act(call, authorization, request_id)
+        finally:
+            self.world.doom_next(None)
+        if action == "hide" and answer.status < 300:
+            hidden = begin(fault, id, self.world.wall)
+            hidden.events += [str(row["id"]) for row in account.history[before[0] :]]
+            hidden.orders += list(account.orders)[before[1] :]
+            hidden.trades += list(account.trades)[before[2] :]
+            self.world.state.hidden.append(hidden)
+        return answer
+
+    def _stale(self, dialect: Dialect, call: Call, authorization: str, request_id: str) -> Answer:
+        """What the broker would have answered before the account's last change."""
+        id = dialect.account_of(call, authorization)
+        account = self.world.accounts.get(id)
+        if account is None:
+            return dialect.act(call, authorization, request_id)
+        self.world.accounts[id] = self.world.past.of(account)
+        try:
+            return dialect.act(call, authorization, request_id)
+        finally:
+            self.world.accounts[id] = account
 
     def _late(self, entry: Entry) -> None:
         """The broker acts on a request whose answer was lost a while ago."""
@@ -152,10 +226,21 @@ class Runtime:
         call = Call(late.method, late.path, late.query, late.body)
         self.dialects[late.broker].act(call, late.authorization, self.world.next_request())
 
+    def _doomed(self, entry: Entry) -> None:
+        """The broker rejects an order that it accepted a while ago, unless it is over already."""
+        waiting = self.world.state.doomed
+        found = [one for one in waiting if (one.account, one.order) == (entry["account"], entry["order"])]
+        for one in found:
+            waiting.remove(one)
+            account = self.world.accounts.get(one.account)
+            order = account.orders.get(one.order) if account is not None else None
+            if account is not None and order is not None and order.id in account.pending_ids:
+                self.world.venues[account.broker].reject(account, order, one.reason)
+
     # the running process
 
     def _entry(self, kind: str, **fields: Any) -> Entry:
-        return {"k": kind, "t": iso(self.clock.now()), **fields}
+        return {"k": kind, "t": iso(self.clock.now()), "w": round(time.time(), 3), **fields}
 
     def _keep(self, entry: Entry) -> None:
         self.store.append(entry)
@@ -168,6 +253,8 @@ class Runtime:
     def command(self, operation: str, body: Entry) -> Entry:
         """A control operation. Raises ValueError with a sentence."""
         entry = self._entry("control", op=operation, body=body)
+        if operation == "fault":
+            entry["body"] = {**body, "wall": entry["w"]}
         try:
             result: Entry = self.perform(entry)
         finally:
@@ -179,11 +266,45 @@ class Runtime:
 
     def refresh(self) -> None:
         """Bring the world to the present time."""
+        self.world.wall = time.time()
         self.world.advance(self.clock.now())
 
-    def fault_for(self, broker: str, call: Call) -> Fault | None:
-        """The wire fault that a request meets."""
-        return find(self.world.state.faults, broker, call.method, call.path)
+    def fault_for(self, broker: str, call: Call, authorization: str) -> Fault | None:
+        """The fault that a request meets. One that strikes the rows of a page spares pages that it would not change."""
+        known, where = self.world.state.faults, (broker, call.method, call.path)
+        expired = faults.lasting(known, "expire_token", *where, wall=time.time(), now=self.world.now)
+        found = expired or faults.find(known, *where)
+        if (
+            found is not None
+            and found.action in faults.PAGE_ACTIONS
+            and not self._changes(broker, found, call, authorization)
+        ):
+            return faults.find(known, *where, pages=False)
+        return found
+
+    def _changes(self, broker: str, fault: Fault, call: Call, authorization: str) -> bool:
+        """Whether this fault of pages would make a difference to this page."""
+        dialect = self.dialects[broker]
+        page = dialect.act(call, authorization, "").body
+        if fault.action == "stale_page":
+            return bool(self._stale(dialect, call, authorization, "").body != page)
+        return max(map(len, rows_of(page)), default=0) > (fault.action == "reorder")
+
+    def strike(self, fault: Fault) -> None:
+        """An open stream has met this fault: it is used up by one."""
+        entry = self._entry("struck", fault=fault.id)
+        self.perform(entry)
+        self._keep(entry)
+
+    def muted(self, broker: str, path: str) -> bool:
+        """Whether an open stream says nothing at the moment."""
+        known = self.world.state.faults
+        where = (broker, "GET", path)
+        return faults.lasting(known, "mute_stream", *where, wall=time.time(), now=self.world.now) is not None
+
+    def veil(self, account: str) -> Veil:
+        """What an account's clients may not see at the moment."""
+        return self.world.veil(account, time.time())
 
     def call(self, broker: str, call: Call, authorization: str, **how: Any) -> Answer | None:
         """A client's request, acted on unless `how` says otherwise (acted, answered, sent, fault, late)."""
@@ -200,15 +321,20 @@ class Runtime:
     def tick(self) -> None:
         """Let time pass: prices move, resting orders fill, late requests are acted on."""
         now = self.clock.now()
+        self.world.wall = time.time()
         happened = self.world.advance(now)
         if happened or (now - self._kept).total_seconds() >= 2:
-            self._keep({"k": "tick", "t": iso(now)})
+            self._keep({"k": "tick", "t": iso(now), "w": round(self.world.wall, 3)})
             self._kept = now
         if self._unsaved >= CHECKPOINT_EVERY:
             self.store.save(self.world.state)
             self._unsaved = 0
         for late in [one for one in self.world.state.late if one.due <= time.time()]:
             entry = self._entry("late", id=late.id)
+            self.perform(entry)
+            self._keep(entry)
+        for one in [one for one in self.world.state.doomed if one.due <= time.time()]:
+            entry = self._entry("doomed", account=one.account, order=one.order)
             self.perform(entry)
             self._keep(entry)
 

@@ -10,18 +10,20 @@ import asyncio
 import json
 import os
 import secrets
-import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
+from .core.calls import Answer, Call
 from .core.faults import Fault
-from .oanda.answers import Answer, Call
+from .core.pages import duplicated, planted, reordered
 from .oanda.dialect import in_unix_time
+from .oanda.streams import is_stream, open_feed
 from .runtime import Runtime
+from .sockets import Sockets, is_socket
+from .streams import Hub, LineCarrier, hang_up
 
 CONTROL_TOKEN = "sim-control-token"
 _BIGGEST = 64 * 1024 * 1024
@@ -39,16 +41,8 @@ def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
 
 
 def _hang_up(request: web.Request, *, reset: bool) -> web.Response:
-    """Close the connection without an answer: politely, or with a reset."""
-    transport = request.transport
-    if transport is not None:
-        if reset:
-            raw = transport.get_extra_info("socket")
-            if raw is not None:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            transport.abort()
-        else:
-            transport.close()
+    """Close the connection without an answer."""
+    hang_up(request, reset=reset)
     return web.Response(status=500)
 
 
@@ -57,26 +51,46 @@ class DialectServer:
 
     def __init__(self, runtime: Runtime, broker: str) -> None:
         self.runtime, self.broker = runtime, broker
+        self.hub = Hub(runtime, broker)
+        self.sockets = Sockets(self.hub) if broker == "alpaca" else None
 
     def app(self) -> web.Application:
         """The web application of this dialect."""
         app = web.Application(client_max_size=_BIGGEST)
         app.router.add_route("*", "/{path:.*}", self.serve)
+        app.on_shutdown.append(self.hub.close)
         return app
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, through the fault it meets, if any."""
         body = (await request.read()).decode("utf-8", "replace")
         call = Call(request.method, request.path, request.rel_url.raw_query_string, body)
-        fault = self.runtime.fault_for(self.broker, call)
-        authorization = request.headers.get("Authorization", "")
-        if fault is not None:
+        authorization = self.runtime.dialects[self.broker].authorization(request.headers)
+        fault = self.runtime.fault_for(self.broker, call, authorization)
+        streaming = self.broker == "oanda" and is_stream(call)
+        socket = self.sockets is not None and is_socket(request)
+        later = fault is not None and (_strikes_later(fault) or (socket and fault.action == "expire_token"))
+        if fault is not None and not ((streaming or socket) and later):
             return await self._faulty(request, call, authorization, fault)
+        if self.sockets is not None and socket:
+            return await self.sockets.serve(request)
         answer = self.runtime.call(self.broker, call, authorization)
+        if streaming and answer is not None and answer.status == 200:
+            return await self._stream(request, call, authorization, answer)
         return self._response(request, answer)
+
+    async def _stream(self, request: web.Request, call: Call, authorization: str, answer: Answer) -> web.StreamResponse:
+        """Keep a stream of lines open that the dialect has allowed."""
+        account = self.runtime.dialects[self.broker].account_of(call, authorization)
+        carrier = LineCarrier(request, answer.headers)
+        response = await carrier.open()
+        await self.hub.carry(request, open_feed(self.runtime.world, account, call), carrier)
+        return response
 
     def _response(self, request: web.Request, answer: Answer | None) -> web.Response:
         assert answer is not None
+        if answer.body is None:
+            return web.Response(status=answer.status, headers=answer.headers)
         body: Any = answer.body
         if request.headers.get("Accept-Datetime-Format", "").upper() == "UNIX":
             body = in_unix_time(body)
@@ -87,6 +101,12 @@ class DialectServer:
 
         def act(**how: Any) -> Answer | None:
             return self.runtime.call(self.broker, call, authorization, fault=fault.id, **how)
+
+        if action == "expire_token":
+            refused = self.runtime.dialects[self.broker].act(call, "", "")
+            status = int(args.get("status", refused.status))
+            act(acted=False, sent=status)
+            return _json(refused.body, status)
 
         if action in ("drop", "reset"):
             act(acted=after, answered=False, sent=None)
@@ -111,6 +131,8 @@ class DialectServer:
             if answer is not None and status < 300:
                 return _json(answer.body, status, {**answer.headers, **headers})
             return _failure(status, {**args, "headers": headers})
+        if action in ("hide", "reject_later", "stale_page"):
+            return self._response(request, act())
         return await self._spoiled(request, act(answered=True), fault)
 
     async def _hang(self, request: web.Request, call: Call, authorization: str, fault: Fault) -> web.StreamResponse:
@@ -131,12 +153,14 @@ class DialectServer:
         """An answer that arrives damaged: other content, cut off, or one byte at a time."""
         assert answer is not None
         args = fault.args
-        if fault.action == "body":
-            if "text" in args:
-                kind = str(args.get("content_type", "text/html"))
-                return web.Response(text=str(args["text"]), status=answer.status, content_type=kind)
-            planted = _planted(answer.body, str(args.get("path", "")), args.get("value"))
-            return _json(planted, answer.status, answer.headers)
+        if fault.action == "body" and "text" in args:
+            kind = str(args.get("content_type", "text/html"))
+            return web.Response(text=str(args["text"]), status=answer.status, content_type=kind)
+        if fault.action in ("body", "bad_value"):
+            return _json(planted(answer.body, str(args["path"]), args.get("value")), answer.status, answer.headers)
+        if fault.action in ("duplicate", "reorder"):
+            answer.body = (duplicated if fault.action == "duplicate" else reordered)(answer.body)
+            return self._response(request, answer)
         data = json.dumps(answer.body, separators=(",", ":")).encode()
         headers = {**answer.headers, "Content-Type": "application/json", "Content-Length": str(len(data))}
         response = web.StreamResponse(status=answer.status, headers=headers)
@@ -160,18 +184,9 @@ def _failure(status: int, args: dict[str, Any]) -> web.Response:
     return web.Response(text=text, status=status, headers=headers, content_type=kind)
 
 
-def _planted(body: Any, path: str, value: Any) -> Any:
-    """The same answer with the member at a dotted path replaced."""
-    found = json.loads(json.dumps(body))
-    at: Any = found
-    *parents, last = path.split(".")
-    for part in parents:
-        at = at[int(part)] if isinstance(at, list) else at.get(part, {})
-    if isinstance(at, list):
-        at[int(last)] = value
-    elif isinstance(at, dict):
-        at[last] = value
-    return found
+def _strikes_later(fault: Fault) -> bool:
+    """Whether a fault that a stream meets when it opens is for the open stream rather than for its opening."""
+    return fault.action in ("hang", "drip", "truncate", "bad_value", "body")
 
 
 class ControlServer:

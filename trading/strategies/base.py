@@ -3,7 +3,7 @@
 What always holds here: a strategy sees closed bars only, in order, and keeps what it needs in constant space, so that
 a replay and a live run of the same bars give the same signals; it decides nothing about money (gates and sizes come
 after it); bars of any break in the data start its indicators afresh, and after a hole it stays silent until they are
-filled again.
+filled again. What it holds is not its own state: it is told, when it is asked whether to leave.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
-from trading.domain.bars import Bar
+from trading.domain.bars import Bar, follows
 from trading.domain.broker import OrderType, Side
 from trading.domain.instruments import InstrumentSpec
 from trading.domain.windows import Window, in_any_window
@@ -28,7 +28,8 @@ class SignalIntent:
     """What a strategy wants: an order with its stop and target, and what it saw.
 
     `entry` is the mid that the order aims at (for MARKET the signal bar's close), before costs. `features` are for
-    people and for later study, as text. The order may be placed from `bar_end` on.
+    people and for later study, as text. The order may be placed from `bar_end` on. A strategy that rates its signals
+    gives a `confidence` from 1 to 5, a `score` from 0 to 1, and what each part of it scored.
     """
 
     strategy: str
@@ -42,6 +43,18 @@ class SignalIntent:
     bar_end: datetime
     features: dict[str, str]
     reason: str
+    confidence: int | None = None
+    score: Decimal | None = None
+    feature_scores: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A position of the strategy's own: its entry after costs, and the close of the bar that signalled it."""
+
+    side: Side
+    entry: Decimal
+    since: datetime
 
 
 class Strategy(ABC):
@@ -54,6 +67,8 @@ class Strategy(ABC):
     name: ClassVar[str]
     Params: ClassVar[type]
     TUNED: ClassVar[Mapping[tuple[str, str], Mapping[str, Any]]] = {}
+    # What an exit that the strategy decides itself is called in the books.
+    exit_type: ClassVar[str] = "STRATEGY"
 
     def __init__(
         self,
@@ -89,6 +104,13 @@ class Strategy(ABC):
     def evaluate(self, bar: Bar) -> SignalIntent | None:
         """Look at the next closed bar. Called for every bar, also outside the windows and after the day's signal."""
 
+    def exit_reason(self, bar: Bar, held: Held) -> str:
+        """Why to leave a position at the close of this bar, which `on_bar` has just taken in; "" to stay.
+
+        Asked at each close of its symbol while the position is open. Stop and target rest at the broker meanwhile.
+        """
+        return ""
+
     @abstractmethod
     def begin_day(self) -> None:
         """Forget what belongs to the trading day that ended."""
@@ -105,12 +127,12 @@ class Strategy(ABC):
         if bar.symbol != self.symbol:
             raise ValueError(f"{self.name} on {self.symbol} was given a bar of {bar.symbol}")
         if self._last is not None:
-            if bar.start < self._last.end:
+            if bar.start <= self._last.start or (bar.start < self._last.end and not bar.is_daily):
                 raise ValueError(f"{self.name} on {self.symbol}: the bar of {bar.start.isoformat()} is not a new one")
-            if bar.start > self._last.end:
+            if not follows(self._last, bar):
                 self.restart_indicators()
         self._last = bar
-        day = bar.start.astimezone(self._zone).date()
+        day = self.local_day(bar)
         if day != self._day:
             self._day = day
             self._signalled = False
@@ -130,6 +152,10 @@ class Strategy(ABC):
     def local_time(self, bar: Bar) -> time:
         """The bar's start on the clock of the strategy's zone."""
         return bar.start.astimezone(self._zone).time()
+
+    def local_day(self, bar: Bar) -> date:
+        """The trading day that the bar starts on: the date in the strategy's zone."""
+        return bar.start.astimezone(self._zone).date()
 
     def in_window(self, bar: Bar) -> bool:
         """Whether the bar starts in one of the strategy's windows."""

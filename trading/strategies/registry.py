@@ -15,9 +15,13 @@ from typing import Any
 
 from trading.domain.settings_text import BadSettings, join_path, unknown_key, validate
 from trading.strategies.base import Strategy
+from trading.strategies.lsg import LiquiditySweepGrab
 from trading.strategies.orb import OpeningRangeBreakout
+from trading.strategies.trend_pullback import TrendPullback
 
-BUILT_IN: Mapping[str, type[Strategy]] = MappingProxyType({OpeningRangeBreakout.name: OpeningRangeBreakout})
+BUILT_IN: Mapping[str, type[Strategy]] = MappingProxyType(
+    {strategy.name: strategy for strategy in (LiquiditySweepGrab, OpeningRangeBreakout, TrendPullback)}
+)
 
 
 class UnknownStrategy(ValueError):

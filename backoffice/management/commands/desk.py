@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
 from backoffice.desk.run import Desk
 
@@ -16,5 +16,10 @@ class Command(BaseCommand):
     help = __doc__
     requires_system_checks: list[str] = []
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Whether the demo day is a part of it."""
+        parser.add_argument("--demo", action="store_true", help="run the demo day, too")
+
     def handle(self, *args: Any, **options: Any) -> None:
-        sys.exit(Desk().run())
+        """Run until somebody stops it."""
+        sys.exit(Desk(demo=options["demo"]).run())

@@ -1,4 +1,4 @@
-"""`manage.py live_oanda`: the portfolio engine with its decisions mirrored to an OANDA account; reconciles first."""
+"""`manage.py live_oanda`: the portfolio engine with its decisions mirrored to a broker's account; reconciles first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trading.brokers.registry import (
 )
 from trading.brokers.simulator_control import CONTROL_TOKEN, SimulatorControl
 from trading.domain.broker import Broker, BrokerUnreachable
-from trading.domain.session import SessionConfig
+from trading.domain.session import BadSettings, SessionConfig
 from trading.engine.replay import mirror_name, replay_name
 from trading.engine.stage import Stage
 from trading.management.live import REFUSALS, add_arguments, live, live_setup, load, load_files, notes, refuse, replay
@@ -31,26 +31,33 @@ from trading.models import Account
 
 ONLY_SIMULATOR = (
     "--mode replay with a mirror drives its broker's clock and prices, which only the simulator allows. Unset "
-    "OANDA_API_KEY and OANDA_ACCOUNT_ID (a simulator of the replay's own is started then), or set SIMULATOR_URL. "
-    "Nothing was sent."
+    "{variables} (a simulator of the replay's own is started then), or set SIMULATOR_URL. Nothing was sent."
 )
+OTHER_VENUE = (
+    "The session file trades at {venue}, so its decisions cannot be mirrored to {mirror}. Use --mirror {venue_name}, "
+    "or another profile. Nothing was sent."
+)
+CREDENTIALS = {"oanda": "OANDA_API_KEY and OANDA_ACCOUNT_ID", "alpaca": "ALPACA_API_KEY and ALPACA_SECRET_KEY"}
 
 
 class Command(BaseCommand):
     """Parse, reconcile, one engine verb, blocks."""
 
-    help = "Run the portfolio engine mirrored to OANDA: --mode ws live, or --mode replay against a simulator."
+    help = "Run the portfolio engine mirrored to a broker: --mode ws live, or --mode replay against a simulator."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The engine's flags and the mirror."""
         add_arguments(parser)
-        parser.add_argument("--mirror", choices=["oanda", "none"], default="oanda")
+        parser.add_argument("--mirror", choices=["oanda", "alpaca", "none"], default="oanda")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run; exit code 1 with a block that says why when it cannot."""
         mirror = options["mirror"]
         try:
             session = load(options)
+            venue = session.portfolio.venue
+            if mirror not in ("none", venue.lower()):
+                raise BadSettings(OTHER_VENUE.format(venue=venue, mirror=mirror, venue_name=venue.lower()))
             if options["mode"] == "ws":
                 _live(options, session, mirror)
                 return
@@ -60,7 +67,7 @@ class Command(BaseCommand):
                 return
             name = replay_name(session, files)
             first = min(file.bars[0].start for file in files.values())
-            with _stage(name, first) as stage:
+            with _stage(name, first, mirror) as stage:
                 replay(options, session, files, mirror=mirror, stage=stage)
         except (*REFUSALS, DeskError) as error:
             refuse(error)
@@ -82,28 +89,29 @@ def _reconcile(account: Account, broker: Broker | None) -> None:
 
 
 @contextmanager
-def _stage(name: str, first: datetime) -> Iterator[Stage]:
+def _stage(name: str, first: datetime, broker: str) -> Iterator[Stage]:
     """The simulator that the replay drives: the one that SIMULATOR_URL names, else one of its own that ends with it."""
-    found = credentials_from_environment("oanda", os.environ)
+    found = credentials_from_environment(broker, os.environ)
     if found is not None and found.environment != SIMULATOR:
-        raise BadConnection(ONLY_SIMULATOR)
+        raise BadConnection(ONLY_SIMULATOR.format(variables=CREDENTIALS[broker]))
     if found is not None:
         yield _on_stage(os.environ["SIMULATOR_URL"], found)
         return
     with own_simulator(start=first) as control_url:
-        connection = credentials_from_environment("oanda", {**os.environ, "SIMULATOR_URL": control_url})
+        connection = credentials_from_environment(broker, {**os.environ, "SIMULATOR_URL": control_url})
         if connection is None:
-            raise MissingCredentials("oanda")
+            raise MissingCredentials(broker)
         yield _on_stage(control_url, connection)
     # The broker of this account has ended with its simulator: nothing can be asked of it again.
-    Account.objects.filter(name=mirror_name(name)).update(is_active=False)
+    Account.objects.filter(name=mirror_name(name, broker)).update(is_active=False)
 
 
 def _on_stage(control_url: str, connection: Connection) -> Stage:
+    broker = open_broker(connection)
     return Stage(
         control=SimulatorControl(control_url, os.environ.get("SIMULATOR_CONTROL_TOKEN", CONTROL_TOKEN)),
-        broker=open_broker(connection),
-        external_id=connection.account_id,
+        broker=broker,
+        external_id=connection.account_id or broker.identity().account_id,
         endpoint=connection.url,
         reconcile=_reconcile,
     )

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from backoffice.verification import UnknownAccount, lines, run_all
+from trading.engine.blocks import compact_json
 
 
 class Command(BaseCommand):
@@ -30,7 +31,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(told) if options["json"] else str(error))
             raise SystemExit(1) from error
         if options["json"]:
-            self.stdout.write(json.dumps(report.as_json(), ensure_ascii=False))
+            self.stdout.write(compact_json(report.as_json()))
         else:
             for line in lines(report):
                 self.stdout.write(line)

@@ -33,24 +33,29 @@ strategies:
 """
 BAR = timedelta(minutes=5)
 # What each day does after the breakout: pips a bar, or no breakout at all.
-EURUSD_DAYS = ("up", "none", "flat", "ends")
-USDJPY_DAYS = ("up", "down", "none", "ends quietly")
+Days = tuple[tuple[str, Decimal, Decimal, tuple[str, ...]], ...]
+PAIR_DAYS: Days = (
+    ("EURUSD", Decimal("0.0001"), Decimal("1.1"), ("up", "none", "flat", "ends")),
+    ("USDJPY", Decimal("0.01"), Decimal("150"), ("up", "down", "none", "ends quietly")),
+)
+# A share gains one day, loses on the next, and is held at the end.
+SHARE_DAYS: Days = (("AAPL", Decimal("0.1"), Decimal("150"), ("up", "down", "ends")),)
+SHARES = SESSION.replace("symbols: [EURUSD, USDJPY]", "symbols: [AAPL]").replace(
+    "{EURUSD: 0.6, USDJPY: 0.6}", "{AAPL: 0.6}"
+)
 
 
-def write_session(folder: Path) -> Path:
+def write_session(folder: Path, text: str = SESSION) -> Path:
     """The session file of the world."""
     path = folder / "sessions.yaml"
-    path.write_text(SESSION, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return path
 
 
-def write_bars(folder: Path) -> dict[str, Path]:
+def write_bars(folder: Path, drawn: Days = PAIR_DAYS) -> dict[str, Path]:
     """A file of bars for each symbol."""
     made = {}
-    for symbol, pip, start, days in (
-        ("EURUSD", Decimal("0.0001"), Decimal("1.1"), EURUSD_DAYS),
-        ("USDJPY", Decimal("0.01"), Decimal("150"), USDJPY_DAYS),
-    ):
+    for symbol, pip, start, days in drawn:
         path = folder / f"{symbol}.csv"
         path.write_text("ts,open,high,low,close,volume\n" + "\n".join(_lines(pip, start, days)) + "\n")
         made[symbol] = path

@@ -6,7 +6,7 @@ import json
 
 _ENTRY = "(SELECT min(id) FROM trading_order WHERE tag = 'ENTRY' AND state = 'FILLED')"
 _FILL = "(SELECT min(id) FROM trading_fill)"
-_PAPER = "(SELECT id FROM trading_account WHERE broker = 'PAPER')"
+_PAPER = "(SELECT mirror_of_id FROM trading_account WHERE broker = 'OANDA')"
 _MIRROR = "(SELECT id FROM trading_account WHERE broker = 'OANDA')"
 _TRADE = "(SELECT min(id) FROM trading_trade WHERE state = 'CLOSED')"
 _OPEN = f"(SELECT min(id) FROM trading_trade WHERE state = 'OPEN' AND account_id = {_PAPER})"

@@ -1,12 +1,14 @@
 """A world with rows behind every invariant, made on the real path alone: engine, simulator, inbox, people.
 
-A replay of drawn bars runs on the paper book, mirrored to a real simulator. Then other things happen at the broker:
+A replay of drawn bars runs on the paper book, mirrored to a real simulator, and one of a share on a paper book alone,
+whose payments settle as far as its clock goes. Then other things happen at the broker:
 somebody trades, units and cash appear without any history. Ada proposes, bob approves, rejects and is asked; the
 broker goes away. Some cases are closed, one is applied and one waits.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,14 +19,16 @@ from reconciliation.engine.run import run_reconciliation
 from reconciliation.models import Discrepancy, Run
 from reconciliation.services import resolutions
 from tests.servers import Simulator
+from trading.clock import store_broker_clock
 from trading.domain.broker import Broker
 from trading.engine.connections import broker_for
 from trading.engine.sender import send_order
+from trading.engine.settling import settle_all
 from trading.models import Account, Order, Proposal, User
 from trading.services import people
 from trading.services.audit import Actor
 
-from .bars import write_bars, write_session
+from .bars import FIRST_DAY, SHARE_DAYS, SHARES, write_bars, write_session
 
 
 class Story:
@@ -36,6 +40,7 @@ class Story:
     def tell(self) -> None:
         """Everything. Afterwards the simulator is gone."""
         self._trade()
+        self._trade_shares()
         people.seed_demo_cast(actor=Actor.system("seed", via="command"))
         self.ada, self.bob = User.objects.get(username="ada"), User.objects.get(username="bob")
         self.account = Account.objects.get(broker=Account.Broker.OANDA)
@@ -56,6 +61,19 @@ class Story:
             source="csv",
             csv=[f"{symbol}={path}" for symbol, path in write_bars(self.folder).items()],
         )
+
+    def _trade_shares(self) -> None:
+        """Two days of a share; its account's clock then stands where the first day's payments are due, no more."""
+        call_command(
+            "live_port",
+            cfg=str(write_session(self.folder, SHARES)),
+            mode="replay",
+            source="csv",
+            csv=[f"{symbol}={path}" for symbol, path in write_bars(self.folder, SHARE_DAYS).items()],
+        )
+        account = Account.objects.get(broker=Account.Broker.PAPER, mirrors=None)
+        store_broker_clock(account=account, broker_at=FIRST_DAY + timedelta(days=1, hours=12), speed=Decimal(0))
+        assert settle_all() > 0
 
     def _differ(self, broker: Broker) -> None:
         """Differences at the broker, and what people make of them."""

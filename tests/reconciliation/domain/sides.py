@@ -40,9 +40,12 @@ from trading.domain.orders import OrderState, Tag
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 COMPLETE = Part(Completeness.COMPLETE)
 PARTIAL, FAILED = Part(Completeness.PARTIAL, "page 2 lost"), Part(Completeness.FAILED, "no answer")
-NAMES = {"EURUSD": "EUR_USD", "GBPUSD": "GBP_USD", "XAUUSD": "XAU_USD"}
+NAMES = {"EURUSD": "EUR_USD", "GBPUSD": "GBP_USD", "XAUUSD": "XAU_USD", "AAPL": "AAPL"}
+STEPS = {"XAUUSD": "0.001", "AAPL": "0.01"}
 RULES = {
-    ours: InstrumentRule(ours, theirs, Decimal(1), Decimal("0.001") if ours == "XAUUSD" else Decimal("0.00001"))
+    ours: InstrumentRule(
+        ours, theirs, Decimal(1), Decimal(STEPS.get(ours, "0.00001")), pays_cash=not theirs.endswith("_USD")
+    )
     for ours, theirs in NAMES.items()
 }
 D = Decimal

@@ -116,6 +116,9 @@ def test_a_reject_is_news_of_an_order_that_never_was() -> None:
         ),
         ("TRANSFER_FUNDS", {"amount": "100000"}, EventKind.TRANSFER, "100000", ""),
         ("TRANSFER_FUNDS", {"amount": "-50.5"}, EventKind.TRANSFER, "-50.5", ""),
+        ("TRANSFER_FUNDS", {"amount": "-3", "fundingReason": "ADJUSTMENT"}, EventKind.FEE, "-3", ""),
+        ("TRANSFER_FUNDS", {"amount": "9", "fundingReason": "CLIENT_FUNDING"}, EventKind.TRANSFER, "9", ""),
+        ("DAILY_FINANCING", {"financing": "0.0000", "positionFinancings": []}, EventKind.FINANCING, "0", ""),
         (
             "DIVIDEND_ADJUSTMENT",
             {"dividendAdjustment": "3.10", "instrument": "SPX500_USD"},

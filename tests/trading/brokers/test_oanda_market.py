@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,11 +11,12 @@ import pytest
 
 from tests.trading.brokers.oanda_wire import TIME, broker_at, routes
 from tests.trading.brokers.raw_server import Request, always, answer, serving
-from trading.brokers.oanda import BAR
 from trading.domain.bars import BadBars
 from trading.domain.broker import BrokerCandle, BrokerUnreachable
 from trading.feeds.base import FeedError
 from trading.feeds.broker_candles import BrokerCandles
+
+BAR = timedelta(minutes=5)
 
 
 def quote(**fields: Any) -> dict[str, Any]:
@@ -131,6 +132,22 @@ def test_candles_end_before_until_and_ask_for_little_more() -> None:
         found = broker_at(server.url).candles("EUR_USD", since=MONDAY + 10 * BAR, until=MONDAY + 13 * BAR)
     assert [each.start for each in found] == [MONDAY + n * BAR for n in (10, 11, 12)]
     assert [query["count"] for query in asked] == [["5"]]
+
+
+def test_candles_of_a_day_are_asked_for_by_their_own_name() -> None:
+    asked: list[dict[str, list[str]]] = []
+
+    def answering(request: Request) -> tuple[int, Any]:
+        asked.append(parse_qs(urlsplit(request.path).query))
+        rows = [{**candle(0), "time": f"2026-01-{day:02d}T22:00:00Z"} for day in (5, 6)]
+        return 200, {"instrument": "EUR_USD", "granularity": "D", "candles": rows}
+
+    with serving(routes({"GET /instruments/EUR_USD/candles": answering})) as server:
+        found = broker_at(server.url).candles("EUR_USD", since=MONDAY, interval_seconds=86_400)
+        assert [each.start.day for each in found] == [5, 6] and asked[0]["granularity"] == ["D"]
+        with pytest.raises(ValueError, match="not of 77 s"):
+            broker_at(server.url).candles("EUR_USD", since=MONDAY, interval_seconds=77)
+    assert len(asked) == 1
 
 
 def test_an_empty_span_asks_nothing() -> None:

@@ -6,7 +6,20 @@ from decimal import Decimal
 import pytest
 
 from tests.trading.domain.making import FIVE_MINUTES, at, bar
-from trading.domain.bars import BadBars, Bar, BarFile, Gap, GapKind, bars_sha256, find_gaps, read_bars, validate_bars
+from trading.domain.bars import (
+    DAY_SECONDS,
+    BadBars,
+    Bar,
+    BarFile,
+    Gap,
+    GapKind,
+    bars_sha256,
+    find_gaps,
+    follows,
+    jumps,
+    read_bars,
+    validate_bars,
+)
 from trading.domain.windows import Window
 
 HEADER = "ts,open,high,low,close,volume"
@@ -127,3 +140,48 @@ def test_a_window_across_midnight_watches_the_whole_day() -> None:
 
 def test_a_bar_covers_its_interval() -> None:
     assert bar("2014-05-01 07:05", "1 1 1 1").end - at("2014-05-01 07:05") == timedelta(minutes=5)
+
+
+def daily(*starts: str, tz: str = "America/New_York") -> BarFile:
+    rows = [f"{at(start).isoformat()},1.1,1.2,1.0,1.15,0" for start in starts]
+    return read_bars([HEADER + "\n", *(row + "\n" for row in rows)], "SPY", DAY_SECONDS, tz)
+
+
+def test_daily_bars_start_at_midnight_of_their_market_in_summer_and_in_winter() -> None:
+    file = daily("2010-03-12 05:00", "2010-03-15 04:00")
+    assert [bar.start for bar in file.bars] == [at("2010-03-12 05:00"), at("2010-03-15 04:00")]
+    validate_bars(file.bars, tz="America/New_York")
+    with pytest.raises(BadBars, match=r"line 1 starts at 2010-03-12T05:00:00\+00:00, which is not midnight in UTC"):
+        validate_bars(file.bars)
+    with pytest.raises(BadBars, match="line 3 starts at 2010-03-15T05:00:00.00:00, which is not midnight in America"):
+        daily("2010-03-12 05:00", "2010-03-15 05:00")
+    assert len(daily("2010-03-12 00:00", tz="UTC").bars) == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "following", "hole"),
+    [
+        ("2010-03-12 05:00", "2010-03-15 04:00", False),
+        ("2012-10-26 04:00", "2012-10-31 04:00", False),
+        ("2013-10-31 04:00", "2013-11-05 05:00", False),
+        ("2012-10-26 04:00", "2012-11-01 04:00", True),
+        ("2001-09-10 04:00", "2001-09-17 04:00", True),
+    ],
+    ids=["a weekend", "five days: a storm", "five days, and the clocks go back", "six days", "a week"],
+)
+def test_of_daily_bars_more_than_a_long_weekend_is_a_hole_and_less_is_no_gap(
+    last: str, following: str, hole: bool
+) -> None:
+    file = daily(last, following)
+    all_day = (Window(time(0), time(0), "America/New_York"),)
+    kinds = [gap.kind for gap in find_gaps(file, all_day, tz="America/New_York")]
+    assert kinds == ([GapKind.HOLE] if hole else [])
+    assert follows(*file.bars) is not hole
+
+
+@pytest.mark.parametrize(("opening", "jumped"), [("60", False), ("59.99", True), ("140", False), ("140.01", True)])
+def test_an_opening_further_than_forty_percent_from_the_close_before_is_another_price(
+    opening: str, jumped: bool
+) -> None:
+    before = bar("2014-06-06 04:00", "100 100 100 100", "AAPL", DAY_SECONDS)
+    assert jumps(before, bar("2014-06-09 04:00", f"{opening} 200 50 100", "AAPL", DAY_SECONDS)) is jumped

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.domain.books import LotClosing, OpenLot, apply_fill, average_price, net_quantity
+from trading.domain.books import LotClosing, OpenLot, apply_fill, average_price, net_quantity, pooled_price
 from trading.domain.broker import Side
 
 D = Decimal
@@ -86,3 +86,28 @@ def test_open_lots_equal_the_signed_sum_of_fills_and_no_profit_is_lost(
     assert net_quantity(lots) == sum((side.sign * quantity for side, quantity, _ in history), D(0))
     # Money in equals money out: what the fills paid is what the open lots cost less what the closings earned.
     assert paid == sum((lot.side.sign * lot.quantity * lot.price for lot in lots), D(0)) - profit
+
+
+def test_averaged_cost_moves_with_additions_and_stays_on_reductions() -> None:
+    bought = [(Side.BUY, D(10), D(100)), (Side.BUY, D(10), D(110))]
+    assert pooled_price(bought) == 105
+    assert pooled_price([*bought, (Side.SELL, D(15), D(500))]) == 105
+    assert pooled_price([*bought, (Side.SELL, D(25), D(120))]) == 120, "beyond flat it begins anew"
+    assert pooled_price([*bought, (Side.SELL, D(20), D(120))]) is None
+    assert pooled_price([]) is None
+
+
+@given(fills)
+def test_averaged_and_matched_cost_are_one_until_something_is_closed(
+    script: list[tuple[Side, Decimal, Decimal]],
+) -> None:
+    lots: tuple[OpenLot, ...] = ()
+    done: list[tuple[Side, Decimal, Decimal]] = []
+    for side, quantity, price in script:
+        lots, closings = apply_fill(lots, side, quantity, price)
+        done.append((side, quantity, price))
+        pooled, matched = pooled_price(done), average_price(lots)
+        assert (pooled is None) == (matched is None)
+        if closings and matched is not None:
+            return
+        assert pooled is None or matched is None or abs(pooled - matched) < D("1e-20")

@@ -25,7 +25,7 @@ def test_trap_a_pip_is_the_instrument_s_own_and_never_a_ten_thousandth_of_a_yen_
 
 
 def test_an_unknown_symbol_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnknownInstrument, match="'EURUSDX' is not a known symbol; known are AUDUSD"):
+    with pytest.raises(UnknownInstrument, match="'EURUSDX' is not a known symbol; known are AAPL, AUDUSD"):
         instrument("EURUSDX")
 
 

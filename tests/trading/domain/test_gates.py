@@ -47,6 +47,7 @@ GOOD = GateContext(
     now=at("2014-05-01 07:10"),
     price_age_limit=timedelta(seconds=60),
     entries_today_this_way=0,
+    one_entry_per_symbol=False,
     bar_had_position=False,
     external_position=False,
     pending_order=False,
@@ -54,19 +55,42 @@ GOOD = GateContext(
     account_r_today=D("-4.9"),
     strategy_trades_today=2,
     strategy_r_today=D("-1.9"),
+    day_pnl=D("-1999.99"),
+    max_daily_loss_pct=D(2),
+    trades_today=3,
+    max_trades_per_day=4,
     spec=instrument("EURUSD"),
     last_price=D("1.380005"),
+    previous_close=D("1.38010"),
     equity=D(100_000),
     per_trade_risk_pct=D("0.5"),
     weight=D(1),
     quote_to_account_rate=D(1),
+    max_allocation=D("0.05"),
     max_risk_per_trade_pct=D("0.5"),
     daily_risk_pct=D(2),
     daily_risk_used_pct=D("1.5"),
     max_heat_pct=D(2),
     heat_pct=D("1.5"),
+    max_symbol_risk_pct=D(1),
+    symbol_risk_pct=D("0.5"),
     open_positions=1,
     open_on_symbol=0,
+    available_cash=D(100_000),
+)
+# A share, paid in cash: 1 % at risk with a stop 5 dollars away would be 200 of them, worth 20,000.
+SHARE = replace(
+    GOOD,
+    strategy="trend_pullback",
+    symbol="SPY",
+    spec=instrument("SPY"),
+    entry=D("100.00"),
+    stop=D("95.00"),
+    target=D("110.00"),
+    last_price=D("100.00"),
+    previous_close=D("99.00"),
+    per_trade_risk_pct=D(1),
+    max_allocation=D("0.10"),
 )
 
 
@@ -115,18 +139,25 @@ def test_a_good_signal_is_approved_with_its_size_risk_and_heat() -> None:
         ({"strategy_trades_today": 3}, "strategy_day", "made its trades"),
         ({"strategy_r_today": D(-2)}, "strategy_day", "daily stop is reached"),
         ({"strategy_r_today": D(6)}, "strategy_day", "win is locked in"),
+        ({"day_pnl": D(-2000)}, "daily_loss", "daily loss is reached"),
+        ({"trades_today": 4}, "trades_today", "trades of the day"),
+        ({"one_entry_per_symbol": True, "entries_today_this_way": 1}, "one_entry_per_day", "EURUSD was entered today"),
         ({"last_price": D("1.50")}, "price_sane", "too far from the last price"),
+        ({"previous_close": D("0.98")}, "price_sane", "a split, or a bad number"),
+        ({"previous_close": D("2.31")}, "price_sane", "a split, or a bad number"),
         ({"target": D("1.37900")}, "price_sane", "not in the order of the trade's direction"),
         ({"entry": D("1.380001")}, "price_sane", "not on the step"),
         (
-            {"per_trade_risk_pct": D("0.51"), "heat_pct": D(0), "daily_risk_used_pct": D(0)},
+            {"per_trade_risk_pct": D("0.51"), "heat_pct": D(0), "daily_risk_used_pct": D(0), "symbol_risk_pct": D(0)},
             "risk_per_trade",
             "risks more",
         ),
         ({"daily_risk_used_pct": D("1.51")}, "daily_risk_budget", "budget of the day is used"),
+        ({"symbol_risk_pct": D("0.51")}, "symbol_risk", "the open risk on EURUSD would exceed its cap"),
         ({"heat_pct": D("1.51")}, "portfolio_heat", "exceed its cap"),
         ({"open_positions": 2}, "max_open_positions", "as many positions are open"),
         ({"open_on_symbol": 1}, "max_open_per_symbol", "on EURUSD"),
+        ({"available_cash": D(0)}, "buying_power", "there is no cash"),
     ],
 )
 def test_each_gate_alone_stops_a_signal_and_says_why(changes: dict[str, Any], gate: str, reason: str) -> None:
@@ -137,7 +168,13 @@ def test_each_gate_alone_stops_a_signal_and_says_why(changes: dict[str, Any], ga
 
 def test_a_size_below_one_lot_is_rejected_and_what_depends_on_it_cannot_be_computed() -> None:
     found = failing(equity=D("0.1"))
-    assert list(found) == ["size", "risk_per_trade", "daily_risk_budget", "portfolio_heat"]
+    assert [name for name in found if name != "daily_loss"] == [
+        "size",
+        "risk_per_trade",
+        "daily_risk_budget",
+        "symbol_risk",
+        "portfolio_heat",
+    ]
     assert "the smallest order is 1" in found["size"]
 
 
@@ -154,12 +191,17 @@ UNKNOWN = [
     ("account_r_today", "global_daily_stop"),
     ("strategy_trades_today", "strategy_day"),
     ("strategy_r_today", "strategy_day"),
+    ("day_pnl", "daily_loss"),
+    ("trades_today", "trades_today"),
     ("last_price", "price_sane"),
+    ("previous_close", "price_sane"),
     ("equity", "size"),
     ("weight", "size"),
     ("quote_to_account_rate", "size"),
     ("daily_risk_used_pct", "daily_risk_budget"),
     ("heat_pct", "portfolio_heat"),
+    ("symbol_risk_pct", "symbol_risk"),
+    ("available_cash", "buying_power"),
     ("open_positions", "max_open_positions"),
     ("open_on_symbol", "max_open_per_symbol"),
 ]
@@ -171,6 +213,41 @@ def test_what_is_not_known_rejects_and_is_named(field: str, gate: str) -> None:
     assert not verdict.approved
     reason = {result.name: result.reason for result in verdict.gates}[gate]
     assert "not known" in reason or "cannot be computed" in reason
+
+
+def test_a_share_is_cut_to_the_part_of_the_account_that_a_symbol_may_take() -> None:
+    verdict = evaluate(SHARE)
+    assert verdict.approved and (verdict.units, verdict.risk_amount, verdict.risk_pct) == (100, 500, D("0.5"))
+    tight = evaluate(
+        replace(
+            SHARE,
+            stop=D("40.00"),
+            max_risk_per_trade_pct=D(1),
+            symbol_risk_pct=D(0),
+            heat_pct=D(0),
+            daily_risk_used_pct=D(0),
+        )
+    )
+    assert tight.units == 16, "the budget of 1,000 allows 16 with a stop 60 dollars away: less than the part"
+    one = {gate.name: gate for gate in evaluate(replace(SHARE, max_allocation=D("0.0009"))).gates}["size"]
+    assert not one.passed and "a position worth 90 allows 0.9 units, the smallest order is 1" in one.reason
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_share_costs_no_more_than_the_cash_there_is_whichever_way(side: Side) -> None:
+    turned = SHARE
+    if side is Side.SELL:
+        turned = replace(SHARE, side=side, stop=D("105.00"), target=D("90.00"))
+    assert evaluate(replace(turned, available_cash=D(10_000))).approved
+    verdict = evaluate(replace(turned, available_cash=D("9999.99")))
+    assert [gate.name for gate in verdict.gates if not gate.passed] == ["buying_power"]
+    numbers = {gate.name: gate.numbers for gate in verdict.gates}["buying_power"]
+    assert numbers == {"cost": "10000", "available": "9999.99"}
+
+
+def test_the_bounds_of_the_us_preset_are_inclusive_where_money_is_still_left() -> None:
+    assert failing(symbol_risk_pct=D("0.5"), trades_today=3, day_pnl=D("-1999.99")) == {}
+    assert failing(previous_close=D("0.986"), last_price=D("1.3804")) == {}  # exactly 40 % above
 
 
 def test_an_enabled_news_guard_without_a_calendar_rejects_and_a_disabled_one_does_not_ask() -> None:

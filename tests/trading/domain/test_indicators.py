@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.trading.domain.making import at, bar
 from trading.domain.bars import Bar
-from trading.domain.indicators import Atr, Ema, Swings, true_range
+from trading.domain.indicators import Atr, Ema, Sma, Swings, true_range
 
 
 def test_an_average_follows_its_formula_and_is_ready_after_its_period() -> None:
@@ -22,6 +22,22 @@ def test_an_average_follows_its_formula_and_is_ready_after_its_period() -> None:
     average.add(Decimal(9))
     assert average.value is None
     assert not average.ready
+
+
+@given(
+    st.lists(st.decimals(min_value=1, max_value=2000, places=2), min_size=1, max_size=40),
+    st.integers(min_value=1, max_value=8),
+)
+def test_a_simple_average_is_that_of_the_last_values(values: list[Decimal], period: int) -> None:
+    average = Sma(period)
+    for index, value in enumerate(values, 1):
+        average.add(value)
+        assert average.ready is (index >= period)
+        last = values[max(0, index - period) : index]
+        expected = (sum(last) / Decimal(period)).quantize(Decimal("1e-12")) if index >= period else None
+        assert average.value == expected
+    average.reset()
+    assert average.value is None and not average.ready
 
 
 def test_the_true_range_counts_from_the_previous_close() -> None:

@@ -10,7 +10,8 @@ import trading
 from trading.domain.policy import load_policy
 from trading.domain.settings_text import BadSettings
 
-SHIPPED = (Path(trading.__file__).parent / "config" / "policies" / "fx.yaml").read_text(encoding="utf-8")
+POLICIES = Path(trading.__file__).parent / "config" / "policies"
+SHIPPED, US = ((POLICIES / f"{name}.yaml").read_text(encoding="utf-8") for name in ("fx", "us_swing"))
 
 
 def test_the_shipped_policy_asks_people_and_opens_a_difference_after_two_runs() -> None:
@@ -22,6 +23,28 @@ def test_the_shipped_policy_asks_people_and_opens_a_difference_after_two_runs() 
     assert policy.tolerances.cash_in("JPY") == 1
     assert policy.tolerances.cash_in("CHF") == Decimal("0.01")
     assert policy.price_age_limit == timedelta(seconds=60)
+
+
+def test_the_us_policy_has_the_limits_of_its_preset() -> None:
+    policy = load_policy(US)
+    assert [policy.risk_factor(confidence) for confidence in range(1, 6)] == [
+        Decimal("0.25"),
+        Decimal("0.5"),
+        Decimal("0.75"),
+        1,
+        Decimal("1.25"),
+    ]
+    assert policy.risk_factor(None) == Decimal("0.25"), "a signal that is not rated is not trusted more than the least"
+    assert (policy.max_symbol_risk_pct, policy.max_portfolio_heat_pct, policy.max_daily_loss_pct) == (2, 8, 2)
+    assert (policy.max_trades_per_day, policy.one_entry_per_symbol_a_day) == (4, True)
+    assert policy.max_allocation_per_symbol_pct == Decimal("0.05")
+    for strange in (0, 6):
+        with pytest.raises(ValueError):
+            policy.risk_factor(strange)
+
+
+def test_without_factors_confidence_changes_no_risk() -> None:
+    assert [load_policy(SHIPPED).risk_factor(confidence) for confidence in (None, 1, 5)] == [1, 1, 1]
 
 
 def test_flatten_on_conflict_makes_flattening_the_first_proposal() -> None:
@@ -49,6 +72,12 @@ def test_another_value_is_another_policy() -> None:
             "policy: {name: x, flatten_on_conflict: true, default_proposal: adopt_broker}",
             "flatten_on_conflict contradicts",
         ),
+        ("policy: {name: x, max_symbol_risk_pct: 0.4}", "max_risk_per_trade_pct must not be above max_symbol_risk_pct"),
+        ("policy: {name: x, max_daily_loss_pct: 0}", "policy.max_daily_loss_pct: must be greater"),
+        ("policy: {name: x, max_trades_per_day: 0}", "policy.max_trades_per_day: must be greater"),
+        ("policy: {name: x, risk_by_confidence: [1, 1, 1, 1]}", "five factors, for the confidences 1 to 5"),
+        ("policy: {name: x, risk_by_confidence: [1, 1, 2, 1, 1]}", "risk_by_confidence must not fall"),
+        ("policy: {name: x, risk_by_confidence: [1, 1, 1, 1, 2.1]}", "must be less than or equal to 2"),
         ("policy: {name: x, swing_exit_execution_window_start_min: 30}", "must be before"),
         ("policies: {}", "policies: unknown key"),
         ("{}", "policy: missing"),

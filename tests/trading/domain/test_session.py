@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from datetime import time
+from datetime import time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import yaml
 
 import trading
 from tests.trading.domain.making import at
-from trading.domain.session import BadSettings, SessionConfig, choose_symbols, load_session
+from trading.domain.session import BadSettings, SessionConfig, choose_symbols, load_session, window_end_after
 
 SHIPPED = (Path(trading.__file__).parent / "config" / "sessions.yaml").read_text(encoding="utf-8")
 
@@ -52,12 +52,15 @@ def test_the_shipped_file_is_read_with_exact_numbers() -> None:
     assert config.portfolio.session_start == time(7)
     assert config.portfolio.risk.global_daily_stop_r == -5
     assert config.portfolio.budget.equity == 100000
-    assert [strategy.name for strategy in config.strategies] == ["orb"]
+    assert [strategy.name for strategy in config.strategies] == ["lsg", "orb"]
+    assert config.params_for("lsg", "EURUSD").bos_buffer_pips == Decimal("0.3")
+    assert config.params_for("lsg", "EURUSD").sweep_pips == 3
     assert config.params_for("orb", "EURUSD").retest is False
     assert config.params_for("orb", "EURUSD").filter_min_or_pips == 2
     assert config.params_for("orb", "EURUSD").thr_break_pips == 3
-    assert config.windows()[0].contains(at("2014-05-01 07:05"))
-    assert not config.windows()[0].contains(at("2014-05-01 10:00"))
+    for_lsg, for_orb = config.windows()
+    assert for_lsg.contains(at("2014-05-01 07:00")) and not for_orb.contains(at("2014-05-01 07:00"))
+    assert for_orb.contains(at("2014-05-01 07:05")) and not for_orb.contains(at("2014-05-01 10:00"))
 
 
 def test_another_profile_of_the_file_has_its_own_strategies() -> None:
@@ -108,6 +111,8 @@ OTHER_VALUES = {
     "symbols": ["EURUSD", "XAUUSD", "GBPUSD"],
     "retest": True,
     "filter_min_or_pips": "2.5",
+    "bos_buffer_pips": "0.4",
+    "reentry_window_m": 50,
     "start": "07:10",
     "end": "09:55",
 }
@@ -179,16 +184,16 @@ def test_an_unknown_key_is_named_in_the_words_of_the_file() -> None:
         ("portfolio.spreads.USDJPY", 1, "portfolio.spreads.USDJPY: unknown key (the profile does not trade it)"),
         ("portfolio.budget.equity", ..., "portfolio.budget.equity: missing"),
         ("portfolio.budget.per_trade_risk_pct", 3, "per_trade_risk_pct must not be above daily_risk_pct"),
-        ("portfolio.budget.per_strategy", {"lsg": 1}, "portfolio.budget.per_strategy.lsg: unknown key"),
+        ("portfolio.budget.per_strategy", {"arls": 1}, "portfolio.budget.per_strategy.arls: unknown key"),
         ("portfolio.budget.per_strategy", {"orb": 3}, "portfolio.budget.per_strategy: adds up to 3, more than"),
         ("portfolio.news_guard", {"enabled": True}, "csv_path must name the calendar"),
         ("portfolio.risk_parity.floor", "0.7", "floor must not be above cap"),
         ("strategies.0.name", "orbit", "strategies[0].name: there is no strategy 'orbit'"),
-        ("strategies.0.params.retesst", True, "strategies[0].params.retesst: unknown key"),
-        ("strategies.0.params.retest", 1, "strategies[0].params.retest: must be a valid boolean"),
+        ("strategies.1.params.retesst", True, "strategies[1].params.retesst: unknown key"),
+        ("strategies.1.params.retest", 1, "strategies[1].params.retest: must be a valid boolean"),
         ("strategies.0.params.buffer_pips", -1, "strategies[0].params: buffer_pips must not be below zero"),
         ("strategies.0.windows", [], "strategies[0].windows: must have at least one window"),
-        ("strategies.0.windows.0.end", "07:05", "strategies[0].windows[0]: starts and ends at the same time"),
+        ("strategies.1.windows.0.end", "07:05", "strategies[1].windows[0]: starts and ends at the same time"),
         ("strategies.0.windows.0.weekdays", ["monday"], "strategies[0].windows[0].weekdays[0]: must be"),
         ("strategies", [], "strategies: must name at least one strategy"),
         ("strategies_ny", ..., "strategies_ny: missing"),
@@ -229,7 +234,7 @@ def test_a_time_of_day_means_the_same_with_and_without_quotes() -> None:
 def test_a_strategy_that_runs_twice_is_refused() -> None:
     data = yaml.load(SHIPPED, Loader=yaml.BaseLoader)
     data["strategies"].append(copy.deepcopy(data["strategies"][0]))
-    with pytest.raises(BadSettings, match=r"strategies\[1\].name: 'orb' is there already"):
+    with pytest.raises(BadSettings, match=r"strategies\[2\].name: 'lsg' is there already"):
         load_session(unquoted(data))
 
 
@@ -262,9 +267,64 @@ def test_one_spread_can_stand_for_all_symbols_and_makes_another_configuration() 
 
 def test_what_no_strategy_was_given_of_the_daily_risk_is_split_evenly() -> None:
     config = load_session(SHIPPED)
-    assert config.daily_risk_pct("orb") == 2
+    assert config.daily_risk_pct("orb") == config.daily_risk_pct("lsg") == 1
     given = load_session(changed("portfolio.budget.per_strategy", {"orb": "1.25"}))
-    assert given.daily_risk_pct("orb") == Decimal("1.25")
+    assert (given.daily_risk_pct("orb"), given.daily_risk_pct("lsg")) == (Decimal("1.25"), Decimal("0.75"))
+
+
+US = (Path(trading.__file__).parent / "config" / "us_swing.yaml").read_text(encoding="utf-8")
+NEW_YORK_MIDNIGHT = at("2014-05-01 04:00")
+
+
+def test_the_shipped_swing_session_watches_all_day_in_new_york_so_nothing_is_left_over_night() -> None:
+    config = load_session(US)
+    (window,) = config.windows()
+    assert (config.interval_seconds, config.currency, window.ends_at) == (86400, "USD", "24:00")
+    for hour in range(24 * 7):
+        moment = NEW_YORK_MIDNIGHT + timedelta(hours=hour)
+        assert window.contains(moment) and window_end_after((window,), moment) is not None
+    assert window_end_after((window,), NEW_YORK_MIDNIGHT) == at("2014-05-02 04:00")
+
+
+def test_a_window_may_end_with_its_day() -> None:
+    config = load_session(changed("strategies.0.windows.0.end", "24:00"))
+    window = config.windows()[0]
+    assert window.contains(at("2014-05-01 23:55")) and not window.contains(at("2014-05-01 06:55"))
+    with pytest.raises(BadSettings, match="must be a time of day"):
+        load_session(changed("strategies.0.windows.0.start", "24:00"))
+
+
+@pytest.mark.parametrize(
+    ("interval", "moment", "counts"),
+    [
+        ("1d", "2014-05-01 04:00", True),
+        ("1d", "2014-05-03 04:00", False),
+        ("1d", "2014-05-26 04:00", False),
+        ("1m", "2014-05-01 13:29", False),
+        ("1m", "2014-05-01 13:30", True),
+        ("1m", "2014-05-02 19:59", True),
+        ("1m", "2014-05-02 20:00", False),
+        ("1m", "2014-05-04 22:00", False),
+    ],
+    ids=["a day", "Saturday", "a holiday", "early", "the bell", "last minute", "late", "only currencies"],
+)
+def test_at_an_exchange_bars_outside_its_sessions_do_not_count(interval: str, moment: str, counts: bool) -> None:
+    text = US.replace("interval: 1d", f"interval: {interval}\n  holidays: [2014-05-26]")
+    assert load_session(text).is_trading(at(moment)) is counts
+
+
+def test_the_currency_market_s_week_is_another() -> None:
+    config = load_session(SHIPPED)
+    assert config.is_trading(at("2014-05-04 22:00")) and not config.is_trading(at("2014-05-03 12:00"))
+
+
+def test_an_account_pays_shares_in_one_currency_and_that_is_the_paper_account_s() -> None:
+    indian = US.replace("[AAPL, SPY]", "[YESBANK]").replace("{AAPL: 2, SPY: 1}", "{YESBANK: 5}")
+    assert load_session(indian.replace("ALPACA", "KITE")).currency == "INR"
+    assert load_session(SHIPPED).currency == "USD"
+    mixed = US.replace("[AAPL, SPY]", "[AAPL, YESBANK]").replace("SPY: 1", "YESBANK: 5")
+    with pytest.raises(BadSettings, match="portfolio.symbols: shares that cost INR and USD"):
+        load_session(mixed)
 
 
 def chosen(*symbols: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

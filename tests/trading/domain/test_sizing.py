@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trading.domain.instruments import BUILT_IN, instrument
+from trading.domain.money import plain
 from trading.domain.sizing import Size, position_size, r_multiple
 
 EQUITY, HALF_PERCENT, ONE = Decimal(100_000), Decimal("0.5"), Decimal(1)
@@ -124,3 +125,31 @@ def test_r_of_a_yen_pair_converts_the_risk_as_well() -> None:
 def test_r_without_risk_is_refused(entry: str, quantity: str) -> None:
     with pytest.raises(ValueError, match="R is not defined"):
         r_multiple(Decimal(1), Decimal(entry), Decimal("1.38"), Decimal(quantity), ONE)
+
+
+@given(
+    st.decimals(min_value=1, max_value=10**6, places=2),
+    st.decimals(min_value=1, max_value=5000, places=2),
+    st.decimals(min_value=Decimal("0.01"), max_value=1, places=2),
+    st.decimals(min_value=Decimal("0.01"), max_value=10**5, places=2),
+)
+def test_what_is_paid_for_is_worth_no_more_than_it_may_be_and_whole_shares(
+    equity: Decimal, entry: Decimal, share: Decimal, most: Decimal
+) -> None:
+    spec, stop = instrument("AAPL"), entry - entry * share / 2
+    free = position_size(equity, ONE, ONE, entry, stop, spec, ONE)
+    cut = position_size(equity, ONE, ONE, entry, stop, spec, ONE, max_value=most)
+    assert cut.units == min(free.units, most // entry) and cut.units % 1 == 0
+    assert cut.units * entry <= most
+    if cut.units == 0:
+        assert cut.reason
+    elif cut.units < free.units:
+        assert cut.reason == f"cut to a position worth {plain(most)}"
+
+
+def test_the_value_of_a_position_is_converted_as_its_risk_is() -> None:
+    spec = instrument("INFY")
+    size_in_dollars = position_size(
+        Decimal(100_000), ONE, ONE, Decimal(800), Decimal(760), spec, Decimal("0.0125"), max_value=Decimal(1000)
+    )
+    assert size_in_dollars.units == 100

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trading.domain.making import at
-from trading.domain.windows import Window, in_any_window, is_trading_bar, trading_day, window_end_after
+from trading.domain.windows import (
+    EXCHANGES,
+    Window,
+    in_any_window,
+    is_trading_bar,
+    trading_day,
+    window_end_after,
+)
 
 MORNING = Window(time(7), time(10))
 
@@ -86,3 +93,33 @@ def test_the_trading_day_comes_from_the_time_given_and_begins_at_midnight_of_the
     assert trading_day(at("2014-05-01 23:55")) == date(2014, 5, 1)
     assert trading_day(at("2014-05-02 00:00")) == date(2014, 5, 2)
     assert trading_day(at("2014-05-02 03:00"), "America/New_York") == date(2014, 5, 1)
+
+
+def test_a_window_from_midnight_to_midnight_is_all_day_and_ends_with_each_day_of_its_zone() -> None:
+    all_day = Window(time(0), time(0), "America/New_York")
+    assert all_day.ends_at == "24:00" and MORNING.ends_at == "10:00"
+    for moment in ("2014-05-01 03:59", "2014-05-01 04:00", "2014-05-01 16:00"):
+        assert all_day.contains(at(moment))
+    assert window_end_after((all_day,), at("2014-05-01 03:59")) == at("2014-05-01 04:00")
+    assert window_end_after((all_day,), at("2014-05-01 04:00")) == at("2014-05-02 04:00")
+
+
+@pytest.mark.parametrize(
+    ("venue", "moment", "trading"),
+    [
+        ("ALPACA", "2014-05-01 13:30", True),
+        ("ALPACA", "2014-01-02 13:30", False),
+        ("ALPACA", "2014-01-02 14:30", True),
+        ("KITE", "2019-07-09 03:44", False),
+        ("KITE", "2019-07-09 03:45", True),
+        ("KITE", "2019-07-09 09:59", True),
+        ("KITE", "2019-07-09 10:00", False),
+        ("KITE", "2019-07-13 05:00", False),
+    ],
+)
+def test_an_exchange_trades_between_its_bells_on_weekdays_of_its_own_clock(
+    venue: str, moment: str, trading: bool
+) -> None:
+    assert EXCHANGES[venue].is_trading(at(moment), daily=False) is trading
+    assert EXCHANGES[venue].is_trading(at(moment), daily=True) is (at(moment).weekday() < 5)
+    assert not EXCHANGES[venue].is_trading(at(moment), daily=True, holidays=(at(moment).date(),))

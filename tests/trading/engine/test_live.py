@@ -14,6 +14,7 @@ from tests.trading.engine.market import FIVE
 from tests.trading.engine.running import bar_file, replay
 from trading.brokers.oanda import OandaBroker
 from trading.brokers.paper import PaperBroker
+from trading.domain.bars import Bar as DomainBar
 from trading.domain.broker import BrokerCandle, BrokerUnreachable
 from trading.engine import live, sender
 from trading.engine.live import evaluate_due
@@ -46,7 +47,7 @@ def test_each_bar_is_acted_on_once_and_the_signals_are_those_of_a_replay_of_the_
     for symbol in SYMBOLS:
         rows = Bar.objects.filter(instrument__symbol=symbol).order_by("start")
         files[symbol] = bar_file(
-            [live.DomainBar(symbol, r.start, 300, r.open, r.high, r.low, r.close, r.volume) for r in rows]
+            [DomainBar(symbol, r.start, 300, r.open, r.high, r.low, r.close, r.volume) for r in rows]
         )
     replay(tmp_path, files)
     assert signals(Account.objects.get(name__startswith="replay-")) == seen

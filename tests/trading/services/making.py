@@ -205,7 +205,7 @@ def fill_of(
 
 
 def _broker_name(row: Instrument) -> str:
-    return f"{row.base}_{row.quote}"
+    return f"{row.base}_{row.quote}" if row.is_margin else row.symbol
 
 
 def cash_of(number: int, kind: str, amount: str, *, currency: str = "USD", symbol: str = "") -> BrokerEvent:

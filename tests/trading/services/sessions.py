@@ -100,6 +100,9 @@ def make_view(intent: SignalIntent, **changes: Any) -> MarketView:
         "equity": Decimal(100000),
         "weight": Decimal(1),
         "quote_rate": Decimal(1),
+        "previous_close": intent.entry,
+        "open_pnl": Decimal(0),
+        "cash": Decimal(100000),
         **changes,
     }
     return MarketView(**known)

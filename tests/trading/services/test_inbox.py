@@ -40,7 +40,8 @@ from trading.models import (
 from trading.selectors import books
 from trading.selectors.inbox import unposted
 from trading.services import cursors
-from trading.services.inbox import INFLOW, link
+from trading.services.inbox import INFLOW
+from trading.services.linking import link
 from trading.services.market import store_rate
 from trading.services.setup import ensure_version
 

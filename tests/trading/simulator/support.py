@@ -62,7 +62,9 @@ class Inside:
         return self.call("POST", "/orders", {"order": order})
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
-        return [row["data"] for row in self.world.state.journal.rows if row["kind"] == kind]
+        """Rows of the journal, but for those of the default account at the other broker."""
+        rows = self.world.state.journal.rows
+        return [row["data"] for row in rows if row["kind"] == kind and row["account"] != "SIMALPACA"]
 
     def last(self, kind: str) -> dict[str, Any]:
         """The last transaction of this type."""

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trading.simulator.core import matching
+from trading.simulator.core.bars import bar_path
 from trading.simulator.core.candles import GRANULARITIES, bucket
 from trading.simulator.core.hours import Hours
 from trading.simulator.core.instruments import INSTRUMENTS
@@ -19,7 +20,6 @@ from trading.simulator.core.market import Quote
 from trading.simulator.core.model import LIMIT, STOP, Order
 from trading.simulator.core.numbers import EPOCH, iso, moment, number, seconds_of, unix
 from trading.simulator.core.walk import Walk
-from trading.simulator.core.world import bar_path
 
 from .support import MONDAY, SATURDAY, Inside
 

@@ -35,7 +35,10 @@ def test_a_short_name_finds_the_built_in_strategy_and_a_dotted_path_the_user_s_o
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("orbit", "there is no strategy 'orbit' (there are orb, or your own as package.module:Class)"),
+        (
+            "orbit",
+            "there is no strategy 'orbit' (there are lsg, orb, trend_pullback, or your own as package.module:Class)",
+        ),
         ("nowhere.at.all:Thing", "the module of 'nowhere.at.all:Thing' cannot be loaded: ModuleNotFoundError"),
         ("tests.trading.strategies.broken:Thing", "cannot be loaded: RuntimeError: the model file is missing"),
         (":Thing", "cannot be loaded"),

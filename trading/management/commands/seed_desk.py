@@ -5,7 +5,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from trading.brokers.registry import simulator_oanda_url
 from trading.engine.desk import ensure_desk
 from trading.services import people
 from trading.services.audit import Actor
@@ -23,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print `{"users": [{"username", "groups", "password"?}]}`; with a simulator also make the desk's accounts."""
         if options["simulator"]:
-            ensure_desk(oanda_url=simulator_oanda_url(options["simulator"]))
+            ensure_desk(control_url=options["simulator"])
         cast = people.seed_demo_cast(actor=Actor.system("seed_desk", via="command"))
         users = []
         for member in cast:

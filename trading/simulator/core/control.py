@@ -153,19 +153,19 @@ class Control:
         state = self.world.state
         fault = make_fault(str(state.made + 1), body)
         state.made += 1
-        if fault.action == "partial_fill":
-            quantity = number(fault.args.get("quantity"))
-            if quantity <= 0:
-                raise ValueError("args.quantity must be above zero")
-        if fault.action == "halt" and "seconds" in fault.args:
-            pause = timedelta(microseconds=int(number(fault.args["seconds"]) * 1_000_000))
-            fault.args["until"] = iso(self.world.now + pause)
+        if fault.action == "halt":
+            if "instrument" in fault.args:
+                fault.args["instrument"] = self._name(fault.args)
+            if "seconds" in fault.args:
+                pause = timedelta(microseconds=int(number(fault.args["seconds"]) * 1_000_000))
+                fault.args["until"] = iso(self.world.now + pause)
         state.faults.append(fault)
         return fault.shown()
 
     def _clear_faults(self, body: Body) -> Body:
         cleared = len([fault for fault in self.world.state.faults if fault.left > 0])
         self.world.state.faults.clear()
+        self.world.state.hidden.clear()
         return {"cleared": cleared}
 
     def _account(self, body: Body) -> Body:
@@ -183,6 +183,9 @@ class Control:
 
     def _reset(self, body: Body) -> Body:
         account = self.find_account(str(body.get("account")))
+        state = self.world.state
+        state.hidden[:] = [one for one in state.hidden if one.account != account.id]
+        state.doomed[:] = [one for one in state.doomed if one.account != account.id]
         return self.brokers[account.broker].truth(self.brokers[account.broker].reset(account))
 
     def _external(self, body: Body) -> Body:

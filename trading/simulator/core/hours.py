@@ -42,6 +42,10 @@ class Hours:
         opens, closes = session(at)
         return opens <= at < closes
 
+    def is_extended(self, at: datetime) -> bool:
+        """Whether orders can be filled that ask for more than the usual hours: currencies have none."""
+        return self.is_open(at)
+
     def last_open(self, at: datetime) -> datetime:
         """`at` itself when the market is open, else the last moment before which it was open."""
         if self.is_open(at):

@@ -1,12 +1,15 @@
 """The instruments that can be traded, with the limits a broker publishes for them.
 
-What always holds here: prices are quoted in `quote`, units are of `base`; every number is a Decimal.
+What always holds here: prices are quoted in `quote`, units are of `base`; every number is a Decimal; a dialect serves
+either what is in `FOREX` or what is in `SHARES`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+
+SHARE = "EQUITY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ _GOLD = Instrument(
     volatility=0.16,
 )
 
-INSTRUMENTS: dict[str, Instrument] = {
+FOREX: dict[str, Instrument] = {
     item.name: item
     for item in (
         _currency("EUR_USD", 5, "0.02", "1.0850", "0.00003", 0.08),
@@ -96,6 +99,41 @@ INSTRUMENTS: dict[str, Instrument] = {
         _GOLD,
     )
 }
+
+
+def _share(name: str, display_name: str, around: str, half_spread: str, volatility: float) -> Instrument:
+    return Instrument(
+        name=name,
+        kind=SHARE,
+        display_name=display_name,
+        base=name,
+        quote="USD",
+        price_decimals=2,
+        pip_location=-2,
+        unit_decimals=9,
+        minimum_units=Decimal("0.000000001"),
+        maximum_units=Decimal(1_000_000),
+        margin_rate=Decimal(1),
+        minimum_trailing=Decimal("0.01"),
+        maximum_trailing=Decimal(100_000),
+        around=Decimal(around),
+        half_spread=Decimal(half_spread),
+        volatility=volatility,
+    )
+
+
+SHARES: dict[str, Instrument] = {
+    item.name: item
+    for item in (
+        _share("AAPL", "Apple Inc. Common Stock", "225.00", "0.01", 0.28),
+        _share("GOOG", "Alphabet Inc. Class C Capital Stock", "170.00", "0.01", 0.30),
+        _share("IBM", "International Business Machines Corporation Common Stock", "215.00", "0.02", 0.22),
+        _share("MSFT", "Microsoft Corporation Common Stock", "420.00", "0.02", 0.25),
+        _share("SPY", "SPDR S&P 500 ETF Trust", "550.00", "0.01", 0.16),
+    )
+}
+
+INSTRUMENTS: dict[str, Instrument] = {**FOREX, **SHARES}
 
 
 def find_instrument(symbol: str) -> Instrument | None:

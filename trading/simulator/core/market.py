@@ -6,17 +6,19 @@ price comes only from outside. Prices never look ahead of the time they are aske
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 from .candles import Bar, Candle, Series, bucket
 from .hours import Hours
-from .instruments import INSTRUMENTS
+from .instruments import INSTRUMENTS, SHARES
 from .numbers import at_second, moment, seconds_of
+from .nyse import ShareHours
 from .walk import STEP, Walk
 
+Cut = Callable[[str, int], tuple[int, int]]
 EARLIEST = seconds_of(moment("2000-01-01T00:00:00Z"))
 
 
@@ -62,21 +64,26 @@ class MarketState:
 class Market:
     """Prices and candles of all instruments."""
 
-    def __init__(self, state: MarketState, hours: Hours) -> None:
+    def __init__(self, state: MarketState, always_open: bool) -> None:
         self.state = state
-        self.hours = hours
+        self._currency_hours, self.share_hours = Hours(always_open), ShareHours(always_open)
         self._walks = {name: Walk(state.seed, item) for name, item in INSTRUMENTS.items()}
         self._last: dict[str, tuple[int, Quote]] = {}
+
+    def hours_of(self, name: str) -> Hours:
+        """When this instrument is traded."""
+        return self.share_hours if name in SHARES else self._currency_hours
 
     def half_spread(self, name: str) -> Decimal:
         """Half the distance between bid and ask."""
         return self.state.half_spreads.get(name, INSTRUMENTS[name].half_spread)
 
-    def tradeable(self, name: str, at: datetime) -> bool:
-        """Whether an order can be filled now: the market is open and there is a price."""
+    def tradeable(self, name: str, at: datetime, extended: bool = False) -> bool:
+        """Whether an order (one for extended hours too) can be filled now: the market is open and has a price."""
         driven = self.state.driven.get(name)
         priced = driven is None or driven.bid is not None
-        return priced and self.hours.is_open(at)
+        hours = self.hours_of(name)
+        return priced and (hours.is_extended(at) if extended else hours.is_open(at))
 
     def is_driven(self, name: str) -> bool:
         """Whether the price is set from outside."""
@@ -89,7 +96,7 @@ class Market:
             if driven.bid is None or driven.ask is None or driven.at is None:
                 return None
             return Quote(driven.bid, driven.ask, driven.at)
-        second = seconds_of(self.hours.last_open(at))
+        second = seconds_of(self.hours_of(name).last_open(at))
         second -= second % STEP
         known = self._last.get(name)
         if known is None or known[0] != second:
@@ -126,29 +133,33 @@ class Market:
         second = seconds_of(after)
         second += STEP - second % STEP
         last = seconds_of(until)
-        walk = self._walks[name]
+        walk, hours = self._walks[name], self.hours_of(name)
         while second <= last:
             at = at_second(second)
-            if self.hours.is_open(at):
+            if hours.is_open(at):
                 yield self.around(name, walk.mid(second), at)
             second += STEP
 
     def candles(
-        self, name: str, granularity: str, now: datetime, start: datetime | None, end: datetime | None, count: int
+        self, name: str, granularity: str, now: datetime, start: datetime | None, end: datetime | None, count: int,
+        cut: Cut = bucket,
     ) -> list[Candle]:
-        """Candles in order of time: the first `count` from `start` on, or the last `count` that begin before `end`."""
+        """Candles in order of time: the first `count` from `start` on, or the last `count` that begin before `end`.
+
+        `cut` says which bucket of the granularity holds a second.
+        """
         last = seconds_of(min(end, now) if end is not None else now)
         found: list[Candle] = []
         if start is not None:
             second = self._following(name, max(EARLIEST, seconds_of(start)))
             while second is not None and second <= last and len(found) < count:
-                low, high = bucket(granularity, second)
+                low, high = cut(granularity, second)
                 self._collect(found, name, low, high, now, end)
                 second = self._following(name, high)
             return found
         second = self._preceding(name, last)
         while second is not None and second >= EARLIEST and len(found) < count:
-            low, high = bucket(granularity, second)
+            low, high = cut(granularity, second)
             self._collect(found, name, low, high, now, end)
             second = self._preceding(name, low - 1)
         found.reverse()
@@ -159,16 +170,20 @@ class Market:
         driven = self.state.driven.get(name)
         if driven is not None and (not driven.walked or second >= seconds_of(driven.since)):
             return driven.series.next_start(second)
-        return seconds_of(self.hours.next_open(at_second(second)))
+        walked = seconds_of(self.hours_of(name).next_open(at_second(second)))
+        if driven is not None and walked >= seconds_of(driven.since):
+            return driven.series.next_start(second)
+        return walked
 
     def _preceding(self, name: str, second: int) -> int | None:
         """The last second up to here where a price may be."""
         driven = self.state.driven.get(name)
         if driven is None:
-            return seconds_of(self.hours.last_open(at_second(second)))
+            return seconds_of(self.hours_of(name).last_open(at_second(second)))
         found = driven.series.last_start(second)
         if driven.walked and (found is None or found < seconds_of(driven.since)):
-            return seconds_of(self.hours.last_open(at_second(min(second, seconds_of(driven.since)))))
+            until = min(second, seconds_of(driven.since))
+            return seconds_of(self.hours_of(name).last_open(at_second(until)))
         return found
 
     def _collect(
@@ -196,7 +211,7 @@ class Market:
             if driven is not None:
                 until = min(until, seconds_of(driven.since))
             if low < until:
-                for opens, closes in self.hours.overlap(at_second(low), at_second(until)):
+                for opens, closes in self.hours_of(name).overlap(at_second(low), at_second(until)):
                     walked = self._walks[name].range(seconds_of(opens), seconds_of(closes))
                     if walked is not None:
                         part = Bar(*walked)

@@ -85,13 +85,18 @@ def breaks_bound(order: Order, buys: bool, price: Decimal) -> bool:
 
 def trail(order: Order, buys: bool, quote: Quote) -> bool:
     """Move a trailing stop after the price; True when it moved. It only ever moves in the trade's favour."""
-    if order.type != TRAILING_STOP_LOSS or order.distance is None:
+    if order.type != TRAILING_STOP_LOSS:
         return False
     seen = watched(buys, order.trigger, quote)
-    value = seen + order.distance if buys else seen - order.distance
+    distance = order.distance
+    if order.share is not None:
+        distance = (seen * order.share).quantize(seen)
+    if distance is None:
+        return False
+    value = seen + distance if buys else seen - distance
     if order.trailing is not None and (value >= order.trailing if buys else value <= order.trailing):
         return False
-    order.trailing = value
+    order.trailing, order.mark = value, seen
     return True
 
 

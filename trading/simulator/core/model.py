@@ -22,8 +22,10 @@ TAKE_PROFIT, STOP_LOSS, TRAILING_STOP_LOSS = "TAKE_PROFIT", "STOP_LOSS", "TRAILI
 class Order:
     """One order. `units` of an order that closes a trade are the trade's, negated, when it triggers.
 
-    `effect` says what it may do to a position (DEFAULT, OPEN_ONLY, REDUCE_FIRST, REDUCE_ONLY); `wire` holds what only
-    the dialect understands.
+    `effect` says what it may do to a position (DEFAULT, OPEN_ONLY, REDUCE_FIRST, REDUCE_ONLY); a `dormant` order rests
+    without being filled; at `wakes_at` its dialect is asked what becomes of it; `extended` lets it be filled outside
+    the usual hours; a trailing stop keeps `distance` (a difference) or `share` (a part of the price) from `mark`, the
+    best price so far; `wire` holds what only the dialect understands.
     """
 
     id: str
@@ -35,9 +37,14 @@ class Order:
     price: Decimal | None = None
     bound: Decimal | None = None
     distance: Decimal | None = None
+    share: Decimal | None = None
+    mark: Decimal | None = None
     trailing: Decimal | None = None
     started_above: bool | None = None
     expires_at: datetime | None = None
+    wakes_at: datetime | None = None
+    dormant: bool = False
+    extended: bool = False
     effect: str = "DEFAULT"
     trigger: str = "DEFAULT"
     trade_id: str = ""

@@ -21,6 +21,8 @@ DAY = 86_400
 PER_DAY = DAY // STEP
 _YEAR_DAYS = 260
 _KEPT_DAYS = 60
+_LONG, _KEPT_RANGES = 3600, 20_000
+Range = tuple[Decimal, Decimal, Decimal, Decimal, int]
 
 
 class Walk:
@@ -30,6 +32,7 @@ class Walk:
         self.seed = seed
         self.instrument = instrument
         self._days: OrderedDict[int, array[float]] = OrderedDict()
+        self._ranges: OrderedDict[tuple[int, int], Range] = OrderedDict()
         self._daily = instrument.volatility / sqrt(_YEAR_DAYS)
         self._form = f".{instrument.price_decimals}f"
 
@@ -70,11 +73,24 @@ class Walk:
         day, rest = divmod(second, DAY)
         return self._rounded(self._day(day)[rest // STEP])
 
-    def range(self, first: int, last: int) -> tuple[Decimal, Decimal, Decimal, Decimal, int] | None:
-        """Open, high, low, close and number of ticks with first <= tick < last (seconds); None without a tick."""
+    def range(self, first: int, last: int) -> Range | None:
+        """Open, high, low, close and number of ticks with first <= tick < last (seconds); None without a tick.
+
+        Long ranges are kept, because days of long ago are dear to walk again.
+        """
         tick = -(-first // STEP) * STEP
         if tick >= last:
             return None
+        found = self._ranges.get((first, last))
+        if found is None:
+            found = self._walked(tick, last)
+            if last - first >= _LONG:
+                self._ranges[first, last] = found
+                if len(self._ranges) > _KEPT_RANGES:
+                    self._ranges.popitem(last=False)
+        return found
+
+    def _walked(self, tick: int, last: int) -> Range:
         opened = self.mid(tick)
         high, low, closed, count = float("-inf"), float("inf"), 0.0, 0
         while tick < last:

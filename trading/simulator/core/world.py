@@ -6,22 +6,36 @@ its time; the same inputs give the same world, so the world can be rebuilt from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
+from uuid import UUID, uuid5
 
 from . import matching
+from .bars import bar_path, bar_volume, point_at
 from .candles import Bar
-from .faults import Fault, take
-from .hours import Hours
-from .instruments import INSTRUMENTS
+from .faults import Fault
+from .hiding import Hidden
 from .journal import Journal
 from .market import Driven, Market, MarketState, Quote
 from .model import Account, Order
-from .numbers import ZERO, at_second, iso, moment, number, plain, seconds_of
+from .numbers import ZERO, at_second, iso, plain, seconds_of
+from .trouble import Doomed, Trouble
 from .walk import STEP
+
+_NAMESPACE = UUID("6f1d3c52-6c1b-4f0e-9a57-0d2f6b7a9e11")
+Listener = Callable[[str, str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """What a broker does by itself at times of day to its accounts that hold anything."""
+
+    broker: str
+    following: Callable[[datetime], datetime]
+    act: Callable[[Account], None]
 
 
 @dataclass(slots=True)
@@ -59,9 +73,12 @@ class WorldState:
     journal: Journal = field(default_factory=Journal)
     faults: list[Fault] = field(default_factory=list)
     late: list[Late] = field(default_factory=list)
+    hidden: list[Hidden] = field(default_factory=list)
+    doomed: list[Doomed] = field(default_factory=list)
     schedules: dict[str, Schedule] = field(default_factory=dict)
     requests: int = 0
     made: int = 0
+    named: int = 0
 
 
 class Venue(Protocol):
@@ -73,17 +90,24 @@ class Venue(Protocol):
 
     def expire(self, account: Account, order: Order, reason: str) -> None: ...
 
+    def wake(self, account: Account, order: Order) -> None: ...
+
     def check_margin(self, account: Account) -> None: ...
 
+    def reject(self, account: Account, order: Order, reason: str) -> None: ...
 
-class World:
+
+class World(Trouble):
     """The one place that changes the simulated market and accounts."""
 
     def __init__(self, state: WorldState) -> None:
-        self.state = state
-        self.hours = Hours(state.always_open)
-        self.market = Market(state.market, self.hours)
+        super().__init__(state)
+        self.state: WorldState = state
+        self.market = Market(state.market, state.always_open)
         self.venues: dict[str, Venue] = {}
+        # Called with (account id, kind, data) whenever a client could be told something; they change nothing.
+        self.listeners: list[Listener] = []
+        self.rolls: list[Roll] = []
 
     @property
     def now(self) -> datetime:
@@ -97,12 +121,24 @@ class World:
 
     def record(self, kind: str, account: str, data: dict[str, Any]) -> None:
         """Write one row of the journal at the present time."""
+        if kind != "request":
+            self.past.touch(account)
         self.state.journal.add(kind, self.now, account, data)
+
+    def tell(self, account: str, kind: str, data: dict[str, Any]) -> None:
+        """Let the open streams know what happened in an account."""
+        for listener in self.listeners:
+            listener(account, kind, data)
 
     def next_request(self) -> str:
         """A new request id."""
         self.state.requests += 1
         return f"{42_000_000_000_000_000 + self.state.requests}"
+
+    def next_uuid(self) -> str:
+        """A new id that looks random but follows from the seed and from how many were made before."""
+        self.state.named += 1
+        return str(uuid5(_NAMESPACE, f"{self.state.market.seed}/{self.state.named}"))
 
     def move_cash(self, account: Account, kind: str, amount: Decimal) -> None:
         """Move an account's cash and write it down; nothing happens for zero."""
@@ -119,19 +155,9 @@ class World:
         """The present price."""
         return self.market.quote(name, self.now)
 
-    def tradeable(self, name: str) -> bool:
-        """Whether orders fill now: the market is open and no ordered halt is in force."""
-        for fault in self.state.faults:
-            if fault.action == "halt" and fault.args.get("instrument", name) == name:
-                until = fault.args.get("until")
-                if until is None or self.now < moment(until):
-                    return False
-        return self.market.tradeable(name, self.now)
-
-    def partial(self, broker: str) -> Decimal | None:
-        """The quantity that an ordered partial fill allows the next order, once."""
-        fault = take(self.state.faults, broker, "partial_fill")
-        return None if fault is None else number(fault.args.get("quantity", "1"))
+    def tradeable(self, name: str, broker: str, extended: bool = False) -> bool:
+        """Whether orders (or only those for `extended` hours) fill now at this broker: open, and not halted."""
+        return self.market.tradeable(name, self.now, extended) and not self.halted(name, broker)
 
     # time
 
@@ -154,7 +180,9 @@ class World:
             happened = True
             before = self.state.now
             self.state.now = max(before, moment)
+            self._roll(before)
             self._expire()
+            self._wake()
             self._play(moment)
             for name in self._watched():
                 for quote in self.market.ticks(name, moment - timedelta(microseconds=1), moment):
@@ -164,29 +192,36 @@ class World:
 
     def _next_moment(self, to: datetime) -> datetime | None:
         found = [row for row in self._due() if row <= to]
-        if self._watched():
-            second = seconds_of(self.state.now)
-            tick = at_second(second + STEP - second % STEP)
-            if not self.hours.is_open(tick):
-                tick = self._reopening(tick)
-            if tick <= to:
-                found.append(tick)
+        second = seconds_of(self.state.now)
+        tick = at_second(second + STEP - second % STEP)
+        for hours in {self.market.hours_of(name) for name in self._watched()}:
+            opens = seconds_of(hours.next_open(tick))
+            following = at_second(-(-opens // STEP) * STEP)
+            if following <= to:
+                found.append(following)
         return min(found) if found else None
-
-    def _reopening(self, tick: datetime) -> datetime:
-        opens = self.hours.next_open(tick)
-        second = seconds_of(opens)
-        return at_second(-(-second // STEP) * STEP)
 
     def _due(self) -> Iterable[datetime]:
         for account in self.accounts.values():
             for order in account.pending_orders():
                 if order.expires_at is not None:
                     yield order.expires_at
-        for schedule in self.state.schedules.values():
+                if order.wakes_at is not None:
+                    yield order.wakes_at
+        for name, schedule in self.state.schedules.items():
             if schedule.next < len(schedule.rows):
                 start, interval = schedule.rows[schedule.next][:2]
-                yield at_second(start) + timedelta(seconds=interval) * schedule.point / 4
+                yield point_at(name, at_second(start), timedelta(seconds=interval), schedule.point)
+        for roll in self.rolls:
+            if any(account.open_ids for account in self.accounts.values() if account.broker == roll.broker):
+                yield roll.following(self.state.now)
+
+    def _roll(self, before: datetime) -> None:
+        for roll in self.rolls:
+            if roll.following(before) <= self.state.now:
+                for account in self.accounts.values():
+                    if account.broker == roll.broker and account.open_ids:
+                        roll.act(account)
 
     def _watched(self) -> set[str]:
         """Instruments that walk and on which some account has an order or a trade."""
@@ -201,6 +236,13 @@ class World:
             for order in account.pending_orders():
                 if order.expires_at is not None and order.expires_at <= self.now and order.pending:
                     self.venues[account.broker].expire(account, order, "TIME_IN_FORCE_EXPIRED")
+
+    def _wake(self) -> None:
+        for account in self.accounts.values():
+            for order in account.pending_orders():
+                if order.pending and order.wakes_at is not None and order.wakes_at <= self.now:
+                    order.wakes_at = None
+                    self.venues[account.broker].wake(account, order)
 
     # prices
 
@@ -220,8 +262,9 @@ class World:
             row = rows[schedule.next]
             start, interval, prices, volume = row[0], row[1], [Decimal(text) for text in row[2:6]], int(row[6])
             for point, mid in enumerate(bar_path(*prices)):
-                driven.series.add(start + interval * point // 4, mid, _volume(volume, point))
-                self._show(driven, self.market.around(name, mid, at_second(start + interval * point // 4)))
+                second = seconds_of(point_at(name, at_second(start), timedelta(seconds=interval), point))
+                driven.series.add(second, mid, bar_volume(volume, point))
+                self._show(driven, self.market.around(name, mid, at_second(second)))
             schedule.next += 1
         self.state.schedules[name] = schedule
 
@@ -230,7 +273,7 @@ class World:
             while schedule.next < len(schedule.rows):
                 row = schedule.rows[schedule.next]
                 start, interval = at_second(row[0]), timedelta(seconds=row[1])
-                if start + interval * schedule.point / 4 > moment:
+                if point_at(name, start, interval, schedule.point) > moment:
                     break
                 mids = bar_path(*(Decimal(text) for text in row[2:6]))
                 self.trade_point(name, start, interval, schedule.point, mids[schedule.point], int(row[6]))
@@ -242,7 +285,7 @@ class World:
         """Trade one bar through, moving the clock along it; it is a candle once its time is over."""
         self.market.drive(name, self.now)
         for point, mid in enumerate(bar_path(bar.open, bar.high, bar.low, bar.close)):
-            self.advance(max(self.now, start + interval * point / 4))
+            self.advance(max(self.now, point_at(name, start, interval, point)))
             self.trade_point(name, start, interval, point, mid, bar.volume)
         self.advance(max(self.now, start + interval))
 
@@ -251,7 +294,7 @@ class World:
     ) -> None:
         """Trade one of a bar's four points. The first may jump; the others are reached continuously."""
         driven = self.market.drive(name, self.now)
-        driven.series.add(seconds_of(start + interval * point / 4), mid, _volume(volume, point))
+        driven.series.add(seconds_of(point_at(name, start, interval, point)), mid, bar_volume(volume, point))
         target = self.market.around(name, mid, self.now)
         if point and driven.bid is not None and driven.ask is not None:
             self._travel(name, driven, target)
@@ -265,8 +308,6 @@ class World:
 
     def _travel(self, name: str, driven: Driven, target: Quote) -> None:
         """Go from the present price to the target, stopping at every order that triggers on the way."""
-        if not self.tradeable(name):
-            return
         for _ in range(10_000):
             now = self.quote(name)
             if now is None:
@@ -287,48 +328,31 @@ class World:
 
     def match(self, name: str, quote: Quote) -> None:
         """Fill every order that this price triggers, then let trailing stops follow and margins be checked."""
-        if not self.tradeable(name):
-            return
         for account, order in self._resting(name):
-            if order.pending and matching.is_triggered(order, self.buys(account, order), quote):
+            if order.pending and not order.dormant and matching.is_triggered(order, self.buys(account, order), quote):
                 self.venues[account.broker].execute(account, order, quote)
         for account, order in self._resting(name):
             matching.trail(order, self.buys(account, order), quote)
         for account in self.accounts.values():
-            if any(account.trades[key].instrument == name for key in account.open_ids):
+            held = any(account.trades[key].instrument == name for key in account.open_ids)
+            if held and self.tradeable(name, account.broker):
                 self.venues[account.broker].check_margin(account)
 
     def _resting(self, name: str) -> list[tuple[Account, Order]]:
-        return [
-            (account, account.orders[key])
-            for account in self.accounts.values()
-            for key in account.pending_ids
-            if account.orders[key].instrument == name
-        ]
+        """The orders that this price may fill."""
+        usual = {broker for broker in self.venues if self.tradeable(name, broker)}
+        extended = {broker for broker in self.venues if self.tradeable(name, broker, extended=True)}
+        found = []
+        for account in self.accounts.values():
+            if account.broker in extended:
+                for order in account.pending_orders():
+                    fits = order.instrument == name and not order.dormant and not self.holds(account, order)
+                    if fits and (account.broker in usual or order.extended):
+                        found.append((account, order))
+        return found
 
     def buys(self, account: Account, order: Order) -> bool:
         """Whether the order buys; an order that closes a trade does the opposite of the trade."""
         if order.trade_id:
             return account.trades[order.trade_id].units < 0
         return order.units > ZERO
-
-
-def _volume(volume: int, point: int) -> int:
-    """A bar's own volume is put on its first price; a bar without one counts its four prices."""
-    if volume <= 0:
-        return 1
-    return volume if point == 0 else 0
-
-
-def bar_path(opened: Decimal, high: Decimal, low: Decimal, close: Decimal) -> tuple[Decimal, ...]:
-    """The order in which a bar's prices are traded: open, the nearer of high and low, the other, close."""
-    if abs(high - opened) <= abs(opened - low):
-        return (opened, high, low, close)
-    return (opened, low, high, close)
-
-
-def check_names(names: Iterable[str]) -> None:
-    """Raises ValueError with a sentence when a name is not an instrument of the simulator."""
-    for name in names:
-        if name not in INSTRUMENTS:
-            raise ValueError(f"there is no instrument {name}; there are: {', '.join(INSTRUMENTS)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.instruments import INSTRUMENTS
+from ..core.instruments import FOREX
 from ..core.model import TRAILING_STOP_LOSS, Account
 from ..core.numbers import number, plain
 from ..core.world import World
@@ -44,10 +44,10 @@ class AccountCalls:
     def instruments(self, account: Account, call: Call) -> Answer:
         """GET /instruments, all or those asked for."""
         wanted = [part for part in call.parameters().get("instruments", "").split(",") if part]
-        unknown = [name for name in wanted if name not in INSTRUMENTS]
+        unknown = [name for name in wanted if name not in FOREX]
         if unknown:
             raise Refusal(400, f"Invalid value specified for 'instruments': {unknown[0]}")
-        shown = [instrument_wire(item, account) for name, item in INSTRUMENTS.items() if not wanted or name in wanted]
+        shown = [instrument_wire(item, account) for name, item in FOREX.items() if not wanted or name in wanted]
         return Answer(200, {"instruments": shown, "lastTransactionID": last_id(account)})
 
     def configure(self, account: Account, call: Call) -> Answer:
@@ -102,7 +102,7 @@ class AccountCalls:
             shown = trade_wire(self.world, account, trade, summary=True)
             state["trades"].append({key: shown[key] for key in ("id", "unrealizedPL", "marginUsed")})
         state["positions"] = []
-        for name in INSTRUMENTS:
+        for name in FOREX:
             if account.open_trades(name):
                 shown = position_wire(self.world, account, name)
                 state["positions"].append(

@@ -1,50 +1,12 @@
-"""Requests and answers of the dialect, free of any web server, so that a stored request can be acted on again."""
+"""The errors of the dialect, and what its bodies leave out."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
 
-from .render import Wire
+from ..core.calls import Answer, Call
 
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request. `query` is the raw query string, `body` the raw text."""
-
-    method: str
-    path: str
-    query: str = ""
-    body: str = ""
-
-    def parameters(self) -> dict[str, str]:
-        """Query parameters; a repeated one is joined with commas."""
-        found: dict[str, str] = {}
-        for key, value in parse_qsl(self.query, keep_blank_values=True):
-            found[key] = f"{found[key]},{value}" if key in found else value
-        return found
-
-    def json(self) -> Wire:
-        """The body as an object. Raises Refusal when it is not one."""
-        try:
-            found = json.loads(self.body, parse_float=str, parse_constant=_no_constant) if self.body else {}
-        except (ValueError, RecursionError):
-            raise Refusal(400, "Invalid JSON, ParseErrorCode: 1, Message: The document is not valid.") from None
-        if not isinstance(found, dict):
-            raise Refusal(400, "The request body must be a JSON object.")
-        return found
-
-
-@dataclass(slots=True)
-class Answer:
-    """What goes back: status, JSON body, headers."""
-
-    status: int
-    body: dict[str, Any]
-    headers: dict[str, str] = field(default_factory=dict)
-    outcome: str = ""
+__all__ = ["Answer", "Call", "Refusal", "Rejection", "without_nulls"]
 
 
 class Refusal(Exception):
@@ -68,10 +30,6 @@ class Rejection(Exception):
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason)
         self.reason, self.status = reason, status
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
 
 
 def without_nulls(value: Any) -> Any:

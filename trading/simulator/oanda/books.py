@@ -32,6 +32,7 @@ class Books:
         if self._batch:
             yield
             return
+        self.world.past.remember(account)
         self._batch = str(len(account.history) + 1)
         self._request = self.request or self.world.next_request()
         try:
@@ -53,6 +54,7 @@ class Books:
             **fields,
         }
         account.history.append(row)
+        self.world.tell(account.id, "transaction", row)
         return row
 
     def open_account(self, account: Account, cash: Decimal) -> None:
@@ -98,6 +100,7 @@ class Books:
                 order.wire["state"]["initialMarketPrice"] = plain(matching.watched(buys, order.trigger, quote))
             matching.trail(order, buys, quote)
         self.journal_order(account, order)
+        self.world.placed(account, order)
         return row
 
     def journal_order(self, account: Account, order: Order, status: str = "") -> None:
@@ -143,6 +146,11 @@ class Books:
         """The order's time is over."""
         with self.batch(account):
             self.cancel(account, order, reason)
+
+    def reject(self, account: Account, order: Order, reason: str) -> None:
+        """The broker does not want an order any more that it has accepted."""
+        with self.batch(account):
+            self.cancel(account, order, reason or "INTERNAL_SERVER_ERROR")
 
     def cancel_linked(self, account: Account, trade: Trade, but: str) -> None:
         """Cancel the orders that guarded a trade which is closed now."""

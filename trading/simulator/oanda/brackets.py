@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from ..core.candles import bucket
-from ..core.instruments import INSTRUMENTS
+from ..core.instruments import FOREX
 from ..core.market import Quote
 from ..core.model import STOP_LOSS, TAKE_PROFIT, TRAILING_STOP_LOSS, Account, Order, Trade
 from ..core.numbers import ZERO, at_second, moment, seconds_of
@@ -86,7 +86,7 @@ def dependent_order(kind: str, trade: Trade, details: Wire, now: datetime) -> Or
     elif kind == STOP_LOSS:
         price = stop_price(details, long, trade.price)
     if price is not None:
-        price = INSTRUMENTS[trade.instrument].price(price)
+        price = FOREX[trade.instrument].price(price)
         base["price"] = price_text(trade.instrument, price)
     distance = Decimal(details["distance"]) if "distance" in details else None
     if distance is not None:

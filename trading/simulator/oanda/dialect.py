@@ -7,23 +7,27 @@ POST, PUT and PATCH change anything; every answer about an account carries its l
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote
 
+from ..core.calls import BadBody
+from ..core.hiding import Veil
 from ..core.model import Account
 from ..core.numbers import moment, money, unix
-from ..core.world import World
+from ..core.world import Roll, World
 from .accounts import AccountCalls
 from .answers import Answer, Call, Refusal
 from .external import External
+from .financing import next_roll
 from .orders import OrderCalls
 from .prices import PriceCalls
 from .render import Wire
 from .trades import TradeCalls
 from .transactions import TransactionCalls
 from .venue import OandaVenue
+from .views import is_hidden, veiled
 
 BROKER = "oanda"
 CURRENCIES = ("USD", "EUR", "GBP", "JPY")
@@ -54,6 +58,7 @@ class OandaDialect:
             ("GET", "/changes", accounts.changes),
             ("PATCH", "/configuration", accounts.configure),
             ("GET", "/pricing", prices.pricing),
+            ("GET", "/pricing/stream", prices.stream),
             ("GET", "/candles/latest", prices.latest),
             ("GET", f"/instruments{one}/candles", prices.candles),
             ("POST", "/orders", orders.create),
@@ -74,6 +79,7 @@ class OandaDialect:
             ("GET", f"/positions{one}", trades.position),
             ("PUT", f"/positions{one}/close", trades.close_position),
             ("GET", "/transactions", transactions.pages),
+            ("GET", "/transactions/stream", transactions.stream),
             ("GET", "/transactions/sinceid", transactions.since),
             ("GET", "/transactions/idrange", transactions.id_range),
             ("GET", f"/transactions{one}", transactions.get),
@@ -82,6 +88,7 @@ class OandaDialect:
         self._prices = prices
         self._external = External(world, self.venue)
         world.venues[BROKER] = self.venue
+        world.rolls.append(Roll(BROKER, next_roll, self._external.financing.roll))
 
     # accounts, for the control API
 
@@ -96,7 +103,7 @@ class OandaDialect:
         """A further account with a token of its own. Raises ValueError."""
         if currency not in CURRENCIES:
             raise ValueError(f"an account may keep {', '.join(CURRENCIES)}, not {currency}")
-        user = 1_000_001 + len(self.world.accounts)
+        user = 1_000_001 + sum(one.broker == BROKER for one in self.world.accounts.values())
         id, token = f"101-001-{user}-001", f"sim-oanda-token-{user}"
         account = self.open_account(id, token, currency, cash, hedging)
         return account, {"account_id": id, "token": token}
@@ -123,9 +130,13 @@ class OandaDialect:
             return []
         return [a for a in self.world.accounts.values() if a.broker == BROKER and a.token == token.strip()]
 
-    def account_in(self, path: str) -> str:
-        """The account id that a path names, or "" ."""
-        parts = path.split("/")
+    def authorization(self, headers: Mapping[str, str]) -> str:
+        """What a request's headers say about who asks."""
+        return headers.get("Authorization", "")
+
+    def account_of(self, call: Call, authorization: str) -> str:
+        """The account id that a call is about, or "" ."""
+        parts = call.path.split("/")
         return unquote(parts[3]) if len(parts) > 3 and parts[2] == "accounts" else ""
 
     def is_write(self, call: Call) -> bool:
@@ -134,6 +145,19 @@ class OandaDialect:
 
     def act(self, call: Call, authorization: str, request_id: str) -> Answer:
         """Answer one call at the world's present time."""
+        answer = self._answer(call, authorization, request_id)
+        answer.headers["RequestID"] = request_id
+        return answer
+
+    def veiled(self, call: Call, answer: Answer, veil: Veil) -> Answer:
+        """The answer to a read without what is hidden from the client."""
+        return veiled(call, answer, veil)
+
+    def hides(self, message: Wire, veil: Veil) -> bool:
+        """Whether a message of a stream must wait because it tells what is hidden."""
+        return "accountID" in message and is_hidden(message, veil)
+
+    def _answer(self, call: Call, authorization: str, request_id: str) -> Answer:
         allowed = self.accounts_of(authorization)
         self.venue.request = request_id
         try:
@@ -142,6 +166,8 @@ class OandaDialect:
             return self._route(call, allowed)
         except Refusal as refusal:
             return refusal.answer()
+        except BadBody as error:
+            return Refusal(400, str(error)).answer()
         finally:
             self.venue.request = ""
 

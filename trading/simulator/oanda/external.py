@@ -10,11 +10,13 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from ..core.instruments import INSTRUMENTS, find_instrument
+from ..core.instruments import FOREX, find_instrument
 from ..core.market import Quote
 from ..core.model import MARKET, Account, Order, Trade
 from ..core.numbers import MONEY, ZERO, money, number, plain
 from ..core.world import World
+from .corrections import Corrections
+from .financing import Financing
 from .render import Wire, amount
 from .venue import OandaVenue, plan_fill
 
@@ -24,6 +26,8 @@ class External:
 
     def __init__(self, world: World, venue: OandaVenue) -> None:
         self.world, self.venue = world, venue
+        self.financing = Financing(venue)
+        self._corrections = Corrections(world, venue)
         self._kinds: dict[str, Callable[[Account, Wire], Wire]] = {
             "trade": self._trade,
             "cancel": self._cancel,
@@ -31,6 +35,9 @@ class External:
             "financing": self._financing,
             "dividend": self._dividend,
             "fee": self._fee,
+            "split": self._split,
+            "bust": self._corrections.bust,
+            "correct": self._corrections.correct,
             "transfer": self._transfer,
             "silent_cash": self._silent_cash,
             "silent_position": self._silent_position,
@@ -48,21 +55,41 @@ class External:
 
     def _name(self, body: Wire) -> str:
         item = find_instrument(str(body.get("instrument", "")))
-        if item is None:
+        if item is None or item.name not in FOREX:
             raise ValueError(f"there is no instrument {body.get('instrument')!r}")
         return item.name
 
     def _trade(self, account: Account, body: Wire) -> Wire:
+        """A trade that somebody makes by hand at the broker: no client id, at most a `comment`.
+
+        With `trade_id` it closes that trade, wholly or (with `quantity`, its sign does not matter) in part.
+        """
+        if body.get("trade_id") is not None:
+            return self._close_by_hand(account, body)
         name, units = self._name(body), number(body.get("quantity"))
         if units == 0:
             raise ValueError("quantity must not be zero: > 0 buys, < 0 sells")
         base: Wire = {"instrument": name, "units": plain(units), "timeInForce": "FOK", "positionFill": "DEFAULT"}
         order = Order(
             id="", instrument=name, type=MARKET, units=units, created_at=self.world.now, time_in_force="FOK",
-            continued=True, wire={"base": base, "state": {}},
+            continued=True, wire={"base": {**base, **_comment(body)}, "state": {}},
         )  # fmt: skip
         quote = self._quote(name, body)
         self.venue.add_order(account, order, "CLIENT_ORDER")
+        return self._force(account, order, quote)
+
+    def _close_by_hand(self, account: Account, body: Wire) -> Wire:
+        trade = account.trades.get(str(body["trade_id"]))
+        if trade is None or not trade.is_open:
+            raise ValueError(f"there is no open trade {body['trade_id']!r}")
+        size = abs(number(body["quantity"])) if body.get("quantity") is not None else abs(trade.units)
+        if not ZERO < size <= abs(trade.units):
+            raise ValueError(f"trade {trade.id} holds {plain(abs(trade.units))} units")
+        quote = self._quote(trade.instrument, body)
+        why: Wire = {"tradeClose": {"units": plain(size), "tradeID": trade.id}, **_comment(body)}
+        order = self.venue.close_units(account, trade, size, why)
+        order.continued = True
+        self.venue.add_order(account, order, "TRADE_CLOSE")
         return self._force(account, order, quote)
 
     def _quote(self, name: str, body: Wire) -> Quote:
@@ -80,6 +107,9 @@ class External:
         """Fill the order whatever the market's hours or the margin say."""
         fill = self.venue.force(account, order, plan_fill(account, order, order.units), quote)
         return {"order_id": order.id, "fill_id": fill["id"]}
+
+    def _split(self, account: Account, body: Wire) -> Wire:
+        return self._corrections.split(account, self._name(body), body)
 
     def _cancel(self, account: Account, body: Wire) -> Wire:
         order = account.orders.get(str(body.get("order_id")))
@@ -130,29 +160,9 @@ class External:
 
     def _financing(self, account: Account, body: Wire) -> Wire:
         value = self._amount(account, body)
-        shares = self._shares(account, body, value)
-        for trade, share in shares:
-            trade.financing += share
-            account.side(trade.instrument, trade.units).financing += share
-        account.financing += value
-        self.world.move_cash(account, "financing", value)
-        rows = []
-        for name in dict.fromkeys(trade.instrument for trade, _ in shares):
-            parts = [(trade, share) for trade, share in shares if trade.instrument == name]
-            rows.append(
-                {
-                    "instrument": name,
-                    "financing": amount(sum((share for _, share in parts), ZERO)),
-                    "openTradeFinancings": [{"tradeID": t.id, "financing": amount(share)} for t, share in parts],
-                }
-            )
-        if not rows and body.get("instrument"):
-            rows = [{"instrument": self._name(body), "financing": amount(value), "openTradeFinancings": []}]
-        fields: Wire = {
-            "financing": amount(value), "accountBalance": amount(account.cash), "accountFinancingMode": "DAILY",
-            "positionFinancings": rows,
-        }  # fmt: skip
-        return {"transaction_id": self.venue.write(account, "DAILY_FINANCING", fields)["id"]}
+        name = self._name(body) if body.get("instrument") else ""
+        row = self.financing.book(account, self._shares(account, body, value), name, value)
+        return {"transaction_id": row["id"]}
 
     def _dividend(self, account: Account, body: Wire) -> Wire:
         value, name = self._amount(account, body), self._name(body)
@@ -201,7 +211,7 @@ class External:
             number_id = str(account.next_silent_id)
             account.next_silent_id += 1
             signed = left.copy_sign(units)
-            price = INSTRUMENTS[name].price(quote.ask if signed > 0 else quote.bid)
+            price = FOREX[name].price(quote.ask if signed > 0 else quote.bid)
             self.venue.add_trade(account, Trade(number_id, name, price, self.world.now, signed, signed))
         self.venue.journal_position(account, name)
         return {}
@@ -209,7 +219,7 @@ class External:
     def truth(self, account: Account) -> dict[str, Any]:
         """The account as it really is."""
         positions = []
-        for name in INSTRUMENTS:
+        for name in FOREX:
             for sign, side in ((1, "LONG"), (-1, "SHORT")):
                 trades = [trade for trade in account.open_trades(name) if trade.units * sign > 0]
                 if trades:
@@ -218,7 +228,7 @@ class External:
                     positions.append(
                         {
                             "instrument": name, "side": side, "product": "margin", "quantity": plain(units),
-                            "average_price": plain(INSTRUMENTS[name].price(value / units)),
+                            "average_price": plain(FOREX[name].price(value / units)),
                         }
                     )  # fmt: skip
         return {
@@ -253,3 +263,8 @@ class External:
             "pl": plain(trade.realised), "financing": plain(trade.financing),
             "state": "OPEN" if trade.is_open else "CLOSED",
         }  # fmt: skip
+
+
+def _comment(body: Wire) -> Wire:
+    """What somebody noted beside an order made by hand."""
+    return {"clientExtensions": {"comment": str(body["comment"])}} if body.get("comment") else {}

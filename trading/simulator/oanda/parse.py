@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ..core.instruments import INSTRUMENTS, Instrument, find_instrument
+from ..core.instruments import FOREX, Instrument, find_instrument
 from ..core.model import (
     LIMIT,
     MARKET,
@@ -86,7 +86,7 @@ def _text(body: Wire, key: str, default: str) -> str:
 def _entry(context: Context, kind: str, body: Wire) -> Order:
     if "instrument" not in body:
         raise Rejection("INSTRUMENT_MISSING")
-    item = INSTRUMENTS.get(_text(body, "instrument", ""))
+    item = FOREX.get(_text(body, "instrument", ""))
     if item is None:
         raise Rejection("INSTRUMENT_UNKNOWN")
     units = check_units(item, _number(body, "units"))
@@ -279,7 +279,7 @@ def _dependent(context: Context, kind: str, body: Wire) -> Order:
     held = [order for order in account.pending_orders() if order.trade_id == trade.id and order.type == kind]
     if any(order is not context.replaces for order in held):
         raise Rejection(f"{kind}_ORDER_ALREADY_EXISTS")
-    details = check_details(context, INSTRUMENTS[trade.instrument], kind, body, "")
+    details = check_details(context, FOREX[trade.instrument], kind, body, "")
     check_free(context, details)
     return dependent_order(kind, trade, details, context.now)
 
@@ -304,7 +304,7 @@ def reject_fields(request: Wire) -> Wire:
 
 def instrument_or_refuse(name: str) -> Instrument:
     """The instrument that a path or query names. Raises Refusal."""
-    item = INSTRUMENTS.get(name)
+    item = FOREX.get(name)
     if item is None or find_instrument(name) is None:
         raise Refusal(400, "Invalid value specified for 'instrument'")
     return item

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ..core import valuation
 from ..core.candles import GRANULARITIES, Candle
-from ..core.instruments import INSTRUMENTS
+from ..core.instruments import FOREX
 from ..core.model import Account
 from ..core.numbers import iso, moment, plain
 from ..core.world import World
@@ -27,14 +27,10 @@ class PriceCalls:
     def pricing(self, account: Account, call: Call) -> Answer:
         """GET /pricing?instruments=."""
         given = call.parameters()
-        names = [part for part in given.get("instruments", "").split(",") if part]
-        if not names:
-            raise Refusal(400, "Missing query parameter 'instruments'")
+        names = self._names(given)
         since = self._time(given, "since")
         shown = []
         for name in names:
-            if name not in INSTRUMENTS:
-                raise Refusal(400, f"Invalid value specified for 'instruments': {name}")
             quote = self.world.quote(name)
             if quote is not None and (since is None or quote.at >= since):
                 shown.append(price_wire(self.world, account, name, quote))
@@ -43,9 +39,23 @@ class PriceCalls:
             body["homeConversions"] = self._conversions(account, names)
         return Answer(200, body)
 
+    def _names(self, given: dict[str, str]) -> list[str]:
+        names = [part for part in given.get("instruments", "").split(",") if part]
+        if not names:
+            raise Refusal(400, "Missing query parameter 'instruments'")
+        for name in names:
+            if name not in FOREX:
+                raise Refusal(400, f"Invalid value specified for 'instruments': {name}")
+        return names
+
+    def stream(self, account: Account, call: Call) -> Answer:
+        """GET /pricing/stream?instruments=: whether it may begin; what it says is not an answer."""
+        self._names(call.parameters())
+        return Answer(200, {}, outcome="stream")
+
     def _conversions(self, account: Account, names: list[str]) -> list[Wire]:
         shown = []
-        currencies = [part for name in names for part in (INSTRUMENTS[name].base, INSTRUMENTS[name].quote)]
+        currencies = [part for name in names for part in (FOREX[name].base, FOREX[name].quote)]
         for currency in dict.fromkeys(currencies):
             if currency == "XAU":
                 continue
@@ -106,7 +116,7 @@ class PriceCalls:
             if letter in kinds:
                 prices = zip("ohlc", (candle.open, candle.high, candle.low, candle.close), strict=True)
                 shown[key] = {
-                    short: price_text(name, INSTRUMENTS[name].price(value + shift)) for short, value in prices
+                    short: price_text(name, FOREX[name].price(value + shift)) for short, value in prices
                 }
         return shown
 

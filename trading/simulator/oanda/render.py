@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..core import valuation
-from ..core.instruments import INSTRUMENTS, Instrument
+from ..core.instruments import FOREX, Instrument
 from ..core.market import Quote
 from ..core.model import STOP_LOSS, TAKE_PROFIT, TRAILING_STOP_LOSS, Account, Order, Trade
 from ..core.numbers import ZERO, iso, money, plain
@@ -28,7 +28,7 @@ def amount(value: Decimal) -> str:
 
 def price_text(name: str, value: Decimal) -> str:
     """A price with the instrument's decimals (more where it has more)."""
-    item = INSTRUMENTS[name]
+    item = FOREX[name]
     return format(value if -int(value.as_tuple().exponent) > item.price_decimals else item.price(value), "f")
 
 
@@ -74,7 +74,7 @@ def trade_wire(world: World, account: Account, trade: Trade, *, summary: bool = 
         value = valuation.value_of(world.market, world.now, account, name, trade.units)
         shown["marginUsed"] = amount(value * valuation.margin_rate(account, name))
     if trade.closed_units:
-        shown["averageClosePrice"] = price_text(name, INSTRUMENTS[name].price(trade.closed_value / trade.closed_units))
+        shown["averageClosePrice"] = price_text(name, FOREX[name].price(trade.closed_value / trade.closed_units))
         shown["closingTransactionIDs"] = list(trade.closing_ids)
     if trade.closed_at is not None:
         shown["closeTime"] = iso(trade.closed_at)
@@ -114,7 +114,7 @@ def side_wire(world: World, account: Account, name: str, sign: int) -> Wire:
 def average_price(name: str, trades: list[Trade]) -> Decimal:
     """The mean opening price of some trades of one side, rounded to the instrument's decimals."""
     units = sum((trade.units for trade in trades), ZERO)
-    return INSTRUMENTS[name].price(sum((trade.units * trade.price for trade in trades), ZERO) / units)
+    return FOREX[name].price(sum((trade.units * trade.price for trade in trades), ZERO) / units)
 
 
 def position_wire(world: World, account: Account, name: str) -> Wire:
@@ -142,7 +142,7 @@ def traded_names(account: Account) -> list[str]:
     """Instruments that the account has ever held, in the instruments' order."""
     held = {trade.instrument for trade in account.trades.values()}
     held.update(key.split("/")[0] for key, side in account.totals.items() if side.realised or side.financing)
-    return [name for name in INSTRUMENTS if name in held]
+    return [name for name in FOREX if name in held]
 
 
 def state_wire(world: World, account: Account) -> Wire:
@@ -238,8 +238,8 @@ def book_wire(name: str, quote: Quote) -> Wire:
 
 def price_wire(world: World, account: Account, name: str, quote: Quote) -> Wire:
     """A ClientPrice."""
-    tradeable = world.tradeable(name)
-    factor = valuation.factors(world.market, world.now, INSTRUMENTS[name].quote, account.currency)
+    tradeable = world.tradeable(name, account.broker)
+    factor = valuation.factors(world.market, world.now, FOREX[name].quote, account.currency)
     return {
         "type": "PRICE",
         "instrument": name,

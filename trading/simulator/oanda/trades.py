@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from ..core.instruments import INSTRUMENTS
+from ..core.instruments import FOREX
 from ..core.model import MARKET, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP_LOSS, Account, Order, Trade
 from ..core.numbers import ZERO, decimals, number, plain
 from ..core.world import World
@@ -115,7 +115,7 @@ class TradeCalls:
             raise Refusal(404, "The trade ID specified does not exist", "NO_SUCH_TRADE")
         held = {order.type: order for order in account.pending_orders() if order.trade_id == trade.id}
         before = len(account.history)
-        item = INSTRUMENTS[trade.instrument]
+        item = FOREX[trade.instrument]
         made: dict[str, Order] = {}
         with self.venue.batch(account):
             for name, kind in _DEPENDENTS.items():
@@ -200,7 +200,7 @@ class TradeCalls:
 
     def open_positions(self, account: Account, call: Call) -> Answer:
         """GET /openPositions."""
-        names = [name for name in INSTRUMENTS if account.open_trades(name)]
+        names = [name for name in FOREX if account.open_trades(name)]
         shown = [position_wire(self.world, account, name) for name in names]
         return Answer(200, {"positions": shown, "lastTransactionID": last_id(account)})
 
@@ -277,7 +277,7 @@ def _close_units(text: Any, held: Decimal, name: str, too_many: str) -> Decimal:
         raise Refusal(400, "Invalid value specified for 'units'") from None
     if units <= 0:
         raise Rejection("UNITS_INVALID")
-    if decimals(units) > INSTRUMENTS[name].unit_decimals:
+    if decimals(units) > FOREX[name].unit_decimals:
         raise Rejection("UNITS_PRECISION_EXCEEDED")
     if units > held:
         raise Rejection(too_many)

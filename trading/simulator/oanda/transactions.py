@@ -58,6 +58,10 @@ class TransactionCalls:
         body.update(count=len(rows), pages=pages, lastTransactionID=last_id(account))
         return Answer(200, body)
 
+    def stream(self, account: Account, call: Call) -> Answer:
+        """GET /transactions/stream: whether it may begin; what it says is not an answer."""
+        return Answer(200, {}, outcome="stream")
+
     def get(self, account: Account, call: Call, number: str) -> Answer:
         """GET /transactions/{id}."""
         if not number.isdecimal() or not 1 <= int(number) <= len(account.history):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from ..core import matching, valuation
-from ..core.instruments import INSTRUMENTS
+from ..core.instruments import FOREX
 from ..core.market import Quote
 from ..core.model import (
     LIMIT,
@@ -31,6 +31,7 @@ _REASONS = {
     "MARKET": "MARKET_ORDER", "LIMIT": "LIMIT_ORDER", "STOP": "STOP_ORDER",
     "MARKET_IF_TOUCHED": "MARKET_IF_TOUCHED_ORDER", "TAKE_PROFIT": "TAKE_PROFIT_ORDER",
     "STOP_LOSS": "STOP_LOSS_ORDER", "TRAILING_STOP_LOSS": "TRAILING_STOP_LOSS_ORDER",
+    "FIXED_PRICE": "FIXED_PRICE_ORDER_ADMINISTRATIVE_ACTION",
 }  # fmt: skip
 _CLOSES = {
     "tradeClose": "MARKET_ORDER_TRADE_CLOSE", "longPositionCloseout": "MARKET_ORDER_POSITION_CLOSEOUT",
@@ -142,7 +143,7 @@ class OandaVenue(Books):
 
     def _fill(self, account: Account, order: Order, plan: Plan, price: Decimal, quote: Quote) -> Wire:
         world, name = self.world, order.instrument
-        factors = valuation.factors(world.market, world.now, INSTRUMENTS[name].quote, account.currency)
+        factors = valuation.factors(world.market, world.now, FOREX[name].quote, account.currency)
         number = str(len(account.history) + 1)
         half = (quote.ask - quote.bid) / 2
         total, closed, reduced = ZERO, [], None
@@ -189,6 +190,7 @@ class OandaVenue(Books):
         fields["halfSpreadCost"] = amount(abs(plan.units) * half * factors.mid)
         fill = self.write(account, "ORDER_FILL", fields)
         self.finish(account, order, fill)
+        world.filled(account, order, fill["id"], number if plan.opens else "")
         self._journal_fill(account, order, fill, total)
         return fill
 
@@ -285,7 +287,7 @@ class OandaVenue(Books):
         with self.batch(account):
             for trade in account.open_trades():
                 quote = self.world.quote(trade.instrument)
-                if quote is None or not self.world.tradeable(trade.instrument):
+                if quote is None or not self.world.tradeable(trade.instrument, account.broker):
                     continue
                 why: Wire = {"marginCloseout": {"reason": "MARGIN_CHECK_VIOLATION"}}
                 order = self.close_units(account, trade, abs(trade.units), why)
@@ -293,11 +295,16 @@ class OandaVenue(Books):
                 order.continued = True
                 self._execute(account, order, quote)
 
+    def wake(self, account: Account, order: Order) -> None:
+        """No order of this broker waits for a moment."""
+
     def settle(self, account: Account, order: Order) -> None:
         """What happens to an order right after it was created: fill, cancel at once, or rest."""
+        if self.world.holds(account, order):
+            return
         at_once = order.type == MARKET or order.time_in_force in ("FOK", "IOC")
         quote = self.world.quote(order.instrument)
-        if quote is None or not self.world.tradeable(order.instrument):
+        if quote is None or not self.world.tradeable(order.instrument, account.broker):
             if at_once:
                 self.cancel(account, order, "MARKET_HALTED")
             return

@@ -1,0 +1,195 @@
+"""The desk in numbers: accounts with their time and state, equity by currency, orders of the day, runs, heartbeats."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db.models import Count, Q
+
+from reconciliation.models import Run
+from trading.clock import day_bounds, now, trading_day, wall_now
+from trading.domain.money import ZERO
+from trading.models import Account, EquityPoint, Heartbeat, Order, Restriction
+from trading.services.restrictions import OPEN, trading_state
+
+FRESH, STALE = timedelta(seconds=30), timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLine:
+    """An account as the home page knows it. `at` is its own clock's time, `day_start` the begin of its trading day."""
+
+    account: Account
+    at: datetime
+    day_start: datetime
+    state: str
+    reasons: tuple[str, ...]
+    limited: tuple[str, ...] = ()
+    equity: Decimal | None = None
+    day_change: Decimal | None = None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether entries may be made at all."""
+        return self.state == OPEN
+
+    @property
+    def word(self) -> str:
+        """ENABLED, REDUCE ONLY or HALTED."""
+        return {OPEN: "ENABLED", "REDUCE_ONLY": "REDUCE ONLY"}.get(self.state, "HALTED")
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount of one currency and what the day changed; `share` is that change in percent of the day's begin."""
+
+    currency: str
+    amount: Decimal
+    change: Decimal | None
+    share: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A part of the desk and how long ago it was alive; `tone` is good, waiting or bad."""
+
+    name: str
+    age: timedelta
+    tone: str
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """The last run of an account, and how long ago it ended (wall time)."""
+
+    run: Run
+    age: timedelta
+
+
+@dataclass(slots=True)
+class OrdersToday:
+    """How many orders of the accounts' trading day are in each state."""
+
+    by_state: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.by_state.values())
+
+
+def accounts() -> list[AccountLine]:
+    """The active accounts of the desk's own world, those at brokers first, with equity and trading state."""
+    rows = list(Account.objects.filter(is_active=True, scope="").order_by("pk"))
+    rows.sort(key=lambda account: (account.is_paper_book, account.pk))
+    times = {account.pk: now(account) for account in rows}
+    starts = {row.pk: day_bounds(row, trading_day(row, times[row.pk]))[0] for row in rows}
+    latest, before = _equity(rows, starts)
+    limited = _limited(rows, times)
+    lines = []
+    for row in rows:
+        state, reasons = trading_state(row, at=times[row.pk])
+        equity, first = latest.get(row.pk), before.get(row.pk)
+        change = equity - first if equity is not None and first is not None else None
+        lines.append(
+            AccountLine(
+                row, times[row.pk], starts[row.pk], state, tuple(reasons), tuple(limited[row.pk]), equity, change
+            )
+        )
+    return lines
+
+
+def _equity(rows: list[Account], starts: dict[int, datetime]) -> tuple[dict[int, Decimal], dict[int, Decimal]]:
+    """The newest equity of each account, and the one that its trading day began with."""
+    if not rows:
+        return {}, {}
+    earlier = Q()
+    for row in rows:
+        earlier |= Q(account=row, at__lt=starts[row.pk])
+    newest = EquityPoint.objects.order_by("account_id", "-at").distinct("account_id")
+    latest = newest.filter(account__in=rows).values_list("account_id", "equity")
+    return dict(latest), dict(newest.filter(earlier).values_list("account_id", "equity"))
+
+
+def _limited(rows: list[Account], times: dict[int, datetime]) -> dict[int, list[str]]:
+    """Instruments and strategies that are restricted while the account itself may trade."""
+    found: dict[int, list[str]] = defaultdict(list)
+    part = Restriction.objects.filter(lifted_at=None, account__in=rows).exclude(strategy="", instrument=None)
+    for restriction in part.select_related("instrument").order_by("id"):
+        if restriction.until is None or restriction.until > times[restriction.account_id]:
+            found[restriction.account_id].append(str(restriction.instrument or restriction.strategy))
+    return found
+
+
+def equity_by_currency(lines: list[AccountLine]) -> list[Money]:
+    """What the broker accounts hold together, per currency; the paper books only where there is no broker account."""
+    at_brokers = [line for line in lines if not line.account.is_paper_book]
+    sums: dict[str, list[AccountLine]] = defaultdict(list)
+    for line in at_brokers or lines:
+        if line.equity is not None:
+            sums[line.account.currency].append(line)
+    shown = []
+    for currency, members in sums.items():
+        amount = sum((line.equity or ZERO for line in members), ZERO)
+        known = [line.day_change for line in members if line.day_change is not None]
+        change = sum(known, ZERO) if known else None
+        began = amount - change if change is not None else ZERO
+        share = round(change * 100 / began, 2) if change is not None and began > 0 else None
+        shown.append(Money(currency, amount, change, share))
+    return shown
+
+
+def orders_today(lines: list[AccountLine]) -> OrdersToday:
+    """Orders decided since each account's trading day began."""
+    if not lines:
+        return OrdersToday()
+    wanted = Q()
+    for line in lines:
+        wanted |= Q(account=line.account, at__gte=line.day_start)
+    counted = Order.objects.filter(wanted).order_by().values_list("state").annotate(number=Count("id"))
+    return OrdersToday(dict(counted))
+
+
+def last_runs(lines: list[AccountLine], limit: int = 5) -> tuple[list[RunLine], list[RunLine]]:
+    """The newest run of each account, and the newest runs of all."""
+    wall = wall_now()
+    wanted = [line.account for line in lines]
+    runs = Run.objects.filter(account__in=wanted).select_related("account")
+    newest = [RunLine(run, wall - run.recorded_at) for run in runs.order_by("-id")[:limit]]
+    each = runs.order_by("account_id", "-id").distinct("account_id")
+    return [RunLine(run, wall - run.recorded_at) for run in each], newest
+
+
+def beats(lines: list[AccountLine]) -> list[Beat]:
+    """Every part of the desk that reports, and each broker by the time its clock was last read."""
+    wall = wall_now()
+    shown = [
+        Beat(row.name, wall - row.at, _tone(wall - row.at), PARTS.get(row.name, ""))
+        for row in Heartbeat.objects.order_by("name")
+    ]
+    return [*shown, *_broker_beats(lines, wall)]
+
+
+PARTS = {
+    "signals": "beat and worker: bars and exits",
+    "orders": "beat and worker: sending and watching",
+    "reconciliation": "beat and worker: runs and applications",
+}
+
+
+def _broker_beats(lines: list[AccountLine], wall: datetime) -> list[Beat]:
+    clocked = Account.objects.filter(pk__in=[line.account.pk for line in lines], clock__isnull=False)
+    rows = clocked.select_related("clock").order_by("pk")
+    return [
+        Beat(row.name, wall - row.clock.wall_at, _tone(wall - row.clock.wall_at), f"{row.broker} answered")
+        for row in rows
+        if not row.is_paper_book
+    ]
+
+
+def _tone(age: timedelta) -> str:
+    return "good" if age <= FRESH else "waiting" if age <= STALE else "bad"

@@ -1,0 +1,131 @@
+"""What a resolution would post, as debit and credit lines, before anybody proposes it and before anybody approves it.
+
+What always holds: it is a draft on paper. Nothing is written, no lock is taken and no approval is pretended, so a page
+may show it to anybody; the lines come from `trading.services.moves`, which booking posts from as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from reconciliation.models import Discrepancy
+from trading.clock import now, trading_day
+from trading.domain.broker import EventKind, Side
+from trading.domain.money import ZERO, parse_decimal
+from trading.models import Account, Fill, Instrument, LedgerAccount
+from trading.selectors.instruments import UnmappedInstrument, instrument_for
+from trading.services import moves
+from trading.services.booking import CASH_SIDE
+from trading.services.lots import match
+
+Kind = LedgerAccount.Kind
+CASH_KINDS = (Kind.CASH, Kind.UNSETTLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One side of one transfer: `entry` counts from 1; exactly one of `debit` and `credit` is set."""
+
+    entry: int
+    kind: str
+    ledger_account: str
+    debit: Decimal | None
+    credit: Decimal | None
+    commodity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an account's position or cash would change by: `what` is the instrument or the currency."""
+
+    what: str
+    change: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Everything a resolution would post. `refused` says why the lines cannot be drawn up."""
+
+    lines: tuple[Line, ...]
+    effects: tuple[Effect, ...]
+    refused: str = ""
+
+
+def draft(row: Discrepancy, payload: Mapping[str, Any]) -> Draft:
+    """The lines of all entries of a payload, in the order in which they would be posted."""
+    lines: list[Line] = []
+    changes: dict[str, Decimal] = {}
+    try:
+        for number, entry in enumerate(payload.get("entries", []), 1):
+            for move in _moves(row.account, entry):
+                lines.extend(_sides(row.account, number, entry["entry"], move))
+                for kind, sign in ((move.into, 1), (move.out_of, -1)):
+                    if kind == Kind.POSITION or kind in CASH_KINDS:
+                        changes[move.commodity] = changes.get(move.commodity, ZERO) + sign * move.amount
+    except (UnmappedInstrument, Instrument.DoesNotExist) as error:
+        return Draft((), (), f"The lines cannot be drawn up: {error}")
+    return Draft(tuple(lines), tuple(Effect(what, change) for what, change in changes.items() if change))
+
+
+def _moves(account: Account, entry: Mapping[str, Any]) -> list[moves.Move]:
+    kind = entry["entry"]
+    if kind in ("FILL", "EXTERNAL_FILL"):
+        instrument = instrument_for(account, entry["instrument"])
+        return moves.of_fill(_executed(account, instrument, entry))
+    if kind in ("ADOPTION", "ESTIMATE"):
+        instrument = Instrument.objects.get(symbol=entry["instrument"])
+        return moves.of_fill(_estimated(account, instrument, entry))
+    other = Kind.SUSPENSE if kind == "ADJUSTMENT" else CASH_SIDE[EventKind(kind)][0]
+    return moves.of_cash(entry["currency"], parse_decimal(entry["amount"]), other)
+
+
+def _executed(account: Account, instrument: Instrument, entry: Mapping[str, Any]) -> Fill:
+    """The fill that booking would store, not stored."""
+    side, quantity, price = Side(entry["side"]), parse_decimal(entry["quantity"]), parse_decimal(entry["price"])
+    realised = parse_decimal(entry["realised"])
+    if not instrument.is_margin:
+        realised = match(account, instrument, side, quantity, price).profit
+    return Fill(
+        account=account,
+        instrument=instrument,
+        side=side,
+        quantity=quantity,
+        price=price,
+        realised=realised,
+        financing=parse_decimal(entry["financing"]),
+        commission=parse_decimal(entry["commission"]),
+        settles_on=None if instrument.is_margin else trading_day(account, now(account)),
+    )
+
+
+def _estimated(account: Account, instrument: Instrument, entry: Mapping[str, Any]) -> Fill:
+    """The fill of an adoption or an estimate that booking would store, not stored."""
+    signed, price = parse_decimal(entry["quantity"]), parse_decimal(entry["price"])
+    side, realised = Side.BUY if signed > 0 else Side.SELL, parse_decimal(entry.get("realised", "0"))
+    settles_on = None
+    if not instrument.is_margin:
+        settles_on = trading_day(account, now(account)) if realised else None
+        realised = match(account, instrument, side, abs(signed), price).profit
+    return Fill(
+        account=account,
+        instrument=instrument,
+        side=side,
+        quantity=abs(signed),
+        price=price,
+        realised=realised,
+        financing=ZERO,
+        commission=ZERO,
+        settles_on=settles_on,
+    )
+
+
+def _sides(account: Account, number: int, kind: str, move: moves.Move) -> list[Line]:
+    into, out_of = (move.into, move.out_of) if move.amount > 0 else (move.out_of, move.into)
+    amount = abs(move.amount)
+    return [
+        Line(number, kind, f"{account.name}:{into}:{move.commodity}", amount, None, move.commodity),
+        Line(number, kind, f"{account.name}:{out_of}:{move.commodity}", None, amount, move.commodity),
+    ]

@@ -1,0 +1,177 @@
+"""Shares end to end: a real simulator of Alpaca, trade-date cash on both sides, settlement on the broker's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from backoffice.verification import lines, run_all
+from reconciliation.models import Discrepancy
+from tests.reconciliation.conftest import Desk, People
+from tests.servers import Simulator
+from trading.brokers.registry import SIMULATOR_ALPACA_ACCOUNT
+from trading.clock import now, store_broker_clock
+from trading.engine.connections import broker_for
+from trading.engine.settling import settle_all
+from trading.models import Account, CashEvent, Entry, Fill
+from trading.selectors import books
+from trading.services.setup import ensure_account
+
+AAPL = "AAPL"
+
+
+class ShareDesk(Desk):
+    """One account of shares of ours at one simulator."""
+
+    def external(self, kind: str, **body: str) -> None:
+        self.simulator.post(f"/accounts/{self.account.external_id}/external", {"kind": kind, **body})
+
+    def agrees(self) -> bool:
+        truth = self.simulator.get(f"/accounts/{self.account.external_id}")
+        theirs = {p["instrument"]: _signed(p) for p in truth["positions"]}
+        ours = {name: p.quantity for name, p in books.positions(self.account).items()}
+        return ours == theirs and books.cash_balances(self.account)["USD"] == Decimal(truth["cash"]["USD"])
+
+    def wait_days(self, days: int) -> None:
+        """The broker's clock goes on, and we hear of it."""
+        self.simulator.post("/clock", {"now": (now(self.account) + timedelta(days=days)).isoformat()})
+        store_broker_clock(account=self.account, broker_at=self.broker.now(), speed=Decimal(0))
+
+    def opened(self) -> Discrepancy:
+        """The one case, once two complete runs have confirmed it."""
+        self.reconcile()
+        self.reconcile()
+        return self.case(state="OPEN")
+
+
+def _signed(position: dict[str, str]) -> Decimal:
+    quantity = abs(Decimal(position["quantity"]))
+    return -quantity if position["side"].upper() in ("SHORT", "SELL") else quantity
+
+
+@pytest.fixture
+def desk(committed_db: object, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShareDesk]:
+    """An account of ours at the simulator's Alpaca; prices stand still."""
+    for name in ("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "ALPACA_URL", "SIMULATOR_URL"):
+        monkeypatch.delenv(name, raising=False)
+    account = ensure_account(
+        name="test-alpaca",
+        broker=Account.Broker.ALPACA,
+        environment=Account.Environment.SIMULATOR,
+        external_id=SIMULATOR_ALPACA_ACCOUNT,
+        currency="USD",
+        time_zone="America/New_York",
+        endpoint=simulator.alpaca_url,
+    )
+    simulator.post("/prices", {"instrument": AAPL, "bid": "100.00", "ask": "100.00"})
+    broker = broker_for(account)
+    yield ShareDesk(account, simulator, broker)
+    broker.close()
+
+
+def test_a_fresh_account_has_its_deposit_and_no_difference(desk: ShareDesk) -> None:
+    result = desk.reconcile()
+    assert result.ok and result.findings is not None, result.error
+    assert result.findings.findings == () and desk.agrees()
+    assert CashEvent.objects.get().kind == "TRANSFER"
+
+
+def test_somebodys_purchase_is_booked_by_two_people_and_settles_on_the_brokers_clock(
+    desk: ShareDesk, people: People
+) -> None:
+    desk.reconcile()
+    desk.external("trade", instrument=AAPL, quantity="10", price="100.25")
+    case = desk.opened()
+    assert (case.kind, case.difference) == ("EXTERNAL_POSITION", 10)
+    desk.resolve(case, "book_fills", people)
+    assert desk.agrees()
+    held = books.cash(desk.account)["USD"]
+    assert [held.settled, held.unsettled] == [100000, Decimal("-1002.5")]
+    assert settle_all() == 0, "its value date has not come"
+    desk.wait_days(5)
+    assert settle_all() == 1 and books.outstanding(desk.account) == [] and desk.agrees()
+    assert Entry.objects.get(kind="SETTLEMENT").value_date == Fill.objects.get().settles_on
+    assert desk.reconcile().ok and case.__class__.objects.get().state == "CLOSED"
+    verified()
+
+
+def verified() -> None:
+    """Every invariant holds."""
+    report = run_all()
+    assert report.ok, "\n".join(lines(report))
+
+
+def test_cash_of_every_kind_is_booked_with_its_instrument_and_leaves_no_case(desk: ShareDesk) -> None:
+    desk.reconcile()
+    moved = [
+        ("dividend", "7.5", AAPL), ("dividend", "-1.13", AAPL), ("fee", "-0.02", ""), ("fee", "0.01", AAPL),
+        ("financing", "-3.4", ""), ("transfer", "500", ""), ("transfer", "-20.5", ""),
+    ]  # fmt: skip
+    for kind, amount, symbol in moved:
+        desk.external(kind, currency="USD", amount=amount, **({"instrument": symbol} if symbol else {}))
+    for _ in range(2):
+        result = desk.reconcile()
+        assert result.ok and result.findings is not None and result.findings.findings == ()
+    rows = CashEvent.objects.order_by("id").select_related("instrument")[1:]
+    told = [(r.kind.lower(), r.amount, r.instrument.symbol if r.instrument else "") for r in rows]
+    assert told == [(kind, Decimal(amount), symbol) for kind, amount, symbol in moved] and desk.agrees()
+
+
+def test_shares_sold_in_silence_are_closed_at_what_their_cash_brought(desk: ShareDesk, people: People) -> None:
+    desk.reconcile()
+    desk.external("trade", instrument=AAPL, quantity="10", price="100")
+    desk.resolve(desk.opened(), "book_fills", people)
+    desk.reconcile()
+    desk.external("silent_position", instrument=AAPL, quantity="-10", price="104")
+    desk.external("silent_cash", currency="USD", amount="1040")
+    desk.reconcile()
+    desk.reconcile()
+    case = desk.case(state="OPEN", kind="PHANTOM_POSITION")
+    desk.resolve(case, "close_at_estimate", people)
+    close = Fill.objects.get(is_estimate=True)
+    assert (close.price, close.realised) == (Decimal(104), Decimal(40)) and desk.agrees()
+    result = desk.reconcile()
+    assert result.findings is not None and result.findings.findings == ()
+    verified()
+
+
+def test_shares_that_vanish_without_cash_leave_at_cost_and_move_none(desk: ShareDesk, people: People) -> None:
+    desk.reconcile()
+    desk.external("trade", instrument=AAPL, quantity="10", price="100")
+    desk.resolve(desk.opened(), "book_fills", people)
+    desk.reconcile()
+    desk.external("silent_position", instrument=AAPL, quantity="-4", price="104")
+    case = desk.opened()
+    desk.resolve(case, "close_at_estimate", people)
+    close = Fill.objects.get(is_estimate=True)
+    assert (close.quantity, close.price, close.realised, close.settles_on) == (4, 100, 0, None) and desk.agrees()
+    verified()
+
+
+def test_shares_that_appear_are_taken_over_at_the_brokers_cost_and_move_no_cash(
+    desk: ShareDesk, people: People
+) -> None:
+    desk.reconcile()
+    desk.external("silent_position", instrument=AAPL, quantity="7", price="90")
+    case = desk.opened()
+    desk.resolve(case, "adopt_position", people)
+    assert desk.agrees() and books.positions(desk.account)[AAPL].average_price == 90
+    result = desk.reconcile()
+    assert result.findings is not None and result.findings.findings == ()
+    verified()
+
+
+def test_a_position_built_and_sold_in_parts_is_no_case_although_the_broker_averages(
+    desk: ShareDesk, people: People
+) -> None:
+    desk.reconcile()
+    for quantity, price in (("10", "100"), ("10", "110"), ("-5", "120")):
+        desk.external("trade", instrument=AAPL, quantity=quantity, price=price)
+    desk.resolve(desk.opened(), "book_fills", people)
+    result = desk.reconcile()
+    assert result.findings is not None and result.findings.findings == () and desk.agrees()
+    assert books.positions(desk.account)[AAPL].average_price != 105
+    verified()

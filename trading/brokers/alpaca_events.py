@@ -1,0 +1,282 @@
+"""Alpaca's activities and orders as the port's events: it has no log of what happened, so one is made from both.
+
+What always holds: pure, no I/O. The same rows give the same events again: an execution or movement of cash has the id
+of its activity, an order has one event for its beginning and one for its end, and a body holds only what never changes.
+Sequences rise with the broker's time; at one moment orders begin, then they fill and cash moves, then they end. The end
+of an order waits until every execution that its filled quantity speaks of is there to be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from trading.brokers.alpaca_parse import (
+    ENDED_AT,
+    LegOf,
+    has_ended,
+    number,
+    optional_number,
+    positive,
+    side_of,
+    status_of,
+    submitted_at,
+)
+from trading.brokers.errors import BadData
+from trading.brokers.oanda_parse import Row, moment, optional_text, text
+from trading.brokers.transport import storable
+from trading.domain.broker import BrokerEvent, BrokerOrderStatus, CashData, EventKind, FillData, OrderNews
+
+_NEW_YORK = ZoneInfo("America/New_York")
+_ZERO = Decimal(0)
+# From this trade date on US shares settle one business day after the trade, before it two.
+ONE_DAY_SETTLEMENT = date(2024, 5, 28)
+_CASH = {
+    "CSD": EventKind.TRANSFER,
+    "CSW": EventKind.TRANSFER,
+    "TRANS": EventKind.TRANSFER,
+    "JNLC": EventKind.TRANSFER,
+    "ACATC": EventKind.TRANSFER,
+    "FEE": EventKind.FEE,
+    "INT": EventKind.FINANCING,
+    "INTNRA": EventKind.FINANCING,
+    "INTTW": EventKind.FINANCING,
+}
+_ENDS = {
+    BrokerOrderStatus.FILLED: EventKind.ORDER_FILLED,
+    BrokerOrderStatus.REJECTED: EventKind.ORDER_REJECTED,
+}
+# Within one microsecond: beginnings, then executions and cash, then ends; a thousand of each.
+_BEGIN, _ACTIVITY, _END = 0, 1, 2
+_PLACES = 1000
+# What Alpaca may write anew into an execution's row later.
+_CHANGING = frozenset({"order_status"})
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event whose place among those of the same moment is not known yet."""
+
+    at: datetime
+    rank: int
+    external_id: str
+    kind: EventKind
+    raw: dict[str, Any]
+    fills: tuple[FillData, ...] = ()
+    cash: tuple[CashData, ...] = ()
+    orders: tuple[OrderNews, ...] = ()
+
+
+def numbered(drafts: Iterable[Draft]) -> tuple[BrokerEvent, ...]:
+    """The events in the broker's order. Drafts of one moment and kind must come in the order of the broker's lists."""
+
+    def place(draft: Draft) -> tuple[int, int]:
+        return _microseconds(draft.at), draft.rank
+
+    found = []
+    for (at, rank), group in groupby(sorted(drafts, key=place), key=place):
+        for index, draft in enumerate(group):
+            found.append(
+                BrokerEvent(
+                    external_id=draft.external_id,
+                    sequence=(at * 3 + rank) * _PLACES + min(index, _PLACES - 1),
+                    at=draft.at,
+                    kind=draft.kind,
+                    raw=draft.raw,
+                    fills=draft.fills,
+                    cash=draft.cash,
+                    orders=draft.orders,
+                )
+            )
+    return tuple(found)
+
+
+def activity(row: Row, client_ids: Mapping[str, str], currency: str) -> Draft:
+    """One row of the account's activities; what is not known here becomes OTHER, with its body kept.
+
+    `client_ids` gives the client id of each order by its own id. Raises `BadData` for a row that cannot be placed.
+    """
+    kind = text(row, "activity_type")
+    raw = storable({key: value for key, value in row.items() if key not in _CHANGING})
+    at, external_id = activity_at(row), text(row, "id")
+    stands = optional_text(row, "status") in ("", "executed")
+    if kind == "FILL":
+        if not stands or optional_text(row, "type") not in ("fill", "partial_fill"):
+            return Draft(at, _ACTIVITY, external_id, EventKind.OTHER, raw)
+        return Draft(at, _ACTIVITY, external_id, EventKind.ORDER_FILLED, raw, fills=(_fill(row, at, client_ids),))
+    cash_kind = EventKind.DIVIDEND if kind.startswith("DIV") else _CASH.get(kind)
+    amount = optional_number(row, "net_amount")
+    if cash_kind is None or not stands or not amount:
+        return Draft(at, _ACTIVITY, external_id, EventKind.OTHER, raw)
+    moved = CashData(
+        external_id=external_id,
+        kind=cash_kind,
+        currency=optional_text(row, "currency") or currency,
+        amount=amount,
+        instrument=optional_text(row, "symbol"),
+    )
+    return Draft(at, _ACTIVITY, external_id, cash_kind, raw, cash=(moved,))
+
+
+def activity_at(row: Row) -> datetime:
+    """When an activity happened: an execution's own time, else when Alpaca wrote it down, else its date."""
+    for key in ("transaction_time", "created_at"):
+        if row.get(key) is not None:
+            return moment(row, key)
+    stamp = text(row, "id").partition("::")[0]
+    if stamp.isascii() and stamp.isdigit() and len(stamp) == 17 and stamp[8:] != "0" * 9:
+        try:
+            written = datetime.strptime(stamp[:14], "%Y%m%d%H%M%S").replace(tzinfo=_NEW_YORK)
+        except ValueError as error:
+            raise BadData(f"id does not begin with a time: {stamp}") from error
+        return (written + timedelta(milliseconds=int(stamp[14:]))).astimezone(UTC)
+    day = text(row, "date")
+    try:
+        return datetime.combine(date.fromisoformat(day[:10]), time(), UTC)
+    except ValueError as error:
+        raise BadData(f"date is not a date: {day!r:.40}") from error
+
+
+def order_begins(row: Row, leg_of: LegOf | None) -> Draft:
+    """The beginning of an order. Its body leaves out what may change while it rests, as its quantity."""
+    at = moment(row, "created_at") if row.get("created_at") is not None else submitted_at(row)
+    news = OrderNews(
+        broker_order_id=text(row, "id"),
+        client_id=optional_text(row, "client_order_id"),
+        status=BrokerOrderStatus.WORKING,
+        reason="leg" if leg_of else "",
+        parent_client_id=leg_of.parent_client_id if leg_of else "",
+        leg=leg_of.role if leg_of else None,
+    )
+    raw = {
+        "event": "created",
+        "id": news.broker_order_id,
+        "client_order_id": news.client_id,
+        "symbol": optional_text(row, "symbol"),
+        "side": optional_text(row, "side"),
+        "type": optional_text(row, "type"),
+        "created_at": at.isoformat(),
+    }
+    return Draft(at, _BEGIN, f"{news.broker_order_id}:created", EventKind.ORDER_CREATED, raw, orders=(news,))
+
+
+def order_ends(row: Row, leg_of: LegOf | None) -> Draft:
+    """The end of an order that has ended. Raises `BadData` when it does not say when."""
+    word, status = text(row, "status"), status_of(row)
+    at = ended_at(row)
+    replaced_by = optional_text(row, "replaced_by")
+    news = OrderNews(
+        broker_order_id=text(row, "id"),
+        client_id=optional_text(row, "client_order_id"),
+        status=status,
+        reason=f"replaced by {replaced_by}" if word == "replaced" else word,
+        parent_client_id=leg_of.parent_client_id if leg_of else "",
+        leg=leg_of.role if leg_of else None,
+    )
+    raw = {
+        "event": word,
+        "id": news.broker_order_id,
+        "client_order_id": news.client_id,
+        "symbol": optional_text(row, "symbol"),
+        "ended_at": at.isoformat(),
+        **({"replaced_by": replaced_by} if replaced_by else {}),
+    }
+    kind = _ENDS.get(status, EventKind.ORDER_CANCELLED)
+    return Draft(at, _END, f"{news.broker_order_id}:{word}", kind, raw, orders=(news,))
+
+
+def ended_at(row: Row) -> datetime:
+    """When an order that has ended did so."""
+    key = ENDED_AT[text(row, "status")]
+    return moment(row, key if row.get(key) is not None else "updated_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What the listed executions of an order come to: their sum, and the most that one says was filled by then."""
+
+    total: Decimal = _ZERO
+    reached: Decimal = _ZERO
+
+
+def executions(activities: Iterable[Row]) -> dict[str, Executed]:
+    """What the listed executions of each order come to."""
+    found: dict[str, Executed] = {}
+    for row in activities:
+        if row.get("activity_type") == "FILL":
+            known = found.get(text(row, "order_id"), Executed())
+            reached = max(known.reached, optional_number(row, "cum_qty") or _ZERO)
+            found[text(row, "order_id")] = Executed(known.total + number(row, "qty"), reached)
+    return found
+
+
+def lacks_executions(row: Row, executed: Mapping[str, Executed], *, since: datetime | None) -> bool:
+    """Whether more of an order filled than the executions listed since a moment account for.
+
+    Of an order that is older than that, executions from before it are not listed: then the last one tells.
+    """
+    filled, known = optional_number(row, "filled_qty") or _ZERO, executed.get(text(row, "id"), Executed())
+    all_listed = since is None or submitted_at(row) >= since
+    return filled > (known.total if all_listed else max(known.total, known.reached))
+
+
+def changed_at(row: Row) -> datetime:
+    """When an order ended, or changed last while it rests."""
+    if has_ended(row):
+        return ended_at(row)
+    return moment(row, "updated_at") if row.get("updated_at") is not None else submitted_at(row)
+
+
+def settles_on(at: datetime) -> date:
+    """The value date of an execution's payment: one business day after the trade in New York (two before May 2024).
+
+    Saturdays and Sundays are passed over; holidays are not known here.
+    """
+    day = at.astimezone(_NEW_YORK).date()
+    left = 1 if day >= ONE_DAY_SETTLEMENT else 2
+    while left:
+        day += timedelta(days=1)
+        left -= day.weekday() < 5
+    return day
+
+
+def digest(activities: Iterable[Row], orders: Iterable[Row], *, since: datetime) -> str:
+    """A short fingerprint of what happened after `since`, and of what is under way: any news changes it."""
+    lines = [
+        json.dumps(storable(dict(row)), sort_keys=True, default=str) for row in activities if activity_at(row) >= since
+    ]
+    lines += [
+        f"{text(row, 'id')} {text(row, 'status')} {optional_number(row, 'filled_qty') or _ZERO:f}"
+        for row in orders
+        if not has_ended(row) or submitted_at(row) >= since
+    ]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
+
+
+def _fill(row: Row, at: datetime, client_ids: Mapping[str, str]) -> FillData:
+    order_id = text(row, "order_id")
+    return FillData(
+        external_id=text(row, "id"),
+        broker_order_id=order_id,
+        client_id=client_ids.get(order_id, ""),
+        instrument=text(row, "symbol"),
+        side=side_of(row),
+        quantity=positive(row, "qty"),
+        price=positive(row, "price"),
+        realised=_ZERO,
+        financing=_ZERO,
+        commission=_ZERO,
+        reason=optional_text(row, "type"),
+        settles_on=settles_on(at),
+    )
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

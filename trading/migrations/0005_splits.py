@@ -1,0 +1,41 @@
+"""Splits: lots that continue earlier ones, and the approved entry that makes them."""
+
+from pathlib import Path
+
+import django.db.models.deletion
+from django.db import migrations, models
+
+SQL = Path(__file__).parent / "sql"
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('trading', '0004_notifications'),
+    ]
+
+    operations = [
+        migrations.RemoveConstraint(
+            model_name='entry',
+            name='a_correcting_entry_needs_an_application',
+        ),
+        migrations.AddField(
+            model_name='lot',
+            name='origin',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='trading.fill'),
+        ),
+        migrations.AlterField(
+            model_name='entry',
+            name='kind',
+            field=models.CharField(choices=[('FILL', 'Fill'), ('SETTLEMENT', 'payment of a fill on its value date'), ('TRANSFER', 'deposit or withdrawal'), ('FINANCING', 'Financing'), ('DIVIDEND', 'Dividend'), ('FEE', 'Fee'), ('EXTERNAL_FILL', "approved fill of somebody else's order"), ('ADOPTION', "approved position of the broker's"), ('ESTIMATE', 'approved close at an estimate'), ('SPLIT', 'approved split of an instrument'), ('ADJUSTMENT', 'Adjustment'), ('REVERSAL', 'Reversal')], max_length=16),
+        ),
+        migrations.AddConstraint(
+            model_name='entry',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind__in', ['EXTERNAL_FILL', 'ADOPTION', 'ESTIMATE', 'SPLIT', 'ADJUSTMENT', 'REVERSAL']), _negated=True), ('application__isnull', False), _connector='OR'), name='a_correcting_entry_needs_an_application'),
+        ),
+        migrations.AddIndex(
+            model_name='entry',
+            index=models.Index(condition=models.Q(('kind', 'SPLIT')), fields=['account'], name='splits_of_an_account'),
+        ),
+        migrations.RunSQL((SQL / "ledger_split.sql").read_text(), migrations.RunSQL.noop),
+    ]

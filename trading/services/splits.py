@@ -1,0 +1,156 @@
+"""Splits in the books: units and cost per unit of every lot change, what they cost together does not.
+
+What always holds: it happens under the application of an approved proposal only; one entry closes every lot of the
+instrument at its own cost, a second opens them scaled, oldest first, each remembering the fill that opened its units;
+no cash moves and nothing is realised; trades that were open go on in the new units, and their groups say UNSAFE, because
+stops and targets at the broker may still be those of before. Callers hold the account's lock.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from trading.clock import now
+from trading.domain.broker import Side
+from trading.domain.money import STORED_STEP, ZERO, plain, round_to_step
+from trading.models import (
+    Account,
+    Application,
+    Entry,
+    Fill,
+    Instrument,
+    LedgerAccount,
+    Lot,
+    OrderGroup,
+    RiskEvent,
+    Trade,
+)
+from trading.selectors import books
+from trading.selectors.books import OpenLotRow
+
+from . import audit, projections
+from .audit import Actor
+from .errors import RuleBroken
+from .ledger import Draft, contract, post
+
+Kind = LedgerAccount.Kind
+
+
+def book_split(
+    *,
+    account: Account,
+    instrument: Instrument,
+    before: Decimal,
+    after: Decimal,
+    application: Application,
+    actor: Actor,
+) -> list[Fill]:
+    """Let the `before` units that the books hold (signed) become `after`. A second call changes nothing.
+
+    Raises RuleBroken when the books hold another quantity, or the sides differ.
+    """
+    named = f"application:{application.pk}:{instrument.symbol}"
+    booked = list(Fill.objects.filter(account=account, external_id__startswith=f"{named}:").order_by("id"))
+    if booked:
+        return booked
+    lots = books.open_lots(account, instrument)
+    held = sum((lot.quantity * lot.side for lot in lots), ZERO)
+    if held != before or before * after <= 0:
+        raise RuleBroken(
+            f"The books hold {plain(held)} {instrument.symbol}, not {plain(before)}, or {plain(after)} is on another side: "
+            "that is no split of what is held. Nothing was booked."
+        )
+    at, side = now(account), Side.BUY if held > 0 else Side.SELL
+    cost = sum((lot.quantity * lot.unit_cost for lot in lots), ZERO)
+    contract(instrument)
+    common = {"account": account, "instrument": instrument, "application": application, "at": at}
+    told = f"{plain(abs(before))} became {plain(abs(after))}"
+    closing = Fill.objects.create(
+        **common, external_id=f"{named}:before", side=side.opposite, quantity=abs(before),
+        price=round_to_step(cost / abs(before), STORED_STEP), reason=told[:60],
+    )  # fmt: skip
+    opening = Fill.objects.create(
+        **common, external_id=f"{named}:after", side=side, quantity=abs(after),
+        price=round_to_step(cost / abs(after), STORED_STEP), reason=told[:60],
+    )  # fmt: skip
+    _post(closing, lots=[], closes=[_closed(lot) for lot in lots])
+    _post(opening, lots=_scaled(lots, abs(after), instrument), closes=[])
+    _project(account, instrument, at)
+    audit.record(
+        kind="split.booked",
+        actor=actor,
+        account=account,
+        obj=opening,
+        before={"quantity": plain(before)},
+        after={"quantity": plain(after)},
+        reason=application.proposal.reason,
+        at=at,
+    )
+    return [closing, opening]
+
+
+def _post(fill: Fill, *, lots: list[dict[str, str]], closes: list[dict[str, str]]) -> None:
+    draft = Draft(
+        account=fill.account,
+        key=f"fill:{fill.account_id}:{fill.external_id}",
+        kind=Entry.Kind.SPLIT,
+        at=fill.at,
+        fill=fill,
+        application=fill.application,
+        memo=f"split: {fill}",
+        lots=lots,
+        lot_closes=closes,
+    )
+    signed = fill.quantity if fill.side == Side.BUY else -fill.quantity
+    draft.move(commodity=fill.instrument.symbol, amount=signed, into=Kind.POSITION, out_of=Kind.MARKET)
+    post(draft)
+
+
+def _closed(lot: OpenLotRow) -> dict[str, str]:
+    return {
+        "lot_id": str(lot.lot_id),
+        "quantity": plain(lot.quantity),
+        "unit_price": plain(lot.unit_cost),
+        "profit_quote": "0",
+    }
+
+
+def _scaled(lots: list[OpenLotRow], after: Decimal, instrument: Instrument) -> list[dict[str, str]]:
+    """The lots in new units; the last one takes what rounding leaves."""
+    before, left = sum((lot.quantity for lot in lots), ZERO), after
+    origins = dict(Lot.objects.filter(pk__in=[lot.lot_id for lot in lots]).values_list("pk", "origin_id"))
+    fills = dict(Lot.objects.filter(pk__in=[lot.lot_id for lot in lots]).values_list("pk", "fill_id"))
+    made = []
+    for lot in lots:
+        last = lot is lots[-1]
+        quantity = left if last else round_to_step(lot.quantity * after / before, STORED_STEP)
+        left -= quantity
+        made.append(
+            {
+                "instrument_id": str(instrument.pk),
+                "origin_id": str(origins[lot.lot_id] or fills[lot.lot_id]),
+                "side": str(lot.side),
+                "quantity": plain(quantity),
+                "unit_cost": plain(round_to_step(lot.unit_cost * lot.quantity / quantity, STORED_STEP)),
+            }
+        )
+    return made
+
+
+def _project(account: Account, instrument: Instrument, at: datetime) -> None:
+    for trade in Trade.objects.filter(account=account, instrument=instrument, state=Trade.State.OPEN):
+        projections.project_trade(account, trade.decision)
+        OrderGroup.objects.filter(account=account, decision=trade.decision).update(state=OrderGroup.State.UNSAFE)
+        RiskEvent.objects.create(
+            account=account,
+            decision=trade.decision,
+            at=at,
+            kind="PROTECTION_AFTER_SPLIT",
+            reason=(
+                f"{instrument.symbol} was split: stops and targets of this trade may be gone at the broker, or still be "
+                "for the old units and prices. Place them anew there, or close the position."
+            ),
+            numbers={"instrument": instrument.symbol},
+        )
+    projections.project_position(account, instrument)
