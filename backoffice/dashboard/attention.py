@@ -84,7 +84,7 @@ def _cases(times: dict[int, datetime], user: User) -> list[Need]:
     """The gravest and oldest of those that wait for a proposal or a verdict; the queue has all."""
     waiting = Discrepancy.objects.filter(state__in=[STATE.OPEN, STATE.PROPOSED], account__in=times)
     rows = waiting.select_related("account", "proposal__proposer")
-    found = []
+    found: list[Discrepancy] = []
     for severity in RANK:
         if len(found) <= LIMIT:
             found += list(rows.filter(severity=severity).order_by("first_seen_at")[: LIMIT + 1])

@@ -49,25 +49,24 @@ def draw(account: Account, *, until: datetime, span: timedelta | None) -> Curve 
 
 
 def _points(account: Account, *, until: datetime, span: timedelta | None) -> list[tuple[datetime, Decimal]]:
-    """At most `STEPS` points, each the last of its slot, and the value that the span began with."""
-    rows = EquityPoint.objects.filter(account=account, at__lte=until).order_by("at")
+    """At most `STEPS` points, each the last of its slot, after the value that the span began with."""
+    rows = EquityPoint.objects.filter(account=account, at__lte=until).order_by("at").values_list("at", "equity")
     if span is None:
-        first = rows.values_list("at", flat=True).first()
-        if first is None:
+        start = rows.first()
+        if start is None:
             return []
-        begin = first
-        points: list[tuple[datetime, Decimal]] = []
+        begin, points = start[0], [start]
     else:
         begin = until - span
-        before = rows.filter(at__lt=begin).values_list("equity", flat=True).last()
-        points = [(begin, before)] if before is not None else []
+        before = rows.filter(at__lt=begin).last()
+        points = [(begin, before[1])] if before is not None else []
     width = max((until - begin).total_seconds() / STEPS, 1.0)
     with connection.cursor() as cursor:
         cursor.execute(
             """
             SELECT DISTINCT ON (slot) at, equity FROM (
                 SELECT at, equity, floor(extract(epoch FROM at - %s) / %s) AS slot FROM trading_equitypoint
-                WHERE account_id = %s AND at >= %s AND at <= %s) AS slots
+                WHERE account_id = %s AND at > %s AND at <= %s) AS slots
             ORDER BY slot, at DESC
             """,
             [begin, width, account.pk, begin, until],

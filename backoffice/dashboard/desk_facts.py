@@ -120,8 +120,9 @@ def _limited(rows: list[Account], times: dict[int, datetime]) -> dict[int, list[
     found: dict[int, list[str]] = defaultdict(list)
     part = Restriction.objects.filter(lifted_at=None, account__in=rows).exclude(strategy="", instrument=None)
     for restriction in part.select_related("instrument").order_by("id"):
-        if restriction.until is None or restriction.until > times[restriction.account_id]:
-            found[restriction.account_id].append(str(restriction.instrument or restriction.strategy))
+        account_id = restriction.account_id
+        if account_id is not None and (restriction.until is None or restriction.until > times[account_id]):
+            found[account_id].append(str(restriction.instrument or restriction.strategy))
     return found
 
 

@@ -32,7 +32,7 @@ INVARIANTS = (
     Invariant(
         id="I-45a",
         title="Every movement of money is audited",
-        rule="Each fill and each cash movement has its audit event.",
+        rule="Each fill, each settlement of one, and each cash movement has its audit event.",
         means="the books changed on a way that leaves no trace of who did it",
         todo="find out which way round the services exists, and close it",
         looks_at="SELECT account_id FROM trading_fill UNION ALL SELECT account_id FROM trading_cashevent",
@@ -44,6 +44,11 @@ INVARIANTS = (
             f"""
             SELECT c.account_id, 'cash event', c.id::text, 'has no audit event cash.booked'
             FROM trading_cashevent c WHERE {_audited("trading.CashEvent", "c.id", "'cash.booked'")}
+            """,
+            f"""
+            SELECT e.account_id, 'entry', e.id::text, concat('settles fill ', e.fill_id, ' without an audit event')
+            FROM trading_entry e
+            WHERE e.kind = 'SETTLEMENT' AND {_audited("trading.Fill", "e.fill_id", "'fill.settled'")}
             """,
         ),
     ),

@@ -120,6 +120,8 @@ INVARIANTS = (
                            AND f.broker_event_id IS NOT NULL
                        WHEN 'ADOPTION' THEN f.id IS NOT NULL AND f.order_id IS NULL AND NOT f.is_estimate
                        WHEN 'ESTIMATE' THEN f.id IS NOT NULL AND f.order_id IS NULL AND f.is_estimate
+                       WHEN 'SPLIT' THEN f.id IS NOT NULL AND f.order_id IS NULL AND f.broker_event_id IS NULL
+                           AND f.realised = 0 AND f.settles_on IS NULL
                        WHEN 'ADJUSTMENT' THEN c.id IS NOT NULL AND c.kind = 'ADJUSTMENT'
                        ELSE c.id IS NOT NULL AND c.kind = e.kind AND c.broker_event_id IS NOT NULL END)
             """,
@@ -184,7 +186,9 @@ INVARIANTS = (
             """
             SELECT l.account_id, 'lot', l.id::text, 'its entry, fill or close is of another account or instrument'
             FROM trading_lot l JOIN trading_entry e ON e.id = l.entry_id LEFT JOIN trading_fill f ON f.id = l.fill_id
+            LEFT JOIN trading_fill o ON o.id = l.origin_id
             WHERE e.account_id <> l.account_id OR f.account_id <> l.account_id OR f.instrument_id <> l.instrument_id
+               OR o.account_id <> l.account_id OR o.instrument_id <> l.instrument_id
                OR EXISTS (SELECT 1 FROM trading_lotclose c JOIN trading_fill cf ON cf.id = c.fill_id
                           WHERE c.lot_id = l.id
                             AND (cf.account_id <> l.account_id OR cf.instrument_id <> l.instrument_id))
@@ -216,7 +220,7 @@ INVARIANTS = (
         means="somebody changed the books alone",
         todo="find out in the audit trail who did it; undo it by an approved reversal",
         looks_at="SELECT account_id FROM trading_entry "
-        "WHERE kind IN ('EXTERNAL_FILL', 'ADOPTION', 'ESTIMATE', 'ADJUSTMENT', 'REVERSAL')",
+        "WHERE kind IN ('EXTERNAL_FILL', 'ADOPTION', 'ESTIMATE', 'SPLIT', 'ADJUSTMENT', 'REVERSAL')",
         find=either(
             """
             SELECT e.account_id, 'entry' AS object, e.id::text AS id, concat(e.kind, ' without an application')

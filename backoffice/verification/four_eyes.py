@@ -45,6 +45,8 @@ def _applied_as_approved(cursor: CursorWrapper) -> Iterator[Offence]:
             told = _entry(kind, external, side, units, price, realised, financing, commission)
         elif kind in _UNITS:
             told = _entry(kind, symbol, units if side == "BUY" else -units, price, realised)
+        elif kind == "SPLIT":
+            told = _entry(kind, symbol, units if side == "BUY" else -units)
         else:
             told = _entry(kind, code if kind == "ADJUSTMENT" else movement, amount)
         done[application][told] += 1
@@ -70,6 +72,10 @@ def _approved(payload: dict[str, Any]) -> Counter[str]:
     wanted: Counter[str] = Counter()
     for entry in payload.get("entries", []):
         kind = entry["entry"]
+        if kind == "SPLIT":
+            for units in (-parse_decimal(entry["before"]), parse_decimal(entry["after"])):
+                wanted[_entry(kind, entry["instrument"], units)] += 1
+            continue
         names: tuple[str, ...]
         if kind in _FILLS:
             names = ("external_id", "side", "quantity", "price", "realised", "financing", "commission")

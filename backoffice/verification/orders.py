@@ -19,6 +19,15 @@ _RAISED = """
     OR EXISTS (SELECT 1 FROM trading_fill f WHERE f.order_id = {1} AND f.application_id IS NOT NULL)
 """
 
+# A fill's units after every approved split of its instrument on the account since then.
+_UNITS_OF_NOW = """
+    SELECT coalesce(round(f.quantity * exp(sum(ln(n.quantity / c.quantity))), 6), f.quantity) AS units
+    FROM trading_entry e JOIN trading_fill c ON c.id = e.fill_id AND c.instrument_id = f.instrument_id
+    JOIN trading_fill n ON n.application_id = c.application_id AND n.instrument_id = c.instrument_id
+        AND n.account_id = c.account_id AND n.side <> c.side AND n.id > c.id
+    WHERE e.account_id = f.account_id AND e.kind = 'SPLIT' AND n.at > f.at
+"""
+
 INVARIANTS = (
     Invariant(
         id="I-07",
@@ -141,9 +150,10 @@ INVARIANTS = (
             SELECT s.account_id, 'decision' AS object, s.decision_id::text AS id,
                    concat('closed ', trim_scale(s.closed), ' of ', trim_scale(s.opened), ' units') AS problem
             FROM (SELECT f.account_id, coalesce(o.decision_id, x.decision_id) AS decision_id, max(o.id) AS order_id,
-                         coalesce(sum(f.quantity) FILTER (WHERE o.tag = 'ENTRY'), 0) AS opened,
-                         coalesce(sum(f.quantity) FILTER (WHERE o.tag <> 'ENTRY'), 0) AS closed
+                         coalesce(sum(u.units) FILTER (WHERE o.tag = 'ENTRY'), 0) AS opened,
+                         coalesce(sum(u.units) FILTER (WHERE o.tag <> 'ENTRY'), 0) AS closed
                   FROM trading_fill f JOIN trading_order o ON o.id = f.order_id
+                  CROSS JOIN LATERAL ({_UNITS_OF_NOW}) u
                   LEFT JOIN trading_exitintent x ON x.id = o.exit_intent_id
                   WHERE coalesce(o.decision_id, x.decision_id) IS NOT NULL GROUP BY 1, 2) s
             WHERE s.closed > s.opened AND NOT ({_RAISED.format("s", "s.order_id")})

@@ -31,13 +31,22 @@ _CLOSED_BY_OTHERS = """
     SELECT l.account_id, o.decision_id, c.quantity, c.unit_price, c.closed_at, f.realised,
            sum(c.quantity) OVER (PARTITION BY f.id), f.financing + f.commission, f.quantity
     FROM trading_lotclose c JOIN trading_fill f ON f.id = c.fill_id AND f.order_id IS NULL
-    JOIN trading_lot l ON l.id = c.lot_id JOIN trading_fill lf ON lf.id = l.fill_id
+    JOIN trading_entry e ON e.id = c.entry_id AND e.kind <> 'SPLIT'
+    JOIN trading_lot l ON l.id = c.lot_id JOIN trading_fill lf ON lf.id = coalesce(l.origin_id, l.fill_id)
     LEFT JOIN trading_order o ON o.id = lf.order_id ORDER BY c.id
+"""
+# What an account held of an instrument before and after each approved split.
+_SPLITS = """
+    SELECT c.account_id, c.instrument_id, o.at, c.quantity, o.quantity
+    FROM trading_entry e JOIN trading_fill c ON c.id = e.fill_id
+    JOIN trading_fill o ON o.application_id = c.application_id AND o.instrument_id = c.instrument_id
+        AND o.account_id = c.account_id AND o.side <> c.side AND o.id > c.id
+    WHERE e.kind = 'SPLIT' ORDER BY o.id
 """
 _TRADES = """
     SELECT t.account_id, t.decision_id, t.id, t.state, t.quantity, t.open_quantity, t.entry_price, t.exit_price,
            t.risk_amount, t.pnl, t.fees, t.r, t.opened_at, t.closed_at, t.trading_day, t.side, t.initial_stop,
-           s.side, s.stop, i.multiplier, i.is_margin, a.time_zone,
+           s.side, s.stop, i.id, i.multiplier, i.is_margin, a.time_zone,
            CASE WHEN i.quote = a.currency THEN 1
                 ELSE (SELECT r.value FROM trading_rate r WHERE r.base = i.quote AND r.quote = a.currency
                         AND r.at <= t.opened_at ORDER BY r.at DESC, r.id DESC LIMIT 1) END
@@ -58,18 +67,32 @@ _WITHOUT_RATE = """
 class _Leg:
     """One side of a round trip: what its fills add up to."""
 
-    quantity: Decimal = ZERO
-    paid: Decimal = ZERO
     fills: list[tuple[datetime, Decimal, Decimal]] = field(default_factory=list)
 
     def add(self, quantity: Decimal, price: Decimal, at: datetime) -> None:
-        self.quantity += quantity
-        self.paid += quantity * price
         self.fills.append((at, quantity, price))
 
     @property
+    def quantity(self) -> Decimal:
+        return sum((quantity for _, quantity, _ in self.fills), ZERO)
+
+    @property
     def price(self) -> Decimal:
-        return round_to_step(self.paid / self.quantity, STORED_STEP)
+        paid = sum((quantity * price for _, quantity, price in self.fills), ZERO)
+        return round_to_step(paid / self.quantity, STORED_STEP)
+
+    def before(self, moment: datetime) -> Decimal:
+        """Units that its fills before a moment add up to."""
+        return sum((quantity for at, quantity, _ in self.fills if at < moment), ZERO)
+
+    def split(self, moment: datetime, before: Decimal, after: Decimal) -> None:
+        """Put the fills before a split into the units after it."""
+        self.fills = [
+            (at, round_to_step(units * after / before, STORED_STEP), round_to_step(price * before / after, STORED_STEP))
+            if at < moment
+            else (at, units, price)
+            for at, units, price in self.fills
+        ]
 
 
 @dataclass(slots=True)
@@ -82,6 +105,15 @@ class _RoundTrip:
     fees: Decimal = ZERO
     others: Decimal = ZERO
     charges: Decimal = ZERO
+
+    def split(self, splits: list[tuple[datetime, Decimal, Decimal]], stop: Decimal) -> Decimal:
+        """Go through the splits that came while it held something; the stop in the units of now."""
+        for moment, before, after in splits:
+            if self.entry.before(moment) > self.exit.before(moment):
+                self.entry.split(moment, before, after)
+                self.exit.split(moment, before, after)
+                stop = round_to_step(stop * before / after, STORED_STEP)
+        return stop
 
     def by_prices(self, side: str, multiplier: Decimal) -> Decimal:
         """What the closes paid more than the openings that they closed, first in, first out."""
@@ -140,16 +172,21 @@ def _recomputed(cursor: CursorWrapper) -> Iterator[Offence]:
             trip.exit.add(quantity, price, at)
             trip.others += round_to_step(realised * quantity / closing + charged, STORED_STEP)
             trip.charges += round_to_step(charged, STORED_STEP)
+    splits: dict[tuple[int, int], list[tuple[datetime, Decimal, Decimal]]] = defaultdict(list)
+    cursor.execute(_SPLITS)
+    for account_id, instrument_id, at, before, after in cursor.fetchall():
+        splits[account_id, instrument_id].append((at, before, after))
     cursor.execute(_WITHOUT_RATE)
     without_rate = set(cursor.fetchall())
     cursor.execute(_TRADES)
     for row in cursor.fetchall():
         account_id, decision_id, pk, *stored = row[:15]
-        side, initial_stop, signal_side, stop, multiplier, is_margin, zone, rate = row[15:]
+        side, initial_stop, signal_side, stop, instrument, multiplier, is_margin, zone, rate = row[15:]
         trip = trips.pop((account_id, decision_id), _RoundTrip())
         if not trip.entry.quantity:
             yield Offence(account_id, "trade", str(pk), f"decision {decision_id} has no entry fill on this account")
             continue
+        stop = trip.split(splits[account_id, instrument], stop)
         if (side, initial_stop) != (signal_side, stop):
             yield Offence(account_id, "trade", str(pk), "side or initial stop are not those of its signal")
         if rate is None and (account_id, decision_id) not in without_rate:

@@ -99,7 +99,7 @@ def _broker_name(symbol: str, ours: dict[str, Any]) -> str:
 def _position_rows(case: Discrepancy, ours: dict[str, Any], theirs: dict[str, Any]) -> list[Row]:
     symbol = case.instrument.symbol if case.instrument is not None else ""
     name = _broker_name(symbol, ours)
-    mine = next((p for p in ours.get("positions", []) if p["instrument"] == symbol), {})
+    mine: dict[str, Any] = next((p for p in ours.get("positions", []) if p["instrument"] == symbol), {})
     held = [p for p in theirs.get("positions", []) if p["instrument"] == name]
     quote = case.instrument.quote if case.instrument is not None else ""
     shown = []

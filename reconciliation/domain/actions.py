@@ -83,4 +83,6 @@ def actions_for(kind: Kind, *, stored: bool = True) -> tuple[tuple[Action, ...],
         return (Action.BOOK_FILLS, Action.ACCEPT), Action.BOOK_FILLS
     if kind is Kind.CASH_UNEXPLAINED:
         return (Action.ADJUST, Action.ACCEPT), None
+    if kind is Kind.CORPORATE_ACTION:
+        return (Action.ADJUST, Action.ACCEPT), Action.ADJUST
     return (Action.ACCEPT,), None

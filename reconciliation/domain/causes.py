@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 
 from reconciliation.domain.kinds import Kind
 from trading.domain.broker import CashData, FillData
@@ -76,6 +77,15 @@ def cash_event_cause(cash: CashData, *, stored: bool) -> str:
     return (
         f"The broker booked {cash.kind} of {plain(cash.amount)} {cash.currency}{about} (its event {cash.external_id}); "
         f"{why}."
+    )
+
+
+def split_cause(symbol: str, ratio: Fraction, *, books: Decimal, broker: Decimal, cost: Decimal, price: Decimal) -> str:
+    """Units and price differ by one ratio, so that what they cost together is equal."""
+    return (
+        f"The broker holds {held(broker)} of {symbol} at {plain(price)}, our books hold {held(books)} at "
+        f"{plain(cost)}: {ratio.numerator} new for {ratio.denominator} old at the same total cost, as after a split. No cash moved. "
+        "Stops and targets may be gone at the broker, or still be for the old units and prices."
     )
 
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from reconciliation.domain.actions import actions_for, actions_for_position
 from reconciliation.domain.bad_data import Inspection
-from reconciliation.domain.causes import cost_cause, own_fill_cause, position_cause
+from reconciliation.domain.causes import cost_cause, own_fill_cause, position_cause, split_cause
 from reconciliation.domain.findings import Finding
 from reconciliation.domain.kinds import Confidence, Kind
 from reconciliation.domain.policy import ReconciliationPolicy
@@ -22,6 +22,7 @@ from reconciliation.domain.severity import severity_of
 from reconciliation.domain.snapshots import BooksPosition, BooksSnapshot, InstrumentRule, UnpostedEvent, cash_of
 from trading.domain.broker import BrokerSnapshot, FillData
 from trading.domain.money import ZERO, plain
+from trading.domain.splits import split_ratio
 
 
 @dataclass(slots=True)
@@ -109,6 +110,10 @@ def _position_case(
     difference = external_net if known is None else known - after_ours
     if abs(difference) <= tolerance and not external:
         return None
+    if known is not None and not external and not fills.ours:
+        split = _split(symbol, position, known, policy, seen)
+        if split is not None:
+            return split
     kind = _shape(after_ours, known, difference, external_net, tolerance)
     unexplained = difference - external_net
     stored = all(event.event_id != 0 for event, _ in fills.external)
@@ -158,6 +163,45 @@ def _shape(
     if known == 0:
         return Kind.PHANTOM_POSITION
     return Kind.SIDE_MISMATCH if known * ours < 0 else Kind.QUANTITY_MISMATCH
+
+
+def _split(
+    symbol: str, position: BooksPosition, known: Decimal, policy: ReconciliationPolicy, seen: Inspection
+) -> Finding | None:
+    """The difference as a split: no fill explains it, and units and cost changed by one ratio."""
+    theirs = seen.prices.get(symbol)
+    for ours in (position.average_price, position.pooled_price):
+        if theirs is None or ours is None:
+            continue
+        tolerance = policy.price_tolerance(seen.rules[symbol])
+        ratio = split_ratio(
+            before=position.quantity, after=known, price_before=ours, price_after=theirs, tolerance=tolerance
+        )
+        if ratio is None:
+            continue
+        actions, suggestion = actions_for(Kind.CORPORATE_ACTION)
+        return Finding(
+            kind=Kind.CORPORATE_ACTION,
+            key=symbol,
+            severity=severity_of(Kind.CORPORATE_ACTION),
+            cause=split_cause(symbol, ratio, books=position.quantity, broker=known, cost=ours, price=theirs),
+            relies_on=Confidence.POSITIONS,
+            instrument=symbol,
+            commodity=symbol,
+            books_value=position.quantity,
+            broker_value=known,
+            difference=known - position.quantity,
+            explains={symbol: known - position.quantity},
+            evidence={
+                "fills": [],
+                "ratio": f"{ratio.numerator}:{ratio.denominator}",
+                "broker_average_price": plain(theirs),
+                "books_average_price": plain(ours),
+            },
+            actions=actions,
+            suggestion=suggestion,
+        )
+    return None
 
 
 def _cost(

@@ -18,6 +18,7 @@ _BASE: Mapping[Kind, Severity] = MappingProxyType(
         Kind.PHANTOM_POSITION: Severity.HIGH,
         Kind.SIDE_MISMATCH: Severity.CRITICAL,
         Kind.QUANTITY_MISMATCH: Severity.MEDIUM,
+        Kind.CORPORATE_ACTION: Severity.MEDIUM,
         Kind.COST_BASIS: Severity.LOW,
         Kind.MISSING_FILL: Severity.HIGH,
         Kind.EXTRA_FILL: Severity.HIGH,

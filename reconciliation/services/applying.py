@@ -23,7 +23,7 @@ from trading.domain.orders import OrderState, is_late, state_after_fill
 from trading.locks import lock_account
 from trading.models import Application, BrokerEvent, Fill, Instrument, Order, Proposal, User
 from trading.selectors.instruments import UnmappedInstrument
-from trading.services import approvals, booking, orders
+from trading.services import approvals, booking, orders, splits
 from trading.services.audit import Actor
 from trading.services.errors import RuleBroken
 from trading.services.event_facts import cash_in, fills_in
@@ -145,6 +145,15 @@ def _post(row: Discrepancy, entry: dict[str, Any], application: Application, act
             quantity=parse_decimal(entry["quantity"]),
             price=parse_decimal(entry["price"]),
             realised=parse_decimal(entry["realised"]),
+            application=application,
+            actor=actor,
+        )
+    elif kind == "SPLIT":
+        splits.book_split(
+            account=account,
+            instrument=Instrument.objects.get(symbol=entry["instrument"]),
+            before=parse_decimal(entry["before"]),
+            after=parse_decimal(entry["after"]),
             application=application,
             actor=actor,
         )

@@ -113,6 +113,8 @@ def _work(
         _refuse_beside_our_own(row)
         entries = _fill_entries(row) if _fills(row) else [_adoption(row, parameters)]
         return entries, [_closing_order(row)]
+    if action is Action.ADJUST and row.kind == Kind.CORPORATE_ACTION:
+        return [_split(row)], []
     if action is Action.ADJUST:
         return [{"entry": "ADJUSTMENT", "currency": row.commodity, "amount": _difference(row)}], []
     return [], []
@@ -215,6 +217,16 @@ def _estimate(row: Discrepancy, parameters: Mapping[str, str]) -> dict[str, Any]
         "quantity": quantity,
         "price": parameters["price"],
         "realised": parameters["realised"],
+    }
+
+
+def _split(row: Discrepancy) -> dict[str, Any]:
+    held = _held(row)
+    return {
+        "entry": "SPLIT",
+        "instrument": row.instrument.symbol if row.instrument else "",
+        "before": held,
+        "after": held + _difference(row),
     }
 
 
@@ -336,6 +348,11 @@ def _entry_sentence(entry: Mapping[str, Any], currency: str) -> str:
         return (
             f"Change the books' {entry['instrument']} by {entry['quantity']} at the estimated price {entry['price']}; "
             f"cash moves by {entry['realised']} {currency}."
+        )
+    if kind == "SPLIT":
+        return (
+            f"Let {entry['before']} {entry['instrument']} become {entry['after']}, every lot at the cost per unit that "
+            "leaves its total cost as it is; no cash moves and nothing is realised."
         )
     if kind == "ADJUSTMENT":
         return f"Adjust cash by {entry['amount']} {entry['currency']} against the suspense account."

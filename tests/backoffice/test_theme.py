@@ -16,7 +16,8 @@ TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 VARIABLE = re.compile(r"--([\w-]+):\s*light-dark\((#[0-9a-f]{6,8}), (#[0-9a-f]{6,8})\);")
 # Words and what they may stand on; 4.5 is WCAG AA for text.
 ON = {
-    "body-fg": ("canvas", "body-bg", "darkened-bg", "raised-bg", "selected-row", "good-bg", "bad-bg", "wait-bg", "info-bg"),
+    "body-fg": ("canvas", "body-bg", "darkened-bg", "raised-bg", "selected-row", "good-bg", "bad-bg", "wait-bg",
+                "info-bg"),
     "body-loud-color": ("canvas", "body-bg", "darkened-bg", "info-bg", "wait-bg", "selected-row"),
     "body-medium-color": ("canvas", "body-bg", "darkened-bg", "raised-bg", "wait-bg", "selected-row"),
     "body-quiet-color": ("canvas", "body-bg", "darkened-bg", "raised-bg", "info-bg", "wait-bg"),

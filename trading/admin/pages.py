@@ -132,7 +132,7 @@ class ReadOnlyAdmin(ModelAdminOfAny):
     """A list and a page to read."""
 
     change_form_template = "admin/facts_page.html"
-    actions = None
+    actions: Sequence[str] | None = None
     list_per_page = 50
     show_full_result_count = False
     hidden: Sequence[str] = ()

@@ -218,13 +218,15 @@ def executions(activities: Iterable[Row]) -> dict[str, Executed]:
 
 
 def lacks_executions(row: Row, executed: Mapping[str, Executed], *, since: datetime | None) -> bool:
-    """Whether more of an order filled than the executions listed since a moment account for.
+    """Whether more of an order filled than the executions listed since a moment account for, so that some are missing.
 
-    Of an order that is older than that, executions from before it are not listed: then the last one tells.
+    Of an order that is older than that, executions from before it are not listed. Then only its last one is missed,
+    and only where the order says that it came since; of another old order nothing is known.
     """
     filled, known = optional_number(row, "filled_qty") or _ZERO, executed.get(text(row, "id"), Executed())
-    all_listed = since is None or submitted_at(row) >= since
-    return filled > (known.total if all_listed else max(known.total, known.reached))
+    if since is None or submitted_at(row) >= since:
+        return filled > known.total
+    return text(row, "status") == "filled" and ended_at(row) >= since and filled > max(known.total, known.reached)
 
 
 def changed_at(row: Row) -> datetime:

@@ -155,9 +155,7 @@ class _Rows:
         return {
             text(row, "id")
             for row, _ in flat(self.nested)
-            if lacks_executions(row, listed, since=self.since)
-            and (self.since is None or changed_at(row) >= self.since)
-            and changed_at(row) > self.now - LONGEST_WAIT
+            if lacks_executions(row, listed, since=self.since) and changed_at(row) > self.now - LONGEST_WAIT
         }
 
 

@@ -46,9 +46,17 @@ def paper_account(
 
 
 def session_account(
-    session: SessionConfig, *, name: str, scope: str = "", opened_at: datetime | None = None
+    session: SessionConfig,
+    *,
+    name: str,
+    scope: str = "",
+    opened_at: datetime | None = None,
+    policy: ConfigVersion | None = None,
 ) -> Account:
-    """The paper account that a session runs on: in its zone and currency, under the policy of its venue's market."""
+    """The paper account that a session runs on: in its zone and currency, under the policy of its venue's market.
+
+    A new account gets `policy` instead where that is given.
+    """
     swing = session.portfolio.venue == Account.Broker.ALPACA
     return paper_account(
         name=name,
@@ -56,7 +64,7 @@ def session_account(
         opened_at=opened_at,
         time_zone=session.portfolio.tz,
         currency=session.currency,
-        policy=ensure_policy("us_swing") if swing else None,
+        policy=policy or (ensure_policy("us_swing") if swing else None),
     )
 
 

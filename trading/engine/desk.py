@@ -15,7 +15,7 @@ from trading.domain.session import BadSettings, SessionConfig, load_session
 from trading.models import Account
 from trading.services.setup import ensure_account, ensure_policy
 
-from .accounts import paper_account
+from .accounts import session_account
 from .live import LiveSetup
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
@@ -71,18 +71,17 @@ def ensure_desk(*, control_url: str) -> list[LiveSetup]:
         session = session_of(venue)
         if session is None:
             continue
-        zone = session.portfolio.tz
-        paper = paper_account(name=venue.paper, policy=policy, time_zone=zone)
+        paper = session_account(session, name=venue.paper, policy=policy)
         mirror = ensure_account(
             name=venue.mirror,
             broker=venue.broker,
             environment=Account.Environment.SIMULATOR,
             external_id=venue.external_id,
-            currency="USD",
-            time_zone=zone,
+            currency=session.currency,
+            time_zone=paper.time_zone,
             endpoint=simulator_url(control_url, venue.broker.lower()),
             mirror_of=paper,
-            policy=policy,
+            policy=paper.policy,
         )
         made.append(LiveSetup(session=session, account=paper, feed_account=mirror))
     return made

@@ -2,8 +2,8 @@
 
 What always holds: it happens under the application of an approved proposal only; one entry closes every lot of the
 instrument at its own cost, a second opens them scaled, oldest first, each remembering the fill that opened its units;
-no cash moves and nothing is realised; trades that were open go on in the new units, and their groups say UNSAFE, because
-stops and targets at the broker may still be those of before. Callers hold the account's lock.
+no cash moves and nothing is realised; trades that were open go on in the new units, and their groups say UNSAFE,
+because stops and targets at the broker may still be those of before. Callers hold the account's lock.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def book_split(
     held = sum((lot.quantity * lot.side for lot in lots), ZERO)
     if held != before or before * after <= 0:
         raise RuleBroken(
-            f"The books hold {plain(held)} {instrument.symbol}, not {plain(before)}, or {plain(after)} is on another side: "
-            "that is no split of what is held. Nothing was booked."
+            f"The books hold {plain(held)} {instrument.symbol}; {plain(before)} that became {plain(after)} are no "
+            "split of that. Nothing was booked."
         )
     at, side = now(account), Side.BUY if held > 0 else Side.SELL
     cost = sum((lot.quantity * lot.unit_cost for lot in lots), ZERO)
@@ -74,23 +74,13 @@ def book_split(
         **common, external_id=f"{named}:after", side=side, quantity=abs(after),
         price=round_to_step(cost / abs(after), STORED_STEP), reason=told[:60],
     )  # fmt: skip
-    _post(closing, lots=[], closes=[_closed(lot) for lot in lots])
-    _post(opening, lots=_scaled(lots, abs(after), instrument), closes=[])
+    _post(closing, actor, lots=[], closes=[_closed(lot) for lot in lots])
+    _post(opening, actor, lots=_scaled(lots, abs(after), instrument), closes=[])
     _project(account, instrument, at)
-    audit.record(
-        kind="split.booked",
-        actor=actor,
-        account=account,
-        obj=opening,
-        before={"quantity": plain(before)},
-        after={"quantity": plain(after)},
-        reason=application.proposal.reason,
-        at=at,
-    )
     return [closing, opening]
 
 
-def _post(fill: Fill, *, lots: list[dict[str, str]], closes: list[dict[str, str]]) -> None:
+def _post(fill: Fill, actor: Actor, *, lots: list[dict[str, str]], closes: list[dict[str, str]]) -> None:
     draft = Draft(
         account=fill.account,
         key=f"fill:{fill.account_id}:{fill.external_id}",
@@ -104,7 +94,16 @@ def _post(fill: Fill, *, lots: list[dict[str, str]], closes: list[dict[str, str]
     )
     signed = fill.quantity if fill.side == Side.BUY else -fill.quantity
     draft.move(commodity=fill.instrument.symbol, amount=signed, into=Kind.POSITION, out_of=Kind.MARKET)
-    post(draft)
+    entry = post(draft)
+    audit.record(
+        kind="fill.booked",
+        actor=actor,
+        account=fill.account,
+        obj=fill,
+        after={"entry": entry.pk, "split": fill.reason, "external_id": fill.external_id},
+        reason=fill.application.proposal.reason if fill.application is not None else "",
+        at=fill.at,
+    )
 
 
 def _closed(lot: OpenLotRow) -> dict[str, str]:
@@ -148,8 +147,8 @@ def _project(account: Account, instrument: Instrument, at: datetime) -> None:
             at=at,
             kind="PROTECTION_AFTER_SPLIT",
             reason=(
-                f"{instrument.symbol} was split: stops and targets of this trade may be gone at the broker, or still be "
-                "for the old units and prices. Place them anew there, or close the position."
+                f"{instrument.symbol} was split: stops and targets of this trade may be gone at the broker, or still "
+                "be for the old units and prices. Place them anew there, or close the position."
             ),
             numbers={"instrument": instrument.symbol},
         )

@@ -26,9 +26,15 @@ _CLOSE = (
     "(SELECT min(c.fill_id) FROM trading_lotclose c JOIN trading_lot l ON l.id = c.lot_id WHERE l.account_id = "
     f"{_SHARES})"
 )
-# The posting function as it was before payments could settle: rules of settlements would be gone with it.
-_EARLIER = (Path(str(apps.get_app_config("trading").path)) / "migrations" / "sql" / "ledger.sql").read_text()
-_EARLIER_POST = _EARLIER[_EARLIER.index("CREATE FUNCTION ledger_post") :].replace("CREATE", "CREATE OR REPLACE", 1)
+# The posting function as it was before payments could settle, and before units could be split: rules would be gone.
+_SQL = Path(str(apps.get_app_config("trading").path)) / "migrations" / "sql"
+
+
+def _earlier(name: str) -> str:
+    text = (_SQL / name).read_text()
+    start = text.index("FUNCTION ledger_post")
+    return "CREATE OR REPLACE " + text[start : text.index("END $$;", start)] + "END $$;"
+
 
 CASH: dict[str, dict[str, str]] = {
     "C-01": {
@@ -110,7 +116,16 @@ CASH: dict[str, dict[str, str]] = {
         "P&L of a share": f"UPDATE trading_trade SET pnl = pnl + 1 WHERE account_id = {_SHARES}",
     },
     "I-25": {
+        "a split by an order": "UPDATE trading_entry SET kind = 'SPLIT' WHERE kind = 'FILL' AND fill_id = "
+        f"{_OUTSTANDING_FILL}",
         "a settlement of what pays nothing": "UPDATE trading_fill SET settles_on = NULL WHERE id = " + _SETTLED_FILL,
+    },
+    "I-27": {
+        "where a lot comes from": "UPDATE trading_lot SET origin_id = (SELECT min(f.id) FROM trading_fill f "
+        "WHERE f.account_id <> trading_lot.account_id)",
+    },
+    "I-45a": {
+        "a settlement": "DELETE FROM trading_auditevent WHERE kind = 'fill.settled'",
     },
     "P-03": {
         "equity": f"UPDATE trading_equitypoint SET equity = equity + 1 WHERE account_id = {_SHARES}",
@@ -119,6 +134,7 @@ CASH: dict[str, dict[str, str]] = {
 
 FUNCTIONS: dict[str, dict[str, str]] = {
     "I-57": {
-        "the posting function of before": _EARLIER_POST,
+        "the posting function of before payments": _earlier("ledger.sql"),
+        "the posting function of before splits": _earlier("ledger_settlement.sql"),
     },
 }

@@ -175,3 +175,24 @@ def test_a_position_built_and_sold_in_parts_is_no_case_although_the_broker_avera
     assert result.findings is not None and result.findings.findings == () and desk.agrees()
     assert books.positions(desk.account)[AAPL].average_price != 105
     verified()
+
+
+def test_a_split_is_a_corporate_action_that_two_people_adjust_without_cash_or_profit(
+    desk: ShareDesk, people: People
+) -> None:
+    desk.reconcile()
+    desk.external("trade", instrument=AAPL, quantity="10", price="400")
+    desk.resolve(desk.opened(), "book_fills", people)
+    desk.reconcile()
+    desk.external("split", instrument=AAPL, ratio="4")
+    case = desk.opened()
+    assert (case.kind, case.severity, case.difference) == ("CORPORATE_ACTION", "MEDIUM", 30)
+    assert case.evidence["suggestion"] == "adjust" and "4 new for 1 old at the same total cost" in case.cause
+    cash = books.cash(desk.account)
+    desk.resolve(case, "adjust", people)
+    assert desk.agrees() and books.cash(desk.account) == cash
+    held = books.positions(desk.account)[AAPL]
+    assert (held.quantity, held.average_price) == (40, 100)
+    result = desk.reconcile()
+    assert result.findings is not None and result.findings.findings == ()
+    verified()

@@ -20,7 +20,8 @@ def midnight(day: date) -> datetime:
 
 def weekdays(count: int, first: date = FIRST_DAY) -> list[date]:
     """So many days from Monday to Friday."""
-    days, day = [], first
+    days: list[date] = []
+    day = first
     while len(days) < count:
         if day.weekday() < 5:
             days.append(day)

@@ -64,8 +64,8 @@ def test_each_point_of_the_confidence_has_its_bound(
     point: str, just: dict[str, Decimal], not_quite: dict[str, Decimal]
 ) -> None:
     assert GOOD.confidence == 5 and all(GOOD.points.values())
-    assert replace(GOOD, **just).points[point]  # type: ignore[arg-type]
-    missed = replace(GOOD, **not_quite)  # type: ignore[arg-type]
+    assert replace(GOOD, **just).points[point]
+    missed = replace(GOOD, **not_quite)
     assert (missed.points[point], missed.confidence) == (False, 4)
 
 
@@ -90,7 +90,7 @@ def test_the_indicators_are_those_of_the_bars_and_none_before_210_of_them() -> N
     assert view.slope == D("0.50"), "five days, ten cents each"
     high = closes[-1] + D("0.50")
     assert view.below_high_pct == view.below_year_high_pct == (D("50") / high).quantize(D("1e-12"))
-    assert (view.volume_ratio, view.atr) == (1, atr.value)
+    assert view.volume_ratio == 1 and view.atr == atr.value
 
 
 def test_the_high_of_52_weeks_is_forgotten_after_252_days() -> None:
@@ -126,7 +126,7 @@ def test_a_quiet_rise_is_bought_at_the_close_with_the_target_ten_percent_above()
 def test_a_busy_day_makes_it_five() -> None:
     bars = rising(210)
     (intent,) = signals(pullback(), [*bars[:-1], replace(bars[-1], volume=D(2000))])
-    assert (intent.confidence, intent.score) == (5, 1)
+    assert intent.confidence == 5 and intent.score == 1
 
 
 def test_there_is_no_signal_before_210_days_in_a_row_and_none_after_a_hole_until_they_are_there_again() -> None:

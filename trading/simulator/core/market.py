@@ -141,7 +141,13 @@ class Market:
             second += STEP
 
     def candles(
-        self, name: str, granularity: str, now: datetime, start: datetime | None, end: datetime | None, count: int,
+        self,
+        name: str,
+        granularity: str,
+        now: datetime,
+        start: datetime | None,
+        end: datetime | None,
+        count: int,
         cut: Cut = bucket,
     ) -> list[Candle]:
         """Candles in order of time: the first `count` from `start` on, or the last `count` that begin before `end`.

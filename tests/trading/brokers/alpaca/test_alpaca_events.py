@@ -19,6 +19,7 @@ from tests.trading.brokers.alpaca.alpaca_wire import (
     bracket_row,
     cash_row,
     fill_row,
+    filled,
     order_row,
 )
 from trading.brokers.alpaca_events import (
@@ -200,7 +201,7 @@ def test_sequences_rise_with_time_and_no_two_are_equal(places: list[tuple[int, i
 
 
 def test_an_order_lacks_executions_until_they_account_for_all_that_filled() -> None:
-    row = order_row(filled_qty="10")
+    row = filled()
     first = fill_row(1, qty="4", cum_qty="4", type="partial_fill")
     second = fill_row(2, qty="6", cum_qty="10")
     assert lacks_executions(row, executions([first]), since=None)
@@ -208,6 +209,9 @@ def test_an_order_lacks_executions_until_they_account_for_all_that_filled() -> N
     assert lacks_executions(row, executions([second]), since=None), "the first must be listed, too"
     later = NOW - timedelta(minutes=55)
     assert not lacks_executions(row, executions([second]), since=later), "the first is older than what was asked for"
+    assert lacks_executions(row, executions([]), since=later), "it was filled since, so its last one must be listed"
+    ended = order_row(status="canceled", canceled_at=at(), filled_qty="4")
+    assert not lacks_executions(ended, executions([]), since=later), "what it filled may be older"
 
 
 def test_any_news_changes_the_fingerprint_and_the_order_of_rows_does_not() -> None:

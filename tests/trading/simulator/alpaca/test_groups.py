@@ -185,3 +185,10 @@ def test_a_price_that_jumps_over_the_entry_and_its_stop_ends_flat(desk: Desk) ->
     order = desk.bracket(type="limit", limit_price="98", stop="97", target="99.50")
     desk.share("90.00", "90.02")
     assert statuses(desk, order) == ["filled", "canceled", "filled"] and desk.held() == 0
+
+
+def test_a_group_whose_first_order_the_broker_rejects_is_over(desk: Desk) -> None:
+    order = desk.bracket(type="limit", limit_price="99")
+    desk.world.venues["alpaca"].reject(desk.account, desk.account.orders[order["id"]], "")
+    assert statuses(desk, order) == ["rejected", "canceled", "canceled"] and desk.read(order)["failed_at"]
+    assert desk.events(order)[-1] == "rejected" and desk.account.pending_ids == []
