@@ -168,18 +168,27 @@ def last_runs(lines: list[AccountLine], limit: int = 5) -> tuple[list[RunLine], 
 def beats(lines: list[AccountLine]) -> list[Beat]:
     """Every part of the desk that reports, and each broker by the time its clock was last read."""
     wall = wall_now()
-    shown = [
-        Beat(row.name, wall - row.at, _tone(wall - row.at), PARTS.get(row.name, ""))
-        for row in Heartbeat.objects.order_by("name")
-    ]
+    shown = [_beat(row, wall) for row in Heartbeat.objects.order_by("name")]
     return [*shown, *_broker_beats(lines, wall)]
 
 
 PARTS = {
-    "signals": "beat and worker: bars and exits",
-    "orders": "beat and worker: sending and watching",
-    "reconciliation": "beat and worker: runs and applications",
+    "signals": ("Signals", "beat and worker: bars and exits"),
+    "orders": ("Orders", "beat and worker: sending and watching"),
+    "reconciliation": ("Reconciliation", "beat and worker: runs and applications"),
+    "streams": ("Streams", "keeps the brokers' streams open"),
+    "stream.events": ("Events of {}", "the broker's own news, as they happen"),
+    "stream.prices": ("Prices of {}", "ticks that become bars"),
 }
+
+
+def _beat(row: Heartbeat, wall: datetime) -> Beat:
+    """A part as people call it; a stream that says it is not connected is not, however lately it said so."""
+    kind, _, account = row.name.partition(":")
+    name, says = PARTS.get(kind, (row.name, ""))
+    if row.details.get("connected") is False:
+        return Beat(name.format(account), wall - row.at, "bad", "not connected")
+    return Beat(name.format(account), wall - row.at, _tone(wall - row.at), says)
 
 
 def _broker_beats(lines: list[AccountLine], wall: datetime) -> list[Beat]:

@@ -38,6 +38,16 @@ _PAID = """
     CASE WHEN i.is_margin THEN {realised} WHEN {paid} THEN
          round(CASE {side} WHEN 'BUY' THEN -1 ELSE 1 END * {quantity} * {price} * i.multiplier, 12) ELSE 0 END
 """
+_PAID_BY_FILL = _PAID.format(
+    realised="f.realised", paid="f.settles_on IS NOT NULL", side="f.side", quantity="f.quantity", price="f.price"
+)
+_PAID_BY_EVENT = _PAID.format(
+    realised="(f->>'realised')::numeric",
+    paid="true",
+    side="(f->>'side')",
+    quantity="(f->>'quantity')::numeric",
+    price="(f->>'price')::numeric",
+)
 
 INVARIANTS = (
     Invariant(
@@ -84,15 +94,7 @@ INVARIANTS = (
             CROSS JOIN LATERAL (
                 SELECT {_NET.format(_TRADE_DATE_CASH, "a.currency")} AS cash,
                        {_NET.format("'POSITION'", "i.symbol")} AS units,
-                       {
-                _PAID.format(
-                    realised="f.realised",
-                    paid="f.settles_on IS NOT NULL",
-                    side="f.side",
-                    quantity="f.quantity",
-                    price="f.price",
-                )
-            }
+                       {_PAID_BY_FILL}
                            + f.financing + f.commission AS wanted_cash,
                        CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END AS wanted_units) m
             WHERE e.kind NOT IN ('REVERSAL', 'SETTLEMENT')
@@ -224,9 +226,7 @@ INVARIANTS = (
                              AS previous
                   FROM trading_brokerevent b JOIN trading_account a ON a.id = b.account_id AND a.broker = 'PAPER'
                   CROSS JOIN LATERAL (
-                      SELECT coalesce((SELECT sum({_PAID.format(
-                                  realised="(f->>'realised')::numeric", paid="true", side="(f->>'side')",
-                                  quantity="(f->>'quantity')::numeric", price="(f->>'price')::numeric")}
+                      SELECT coalesce((SELECT sum({_PAID_BY_EVENT}
                                               + (f->>'financing')::numeric + (f->>'commission')::numeric)
                                        FROM jsonb_array_elements(b.facts->'fills') f
                                        JOIN trading_instrument i ON i.symbol = f->>'instrument'), 0)

@@ -84,8 +84,8 @@ def split_cause(symbol: str, ratio: Fraction, *, books: Decimal, broker: Decimal
     """Units and price differ by one ratio, so that what they cost together is equal."""
     return (
         f"The broker holds {held(broker)} of {symbol} at {plain(price)}, our books hold {held(books)} at "
-        f"{plain(cost)}: {ratio.numerator} new for {ratio.denominator} old at the same total cost, as after a split. No cash moved. "
-        "Stops and targets may be gone at the broker, or still be for the old units and prices."
+        f"{plain(cost)}: {ratio.numerator} new for {ratio.denominator} old at the same total cost, as after a split. "
+        "No cash moved. Stops and targets may be gone at the broker, or still be for the old units and prices."
     )
 
 

@@ -1,6 +1,6 @@
 """Which accounts a reconciliation from the command line is about.
 
-What always holds: without a name these are all active accounts at brokers of the desk's own world, and the account
+What always holds: without a name these are all active accounts at brokers of the desk's own world, and the accounts
 that the environment names; an account of a replay's world only by name or when the environment points at its broker.
 """
 
@@ -12,6 +12,9 @@ from reconciliation.engine.due import reconcilable
 from trading.brokers.registry import Connection, MissingCredentials, credentials_from_environment
 from trading.engine.live_accounts import account_from_connection
 from trading.models import Account
+
+BROKERS = ("oanda", "alpaca")
+KEYS = {"oanda": "OANDA_API_KEY", "alpaca": "ALPACA_API_KEY"}
 
 
 class UnknownAccount(LookupError):
@@ -35,16 +38,18 @@ def to_reconcile(environ: Mapping[str, str]) -> list[Account]:
     when the one that it names cannot be identified.
     """
     accounts = reconcilable()
-    connection = credentials_from_environment("oanda", environ)
-    if connection is None:
-        if not accounts:
-            raise MissingCredentials("oanda")
-        return accounts
-    meant = _of(connection)
-    if meant is None:
-        meant = account_from_connection(connection)
-    others = [account for account in accounts if account.external_id != meant.external_id]
-    return [*others, meant]
+    named = [found for found in (credentials_from_environment(name, environ) for name in BROKERS) if found is not None]
+    if not named and not accounts:
+        raise MissingCredentials(BROKERS[0])
+    for connection in named:
+        meant = _of(connection)
+        if meant is None and connection.broker != BROKERS[0] and not environ.get(KEYS[connection.broker]):
+            continue  # a simulator speaks every protocol; nobody asked for an account at this one
+        if meant is None:
+            meant = account_from_connection(connection)
+        same = (meant.broker, meant.external_id)
+        accounts = [*(row for row in accounts if (row.broker, row.external_id) != same), meant]
+    return accounts
 
 
 def _of(connection: Connection) -> Account | None:

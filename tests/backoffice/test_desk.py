@@ -96,7 +96,7 @@ def test_one_command_runs_everything_and_ctrl_c_stops_it_in_order(desk: RunningD
     address = desk.facts["web"]
     assert requests.get(f"{address}/readyz", timeout=10).json()["ok"] is True
     assert address in desk.printed
-    for part in ("PostgreSQL", "Redis", "simulator", "web", "worker", "beat"):
+    for part in ("PostgreSQL", "Redis", "simulator", "web", "streams", "worker", "beat"):
         assert f"{part} is ready" in desk.printed
 
     for name in ("run/desk.json", "secrets.json"):
@@ -123,7 +123,7 @@ def test_one_command_runs_everything_and_ctrl_c_stops_it_in_order(desk: RunningD
     assert desk.stop() == 0
     order = [
         desk.printed.index(f"{part} has stopped")
-        for part in ("beat", "worker", "web", "simulator", "Redis", "PostgreSQL")
+        for part in ("beat", "worker", "streams", "web", "simulator", "Redis", "PostgreSQL")
     ]
     assert order == sorted(order)
     assert not {pid for pid in processes if children.is_alive(pid)}

@@ -174,8 +174,11 @@ def test_the_pill_is_red_and_says_live_as_soon_as_one_active_account_is_live(wor
 def test_a_part_that_is_silent_is_shown_as_silent(world: World) -> None:
     for name, age in (("fresh", 3), ("slow", 60), ("dead", 600)):
         Heartbeat.objects.create(name=name, at=wall_now() - timedelta(seconds=age))
+    Heartbeat.objects.create(name="stream.prices:oanda-main", at=wall_now(), details={"connected": False, "errors": 3})
+    Heartbeat.objects.create(name="stream.events:oanda-main", at=wall_now(), details={"connected": True, "errors": 3})
     tones = {beat.name: beat.tone for beat in home(world, "charlie").context["beats"]}
     assert (tones["fresh"], tones["slow"], tones["dead"]) == ("good", "waiting", "bad")
+    assert (tones["Prices of oanda-main"], tones["Events of oanda-main"]) == ("bad", "good")
 
 
 def test_an_account_that_may_trade_is_enabled_and_says_what_is_limited(world: World) -> None:

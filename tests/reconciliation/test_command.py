@@ -88,6 +88,23 @@ def test_the_account_that_the_environment_names_is_made_and_reconciled(
     assert Account.objects.count() == 1 and Run.objects.count() == 2
 
 
+def test_the_account_of_a_second_broker_is_made_only_for_a_key_and_reconciled_beside_the_first(
+    committed_db: object, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SIMULATOR_URL", simulator.control_url)
+    recon(capsys)
+    assert [account.broker for account in Account.objects.all()] == ["OANDA"], "nobody asked for the other one"
+    monkeypatch.setenv("ALPACA_API_KEY", "SIMKEY")
+    monkeypatch.setenv("ALPACA_SECRET_KEY", "sim-alpaca-secret")
+    for _ in range(2):
+        block, code = recon(capsys)
+        assert (block["ok"], code, block["open"]) == (True, 0, 0), block
+        assert {row["account"] for row in block["accounts"]} == {
+            "oanda-101-001-1000001-001",
+            "alpaca-SIMALPACA",
+        }
+
+
 def test_an_unreachable_account_of_the_environment_is_an_error_without_a_traceback(
     committed_db: object, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

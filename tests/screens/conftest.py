@@ -28,7 +28,7 @@ from trading.services.audit import Actor
 from trading.services.setup import ensure_account
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-COLOURS = 200
+COLOURS = 256
 # Chromium tells of a broken policy on the console too; the event names the directive.
 WATCH_POLICY = """
 document.addEventListener("securitypolicyviolation", event =>
@@ -86,7 +86,7 @@ class Screens:
         path = self.pictures / f"{name}.png"
         page.screenshot(path=path, full_page=whole)
         with Image.open(path) as taken:
-            taken.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+            taken.convert("RGB").quantize(COLOURS, kmeans=1).save(path, optimize=True)
         return path
 
 

@@ -38,7 +38,7 @@ def connection_for(account: Account, environ: Mapping[str, str] | None = None) -
     env = os.environ if environ is None else environ
     broker = account.broker.lower()
     found = credentials_from_environment(broker, env)
-    if found is not None and not found.account_id:
+    if found is not None and not found.account_id and found.environment.upper() == account.environment:
         found = replace(found, account_id=account.external_id)  # the adapter checks that the key is this account's
     simulated = account.environment == Account.Environment.SIMULATOR
     if found is not None and found.account_id == account.external_id and (found.environment == SIMULATOR) == simulated:
@@ -51,9 +51,10 @@ def connection_for(account: Account, environ: Mapping[str, str] | None = None) -
         return Connection(broker, SIMULATOR, account.endpoint, account.external_id, SIMULATED[broker])
     if found is None:
         raise MissingCredentials(broker)
+    named = f"account {found.account_id}" if found.account_id else f"an account that is {found.environment}"
     raise BrokerUnreachable(
-        f"The environment names account {found.account_id}, not {account.external_id} ({account.name}); nothing was "
-        "asked of either. Set the credentials of this account, or deactivate it."
+        f"The environment names {named}, not {account.external_id} ({account.name}); nothing was asked of either. Set "
+        "the credentials of this account, or deactivate it."
     )
 
 

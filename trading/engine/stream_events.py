@@ -42,9 +42,9 @@ class EventListener(Listener[StreamNews | Heartbeat]):
         self._read_history(broker, account)
 
     def take(self, item: StreamNews | Heartbeat, broker: Broker, account: Account) -> None:
-        """News go to the inbox, or the history is asked about them."""
+        """News go to the inbox; the history is asked about the others, once for all that come together."""
         if isinstance(item, StreamNews) and not self._taken(item, account):
-            self._read_history(broker, account)
+            self._check_at = 0.0
 
     def broken(self) -> None:
         """Nothing is lost: the history is read until the next connect, and after it."""

@@ -1,7 +1,7 @@
 """One stream of one account, kept open as long as it is wanted: connect, listen, and again after every end.
 
 What always holds: a stream that ends, falls silent or fails for any reason is opened again, after 1, 2, 4 … 30 seconds
-with jitter; `pulse` comes about twice a second whatever the stream does; the heartbeat row says when something was
+with jitter; `pulse` comes about four times a second whatever the stream does; the heartbeat row says when something was
 last heard, and counts connects and errors; `stop` wakes the thread wherever it waits; no transaction is open while it
 listens, and a lost database costs a reconnect, not the thread.
 """
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 SILENCE_SECONDS = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 BEAT_SECONDS = 1.0
-PULSE_SECONDS = 0.5
+PULSE_SECONDS = 0.25
 GRACE_SECONDS = 5.0
 """How much longer than the adapter's own watchdog this one waits."""
 # What can go wrong with a stream without anything being wrong with us.
@@ -107,7 +107,7 @@ class Listener(ABC, Generic[Item]):
 
     @abstractmethod
     def pulse(self, account: Account, broker: Broker | None) -> None:
-        """Time has passed, about half a second; `broker` is None while there is no stream."""
+        """Time has passed, about a quarter of a second; `broker` is None while there is no stream."""
 
     def _run(self) -> None:
         failures = 0

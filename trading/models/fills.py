@@ -52,7 +52,8 @@ class Fill(Fact):
     reason = models.CharField(max_length=60, blank=True, default="")
     is_estimate = models.BooleanField(default=False)
     settles_on = models.DateField(
-        null=True, help_text="Value date of the payment; empty for margin instruments and for units taken without payment"
+        null=True,
+        help_text="Value date of the payment; empty for margin instruments and for units taken without payment",
     )
 
     class Meta:

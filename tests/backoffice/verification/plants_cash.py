@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.apps import apps
 
-from .plants_trading import _twice
+from .plants_trading import _twice, _without
 
 _SHARES = (
     "(SELECT a.id FROM trading_account a WHERE a.broker = 'PAPER' AND NOT EXISTS "
@@ -116,8 +116,8 @@ CASH: dict[str, dict[str, str]] = {
         "P&L of a share": f"UPDATE trading_trade SET pnl = pnl + 1 WHERE account_id = {_SHARES}",
     },
     "I-25": {
-        "a split by an order": "UPDATE trading_entry SET kind = 'SPLIT' WHERE kind = 'FILL' AND fill_id = "
-        f"{_OUTSTANDING_FILL}",
+        "a split by an order": _without("trading_entry", "a_correcting_entry_needs_an_application")
+        + f"UPDATE trading_entry SET kind = 'SPLIT' WHERE kind = 'FILL' AND fill_id = {_OUTSTANDING_FILL}",
         "a settlement of what pays nothing": "UPDATE trading_fill SET settles_on = NULL WHERE id = " + _SETTLED_FILL,
     },
     "I-27": {
