@@ -20,7 +20,7 @@ from trading.brokers.alpaca_lookup import Looking, order_by_client_id
 from trading.brokers.alpaca_parse import LegOf
 from trading.brokers.alpaca_stream import AlpacaStreams
 from trading.brokers.errors import BadData
-from trading.brokers.oanda_parse import Row, optional_text, text
+from trading.brokers.fields import Row, optional_text, text
 from trading.brokers.transport import storable
 from trading.domain.broker import (
     AccountIdentity,

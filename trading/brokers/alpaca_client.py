@@ -16,7 +16,7 @@ import requests
 
 from trading.brokers.budget import Lane, budget_for
 from trading.brokers.errors import BadData
-from trading.brokers.oanda_parse import Row, text
+from trading.brokers.fields import Row, text
 from trading.brokers.transport import BrokerSession, read_document
 from trading.brokers.wire import Exchange
 from trading.domain.broker import BrokerNeedsLogin, BrokerUnreachable, Evidence

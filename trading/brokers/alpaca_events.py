@@ -30,7 +30,7 @@ from trading.brokers.alpaca_parse import (
     submitted_at,
 )
 from trading.brokers.errors import BadData
-from trading.brokers.oanda_parse import Row, moment, optional_text, text
+from trading.brokers.fields import Row, moment, optional_text, text
 from trading.brokers.transport import storable
 from trading.domain.broker import BrokerEvent, BrokerOrderStatus, CashData, EventKind, FillData, OrderNews
 
@@ -154,6 +154,7 @@ def order_begins(row: Row, leg_of: LegOf | None) -> Draft:
         reason="leg" if leg_of else "",
         parent_client_id=leg_of.parent_client_id if leg_of else "",
         leg=leg_of.role if leg_of else None,
+        replaces=optional_text(row, "replaces"),
     )
     raw = {
         "event": "created",
@@ -179,6 +180,9 @@ def order_ends(row: Row, leg_of: LegOf | None) -> Draft:
         reason=f"replaced by {replaced_by}" if word == "replaced" else word,
         parent_client_id=leg_of.parent_client_id if leg_of else "",
         leg=leg_of.role if leg_of else None,
+        replaces=optional_text(row, "replaces"),
+        replaced_by=replaced_by if word == "replaced" else "",
+        filled=optional_number(row, "filled_qty"),
     )
     raw = {
         "event": word,

@@ -29,7 +29,7 @@ from trading.brokers.alpaca_events import (
 )
 from trading.brokers.alpaca_parse import LegOf, flat, has_ended, legs, submitted_at
 from trading.brokers.errors import BadData
-from trading.brokers.oanda_parse import Row, moment, optional_text, text
+from trading.brokers.fields import Row, moment, optional_text, text
 from trading.domain.broker import (
     BrokerUnreachable,
     BrokerWentBack,

@@ -15,7 +15,7 @@ from trading.brokers.alpaca_client import AlpacaClient, error_code
 from trading.brokers.alpaca_parse import leg_orders, order
 from trading.brokers.budget import Lane
 from trading.brokers.errors import BadData
-from trading.brokers.oanda_parse import Row, optional_text, text
+from trading.brokers.fields import Row, optional_text, text
 from trading.brokers.wire import Exchange
 from trading.domain.broker import Absent, BrokerUnreachable, Evidence, Found, LookupFailed, LookupOutcome
 

@@ -8,8 +8,9 @@ What always holds:
   else that is not a readable acceptance is `Unknown`;
 - an acceptance must echo our client id, symbol, side, type and quantity, or it is somebody else's answer: `Unknown`;
 - numbers leave as text, exactly as they are: nothing is rounded here, Alpaca refuses what it cannot take;
-- Alpaca cannot be told that an order may only reduce, so the position is read first, and an order that would open or
-  turn it is not sent. It cannot end an order at a given moment either (`Capabilities.good_till`): we cancel it then.
+- an order that may only reduce says so twice: the position is read first, and an order that would open or turn it is
+  not sent; and its `position_intent` lets Alpaca refuse one that arrives after the position has gone;
+- Alpaca cannot end an order at a given moment (`Capabilities.good_till`): we cancel it then.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from trading.brokers.alpaca_lookup import Looking, row_by_client_id, row_by_id
 from trading.brokers.alpaca_parse import leg_news, number, optional_number, order, position, side_of, status_of
 from trading.brokers.budget import Lane
 from trading.brokers.errors import BadData
-from trading.brokers.oanda_parse import Row, optional_text, text
+from trading.brokers.fields import Row, optional_text, text
 from trading.brokers.transport import read_document
 from trading.brokers.wire import Exchange
 from trading.domain.broker import (
@@ -89,8 +90,9 @@ def cancel(client: AlpacaClient, *, broker_order_id: str, known_client_id: str) 
     """Ask for the cancel of one order, by Alpaca's id or by ours when that is not known. Never raises.
 
     Alpaca's yes is only "asked for", so the order is read again: Accepted carries the status found then, WORKING or
-    PARTIAL while the cancel is under way, or its end, which may be FILLED. Refused for an order that Alpaca does not
-    know.
+    PARTIAL while the cancel is under way, or its end, which may be FILLED. PARTIAL is also what an order is that ended
+    after a part of it had filled: the history tells its end, after its executions. Refused for an order that Alpaca
+    does not know.
     """
     if not broker_order_id and not known_client_id:
         return Refused(INVALID_REQUEST, "The cancel was not sent: it names no order.", ())
@@ -148,6 +150,8 @@ def order_body(request: OrderRequest) -> dict[str, Any]:
         "type": _TYPES[request.type],
         "client_order_id": request.client_id,
     }
+    if request.reduce_only:
+        order["position_intent"] = f"{order['side']}_to_close"
     if request.type is OrderType.MARKET:
         if request.price is not None or request.good_till is not None:
             raise ValueError("a market order has neither a price nor an end")
@@ -266,6 +270,13 @@ def _as_found(looking: Looking, order_id: str, *, asked: bool) -> SubmitOutcome:
             return Accepted(order_id, BrokerOrderStatus.WORKING, CANCEL_REQUESTED, looking.evidence())
         return Unknown(f"Alpaca would not cancel the order, and it could not be read: {error}", looking.evidence())
     status = known.status if known.status is not BrokerOrderStatus.OTHER else BrokerOrderStatus.WORKING
+    if known.raw_status == "replaced":
+        # Another order has taken its place and lives; the history, read next, names it.
+        return Accepted(order_id, BrokerOrderStatus.WORKING, "REPLACED", looking.evidence())
+    if status in (BrokerOrderStatus.CANCELLED, BrokerOrderStatus.EXPIRED) and known.filled > 0:
+        # It has ended, but not before its executions are known: who believed its end now would count too few of them.
+        reason = f"ENDED_AFTER_PART ({known.raw_status:.40}, {known.filled:f} filled)"
+        return Accepted(order_id, BrokerOrderStatus.PARTIAL, reason, looking.evidence())
     if status in (BrokerOrderStatus.WORKING, BrokerOrderStatus.PARTIAL):
         reason = CANCEL_REQUESTED if asked else f"NOT_CANCELABLE_NOW ({known.raw_status:.40})"
     else:

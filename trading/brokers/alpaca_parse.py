@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from trading.brokers.errors import BadData
-from trading.brokers.oanda_parse import Row, child, flag, moment, optional_child, optional_text, rows, text
+from trading.brokers.fields import Row, child, flag, moment, optional_child, optional_text, rows, text
 from trading.brokers.transport import storable
 from trading.domain.broker import (
     BrokerCandle,

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from trading.brokers import alpaca_parse
 from trading.brokers.errors import BadData
-from trading.brokers.oanda_parse import text
+from trading.brokers.fields import text
 from trading.brokers.transport import read_document, storable
 from trading.brokers.wire import CONNECT_SECONDS, Exchange
 from trading.domain.broker import BrokerNeedsLogin, BrokerPrice, BrokerUnreachable, Heartbeat, StreamNews

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from trading.brokers import oanda_orders, oanda_parse
+from trading.brokers import fields, oanda_orders, oanda_parse
 from trading.brokers.errors import BadData
 from trading.brokers.oanda_client import OandaClient
 from trading.brokers.oanda_events import consecutive
@@ -70,11 +70,11 @@ class OandaBroker:
 
         body, _ = self._client.read(AccountSummary(self._account_id), "the identity")
         try:
-            account = oanda_parse.child(body, "account")
+            account = fields.child(body, "account")
             return AccountIdentity(
-                account_id=oanda_parse.text(account, "id"),
-                currency=oanda_parse.text(account, "currency"),
-                hedging=oanda_parse.flag(account, "hedgingEnabled"),
+                account_id=fields.text(account, "id"),
+                currency=fields.text(account, "currency"),
+                hedging=fields.flag(account, "hedgingEnabled"),
                 last_event_id=oanda_parse.identifier(body, "lastTransactionID"),
             )
         except BadData as error:
@@ -85,8 +85,8 @@ class OandaBroker:
         body = self._pricing([CLOCK_INSTRUMENT])
         try:
             if body.get("time") is not None:
-                return oanda_parse.moment(body, "time")
-            return max(oanda_parse.moment(row, "time") for row in oanda_parse.rows(body, "prices"))
+                return fields.moment(body, "time")
+            return max(fields.moment(row, "time") for row in fields.rows(body, "prices"))
         except ValueError as error:  # BadData, or no price at all
             raise self._unusable("the time", error) from error
 
@@ -97,7 +97,7 @@ class OandaBroker:
         body, _ = self._client.read(AccountInstruments(self._account_id), "the instruments")
         found = []
         try:
-            listed = oanda_parse.rows(body, "instruments")
+            listed = fields.rows(body, "instruments")
         except BadData as error:
             raise self._unusable("the instruments", error) from error
         for row in listed:
@@ -138,7 +138,7 @@ class OandaBroker:
                 body = self._client.good_answer(exchange, "the history")
                 try:
                     newest = int(oanda_parse.identifier(body, "lastTransactionID"))
-                    listed = oanda_parse.rows(body, "transactions")
+                    listed = fields.rows(body, "transactions")
                 except BadData as error:
                     raise self._unusable("the history", error) from error
             if newest < last:
@@ -172,7 +172,7 @@ class OandaBroker:
             return []
         body = self._pricing(instruments)
         try:
-            listed = oanda_parse.rows(body, "prices")
+            listed = fields.rows(body, "prices")
         except BadData as error:
             raise self._unusable("the prices", error) from error
         found = []
@@ -225,10 +225,10 @@ class OandaBroker:
         params = {"granularity": granularity, "price": "M", "from": begin, "count": count}
         body, _ = self._client.read(InstrumentsCandles(instrument, params=params), f"the candles of {instrument}")
         try:
-            said = oanda_parse.text(body, "instrument"), oanda_parse.text(body, "granularity")
+            said = fields.text(body, "instrument"), fields.text(body, "granularity")
             if said != (instrument, granularity):
                 raise BadData("the answer is about other candles")
-            page = [oanda_parse.candle(row, instrument) for row in oanda_parse.rows(body, "candles")]
+            page = [oanda_parse.candle(row, instrument) for row in fields.rows(body, "candles")]
             if any(later.start <= earlier.start for earlier, later in pairwise(page)):
                 raise BadData("the candles are not in the order of time")
             if page and page[-1].start < start:

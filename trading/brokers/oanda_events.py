@@ -13,20 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from trading.brokers.errors import BadData
-from trading.brokers.oanda_parse import (
-    Row,
-    child,
-    client_id,
-    identifier,
-    moment,
-    number,
-    optional_child,
-    optional_text,
-    positive,
-    rows,
-    side_of,
-    text,
-)
+from trading.brokers.fields import Row, child, moment, number, optional_child, optional_text, positive, rows, text
+from trading.brokers.oanda_parse import client_id, identifier, side_of
 from trading.brokers.transport import storable
 from trading.domain.broker import BrokerEvent, BrokerOrderStatus, CashData, EventKind, FillData, OrderNews
 

@@ -16,20 +16,10 @@ from urllib.parse import quote
 
 from trading.brokers.budget import Lane
 from trading.brokers.errors import BadData
+from trading.brokers.fields import Row, child, number, optional_child, optional_text, rows, text
 from trading.brokers.oanda_client import OandaClient
 from trading.brokers.oanda_events import CREATED, REJECTED, cancel_status
-from trading.brokers.oanda_parse import (
-    Row,
-    child,
-    client_id,
-    identifier,
-    number,
-    optional_child,
-    optional_text,
-    order,
-    rows,
-    text,
-)
+from trading.brokers.oanda_parse import client_id, identifier, order
 from trading.brokers.transport import storable
 from trading.brokers.wire import Exchange
 from trading.domain.broker import (

@@ -16,10 +16,11 @@ from typing import Any
 
 from trading.brokers.budget import Lane
 from trading.brokers.errors import BadData
+from trading.brokers.fields import Row, child, number, optional_text, text
 from trading.brokers.oanda_client import OandaClient
 from trading.brokers.oanda_events import REJECTED, cancel_status
 from trading.brokers.oanda_lookup import NO_SUCH_ORDER, Looking, order_by_client_id, order_by_specifier, specifier
-from trading.brokers.oanda_parse import Row, child, client_id, identifier, number, optional_text, text
+from trading.brokers.oanda_parse import client_id, identifier
 from trading.brokers.transport import read_json
 from trading.brokers.wire import Exchange
 from trading.domain.broker import (

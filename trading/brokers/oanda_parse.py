@@ -8,11 +8,24 @@ vendor documents as optional. A list in a snapshot keeps its readable rows and s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
 from trading.brokers.errors import BadData
+from trading.brokers.fields import (
+    Row,
+    child,
+    flag,
+    moment,
+    number,
+    optional_child,
+    optional_text,
+    positive,
+    rows,
+    text,
+    whole,
+)
 from trading.brokers.transport import storable
 from trading.domain.broker import (
     BrokerCandle,
@@ -26,9 +39,7 @@ from trading.domain.broker import (
     Part,
     Side,
 )
-from trading.domain.money import BadNumber, parse_decimal
 
-Row = Mapping[str, Any]
 Parsed = TypeVar("Parsed")
 
 ORDER_STATUS = {
@@ -40,93 +51,11 @@ _ZERO = Decimal(0)
 _COMPLETE = Part(Completeness.COMPLETE)
 
 
-def text(row: Row, key: str) -> str:
-    """A field that must be a non-empty text."""
-    value = row.get(key)
-    if not isinstance(value, str) or not value:
-        raise BadData(f"{key} is missing or not text: {value!r:.80}")
-    return value
-
-
-def optional_text(row: Row, key: str) -> str:
-    """A field that may be missing, "" then; anything but text is refused."""
-    value = row.get(key)
-    return "" if value is None else text(row, key) if value != "" else ""
-
-
-def number(row: Row, key: str, default: Decimal | None = None) -> Decimal:
-    """A decimal number written as text; `default` stands for a missing field where the vendor may omit it."""
-    value = row.get(key)
-    if value is None and default is not None:
-        return default
-    try:
-        return parse_decimal(text(row, key))
-    except BadNumber as error:
-        raise BadData(f"{key}: {error}") from error
-
-
-def positive(row: Row, key: str) -> Decimal:
-    """A number that must be above zero, as every price is."""
-    value = number(row, key)
-    if value <= 0:
-        raise BadData(f"{key} must be above zero, not {value}")
-    return value
-
-
-def whole(row: Row, key: str) -> int:
-    """A whole number that JSON carries as a number."""
-    value = row.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > 10**9:
-        raise BadData(f"{key} is not a whole number: {value!r:.80}")
-    return value
-
-
-def flag(row: Row, key: str) -> bool:
-    """A true or false."""
-    value = row.get(key)
-    if not isinstance(value, bool):
-        raise BadData(f"{key} is neither true nor false: {value!r:.80}")
-    return value
-
-
 def identifier(row: Row, key: str) -> str:
     """A transaction, order or trade id: digits."""
     value = text(row, key)
     if not (value.isascii() and value.isdigit() and len(value) <= 18):
         raise BadData(f"{key} is not an id: {value!r:.80}")
-    return value
-
-
-def moment(row: Row, key: str) -> datetime:
-    """An aware time in UTC, cut to microseconds; a time without zone is refused."""
-    value = text(row, key)
-    try:
-        at = datetime.fromisoformat(value)
-        if at.tzinfo is None:
-            raise BadData(f"{key} has no time zone: {value!r:.80}")
-        return at.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise BadData(f"{key} is not a time: {value!r:.80}") from error
-
-
-def child(row: Row, key: str) -> Row:
-    """A nested object that must be there."""
-    value = row.get(key)
-    if not isinstance(value, dict):
-        raise BadData(f"{key} is missing or not an object")
-    return value
-
-
-def optional_child(row: Row, key: str) -> Row:
-    """A nested object that may be missing, an empty one then."""
-    return {} if row.get(key) is None else child(row, key)
-
-
-def rows(row: Row, key: str) -> list[Row]:
-    """A list of objects that must be there; it may be empty."""
-    value = row.get(key)
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise BadData(f"{key} is missing or not a list of objects")
     return value
 
 

@@ -15,13 +15,13 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
-from trading.brokers import oanda_parse
+from trading.brokers import fields, oanda_parse
 from trading.brokers.budget import budget_for
 from trading.brokers.errors import BadData
+from trading.brokers.fields import Row
 from trading.brokers.line_stream import LineStream, StreamCut
 from trading.brokers.oanda_client import BURST, REQUESTS_PER_SECOND, RESERVED_FOR_REDUCING
 from trading.brokers.oanda_events import event
-from trading.brokers.oanda_parse import Row
 from trading.brokers.transport import read_json, storable
 from trading.brokers.wire import Exchange
 from trading.domain.broker import BrokerNeedsLogin, BrokerPrice, BrokerUnreachable, Heartbeat, StreamNews
@@ -153,7 +153,7 @@ def stream_url(url: str) -> str:
 
 def _heartbeat(row: Row) -> Heartbeat:
     try:
-        return Heartbeat(oanda_parse.moment(row, "time"))
+        return Heartbeat(fields.moment(row, "time"))
     except BadData:
         return Heartbeat()
 

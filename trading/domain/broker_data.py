@@ -109,9 +109,9 @@ class BrokerOrder:
 class FillData:
     """One execution. Money is in the account's currency, signed as it moves the account's cash.
 
-    `realised` is the broker's own number and is what the books take; a broker of cash instruments gives none (zero), and
-    the profit follows from the lots. `settles_on` is the value date of a cash instrument's payment. `closed` lists (trade id, units) that this
-    execution closed or reduced, `opened_trade_id` the trade it opened ("" when none).
+    `realised` is the broker's own number and is what the books take; a broker of cash instruments gives none (zero),
+    and the profit follows from the lots. `settles_on` is the value date of a cash instrument's payment. `closed` lists
+    (trade id, units) that this execution closed or reduced, `opened_trade_id` the trade it opened ("" when none).
     """
 
     external_id: str
@@ -146,7 +146,9 @@ class OrderNews:
     """What an event says of an order.
 
     `trade_id` is set on protective orders made on a fill. Where the broker names protective orders itself,
-    `parent_client_id` and `leg` say whose leg it is: that links it until its broker id is known.
+    `parent_client_id` and `leg` say whose leg it is: that links it until its broker id is known. Where a broker changes
+    an order by putting another in its place, `replaces` and `replaced_by` are the broker's ids of the one before and of
+    the one after. `filled` is what has filled in all, on news of an end.
     """
 
     broker_order_id: str
@@ -156,6 +158,9 @@ class OrderNews:
     trade_id: str = ""
     parent_client_id: str = ""
     leg: LegRole | None = None
+    replaces: str = ""
+    replaced_by: str = ""
+    filled: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

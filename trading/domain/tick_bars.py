@@ -61,6 +61,8 @@ class TickBars:
 
     def listen(self, at: datetime) -> None:
         """The stream listens from this moment on: what it sees from here is unbroken until `broke`."""
+        if self._closed_until is not None and at < self._closed_until:  # the broker's clock was put back
+            self._forming = self._closed_until = None
         self._listening_since = self._heard_until = at
 
     def broke(self) -> None:

@@ -39,6 +39,7 @@ class PriceListener(Listener[BrokerPrice | Heartbeat]):
             symbol: [TickBars(symbol, seconds) for seconds in sorted(intervals)] for symbol in symbols.values()
         }
         self._listening_since, self._heard_at = "", time.monotonic()
+        self._news = False
 
     def open(self, broker: Broker, account: Account) -> Iterator[BrokerPrice | Heartbeat]:
         """The price stream of all symbols."""
@@ -76,6 +77,9 @@ class PriceListener(Listener[BrokerPrice | Heartbeat]):
         """Close what is over on the account's clock, although nothing more was heard."""
         moment = now(account)
         self._keep([item for bars in self._all() for item in bars.timer(moment)], account)
+        if self._news:  # once for all symbols, whose bars close together
+            self._news = False
+            wake(SIGNALS_TASK)
 
     def broken(self) -> None:
         """What forms now was not seen wholly."""
@@ -93,8 +97,7 @@ class PriceListener(Listener[BrokerPrice | Heartbeat]):
 
     def _keep(self, closed: list[ClosedBar], account: Account) -> None:
         stored = sum(store_stream_bar(account=account, bar=item.bar) for item in closed if item.whole)
-        if stored:
-            wake(SIGNALS_TASK)
+        self._news = self._news or bool(stored)
 
 
 def listening_since(details: Mapping[str, object] | None) -> datetime | None:

@@ -15,7 +15,8 @@ from django.db import DataError, IntegrityError, transaction
 from trading.domain.broker import BrokerEvent as PortEvent
 from trading.domain.broker import BrokerOrderStatus, CashData, EventKind, FillData, OrderNews
 from trading.domain.canonical import canonical_json, sha256_hex
-from trading.domain.orders import OrderState, is_late, may_move, state_after_fill, state_from_broker
+from trading.domain.money import ZERO, plain
+from trading.domain.orders import TERMINAL, OrderState, is_late, may_move, state_after_fill, state_from_broker
 from trading.domain.policy import AccountPolicy
 from trading.locks import lock_account
 from trading.models import Account, BrokerEvent, Fill, Order, RiskEvent
@@ -145,21 +146,38 @@ def _apply_news(account: Account, news: OrderNews, row: BrokerEvent) -> None:
         broker_order_id=news.broker_order_id,
         parent_client_id=news.parent_client_id,
         leg=news.leg,
+        replaces=news.replaces,
     )
     if found is None:
         return
     order = orders.locked(found.pk)
+    if news.replaced_by:  # our order goes on under another id; what it is now is said of that one
+        if order.broker_order_id in ("", news.broker_order_id):
+            _bind(order, news.replaced_by)
+        return
+    if news.replaces and order.broker_order_id and order.broker_order_id != news.broker_order_id:
+        _bind(order, news.broker_order_id)
     if news.status is BrokerOrderStatus.REJECTED and not news.broker_order_id and order.broker_order_id:
         return  # a later copy under the same id was refused; the order that the broker has is not that copy
     if news.broker_order_id and not order.broker_order_id:
-        order.broker_order_id = news.broker_order_id
-        order.save(update_fields=["broker_order_id", "updated_at"])
-    wanted = state_from_broker(news.status)
+        _bind(order, news.broker_order_id)
+    wanted, source = state_from_broker(news.status), OrderState(order.state)
+    if news.status is BrokerOrderStatus.FILLED and source not in TERMINAL:
+        # A fill moves the order when it is booked, not when it is announced; but one that its broker made smaller, as
+        # a stop beside a target that filled in part, is filled by less than was ordered.
+        if news.filled is not None and ZERO < news.filled == order.filled_quantity < order.quantity:
+            reason = f"filled; its broker had made it smaller, {plain(news.filled)} of {plain(order.quantity)}"
+            orders.move(order, OrderState.FILLED, at=row.at, reason=reason, broker_event=row)
+        return
     if wanted is None or news.status in (BrokerOrderStatus.FILLED, BrokerOrderStatus.PARTIAL):
-        return  # a fill moves the order when it is booked, not when it is announced
-    source = OrderState(order.state)
+        return
     if wanted is not source and may_move(source, wanted) and not is_late(source, wanted):
         orders.move(order, wanted, at=row.at, reason=news.reason or str(row.kind), broker_event=row)
+
+
+def _bind(order: Order, broker_order_id: str) -> None:
+    order.broker_order_id = broker_order_id
+    order.save(update_fields=["broker_order_id", "updated_at"])
 
 
 def _apply_fill(account: Account, fill: FillData, row: BrokerEvent, found: Order) -> None:

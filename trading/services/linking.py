@@ -1,7 +1,8 @@
 """Linking: our order behind a broker's words.
 
-What always holds: by client id first, then by broker id, then as the leg of an order of ours that the broker names as
-its parent; never by symbol and quantity. A leg found so keeps its broker id, and the next word finds it by that.
+What always holds: by client id first, then by broker id, then as the order that took the place of one of ours, then as
+the leg of an order of ours that the broker names as its parent; never by symbol and quantity. An order found so keeps
+its broker id, and the next word finds it by that.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ def link(
     broker_order_id: str,
     parent_client_id: str = "",
     leg: LegRole | None = None,
+    replaces: str = "",
 ) -> Order | None:
     """The order of ours that is meant, or None when it is nobody's here."""
     orders = Order.objects.filter(account=account)
@@ -30,8 +32,14 @@ def link(
         found = orders.filter(broker_order_id=broker_order_id).first()
         if found is not None:
             return found
+    if replaces:
+        found = orders.filter(broker_order_id=replaces).first()
+        if found is not None:
+            return found
     if parent_client_id and leg is not None:
-        return orders.filter(rides_on__client_order_id=parent_client_id, tag=leg, broker_order_id="").first()
+        named = orders.filter(rides_on__client_order_id=parent_client_id, tag=leg)
+        # The leg may have been put in the place of another more than once since we looked.
+        return (named if replaces else named.filter(broker_order_id="")).first()
     return None
 
 

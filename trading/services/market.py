@@ -11,6 +11,8 @@ from django.db import transaction
 from trading.domain.bars import Bar as DomainBar
 from trading.models import Account, Bar, Cursor, Instrument, Rate
 
+BATCH = 1000
+
 
 def bar_source(feed_account: Account) -> str:
     """Under which source the live bars of a feed account are kept, whether its candles or its price stream made them.
@@ -27,26 +29,37 @@ def settled_cursor(symbol: str, interval_seconds: int) -> str:
 
 @transaction.atomic
 def store_bars(*, source: str, bars: Sequence[DomainBar]) -> int:
-    """Keep closed live bars; one that is stored already is left as it is. Returns how many are new."""
-    new = 0
+    """Keep closed live bars; one that is stored already is left as it is. Returns how many were not there before."""
+    if not bars:
+        return 0
     instruments = {row.symbol: row for row in Instrument.objects.filter(symbol__in={bar.symbol for bar in bars})}
-    for bar in bars:
-        _, made = Bar.objects.get_or_create(
+    standing = set(
+        Bar.objects.filter(
+            source=source,
+            instrument__in=instruments.values(),
+            start__gte=min(bar.start for bar in bars),
+            start__lte=max(bar.start for bar in bars),
+        ).values_list("instrument_id", "interval_seconds", "start")
+    )
+    rows = [
+        Bar(
             source=source,
             instrument=instruments[bar.symbol],
             interval_seconds=bar.interval_seconds,
             start=bar.start,
-            defaults={
-                "at": bar.end,
-                "open": bar.open,
-                "high": bar.high,
-                "low": bar.low,
-                "close": bar.close,
-                "volume": bar.volume,
-            },
+            at=bar.end,
+            open=bar.open,
+            high=bar.high,
+            low=bar.low,
+            close=bar.close,
+            volume=bar.volume,
         )
-        new += made
-    return new
+        for bar in bars
+        if (instruments[bar.symbol].pk, bar.interval_seconds, bar.start) not in standing
+    ]
+    # Another process may have been faster in the meantime: its bar stays.
+    Bar.objects.bulk_create(rows, ignore_conflicts=True, batch_size=BATCH)
+    return len(rows)
 
 
 @transaction.atomic

@@ -14,7 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from reconciliation.models import Discrepancy
 from reconciliation.services import applying, payloads, preview, resolutions
 from tests.trading.admin.world import World
-from trading.models import Account, Entry, Order, Trade
+from tests.trading.services import making, shares
+from trading.models import Account, Application, BrokerEvent, Entry, Instrument, Order, Trade
+from trading.services import booking, inbox
 from trading.services.audit import Actor
 
 Compare = Callable[..., None]
@@ -94,6 +96,51 @@ def apply(case: Discrepancy, action: str, world: World) -> None:
     )
     applied = applying.apply(proposal_id=proposal.pk, actor=Actor.of(bob, via="test"), applied_by=bob)
     assert not applied.refused, applied.refused
+
+
+# What is posted of shares after 10 AAPL were bought at 100: each is paid, and realises what the lots give.
+SHARES: dict[str, dict[str, Any]] = {
+    "bought": {"entry": "EXTERNAL_FILL", "side": "BUY", "quantity": "5", "price": "104.25", "commission": "-0.35"},
+    "sold": {"entry": "EXTERNAL_FILL", "side": "SELL", "quantity": "4", "price": "110.5", "commission": "0"},
+    "adopted": {"entry": "ADOPTION", "quantity": "3", "price": "99.5"},
+    "gone for money": {"entry": "ESTIMATE", "quantity": "-2", "price": "101", "realised": "202"},
+    "gone for nothing": {"entry": "ESTIMATE", "quantity": "-2", "price": "101", "realised": "0"},
+}
+
+
+@pytest.mark.parametrize("what", SHARES)
+def test_shares_are_previewed_as_they_are_posted(what: str, db: None) -> None:
+    account, entry = shares.make_share_account(), {"instrument": "AAPL", **SHARES[what]}
+    application = shares.approved(account)
+    first = shares.bought(1, None, "10", "100")
+    book(account, first, application)
+    before = Entry.objects.order_by("-id").values_list("id", flat=True)[0]
+    if entry["entry"] == "EXTERNAL_FILL":
+        money = {"realised": "0", "financing": "0"}
+        event = shares.bought(
+            2, None, entry["quantity"], entry["price"], side=entry["side"], commission=entry["commission"]
+        )
+        draft = preview.draft(Discrepancy(account=account), {"entries": [{**money, **entry}]})
+        book(account, event, application)
+    else:
+        draft = preview.draft(Discrepancy(account=account), {"entries": [entry]})
+        common: dict[str, Any] = {
+            "account": account, "instrument": Instrument.objects.get(symbol="AAPL"), "application": application,
+            "quantity": Decimal(entry["quantity"]), "price": Decimal(entry["price"]), "actor": making.TEST,
+        }  # fmt: skip
+        if entry["entry"] == "ADOPTION":
+            booking.adopt_position(**common)
+        else:
+            booking.close_at_estimate(realised=Decimal(entry["realised"]), **common)
+    assert draft.lines and shown(draft) == posted(Entry.objects.filter(pk__gt=before))
+
+
+def book(account: Account, event: Any, application: Application) -> None:
+    """Get somebody else's execution into the books."""
+    inbox.receive(account=account, events=[event])
+    row = BrokerEvent.objects.get(account=account, external_id=event.external_id)
+    (fill,) = event.fills
+    booking.book_fill(account=account, event=row, fill=fill, order=None, application=application, actor=making.TEST)
 
 
 def test_effects_add_the_lines_up(world: World, compare: Compare) -> None:

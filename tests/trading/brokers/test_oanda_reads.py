@@ -16,6 +16,7 @@ from tests.trading.brokers.oanda_wire import ACCOUNT, BUY, SUMMARY, TIME, TOKEN,
 from tests.trading.brokers.raw_server import always, answer, serving
 from trading.brokers import oanda_parse
 from trading.brokers.errors import BadData
+from trading.brokers.fields import number
 from trading.brokers.oanda import OandaBroker
 from trading.domain.broker import (
     BrokerNeedsLogin,
@@ -237,7 +238,7 @@ def test_whatever_stands_in_a_field_a_snapshot_never_raises(field: str, value: A
 @given(st.text(max_size=30) | st.floats() | st.integers() | st.booleans() | st.none())
 def test_a_number_is_either_exact_or_refused(value: Any) -> None:
     try:
-        parsed = oanda_parse.number({"units": value}, "units")
+        parsed = number({"units": value}, "units")
     except BadData:
         return
     assert isinstance(value, str) and parsed.is_finite() and parsed == Decimal(value)

@@ -91,6 +91,17 @@ def test_a_bar_that_was_broken_or_joined_late_is_not_whole_and_the_next_one_is()
     assert [joined_late.whole, broken.whole, whole.whole] == [False, False, True]
 
 
+def test_a_broker_whose_clock_was_put_back_is_heard_again_but_its_old_bar_is_not_whole() -> None:
+    bars = listening()
+    bars.tick(at(910), price("1.10"))
+    bars.broke()
+    bars.listen(at(10))
+    bars.tick(at(20), price("1.20"))
+    (joined,) = bars.tick(at(310), price("1.30"))
+    (whole,) = bars.tick(at(610), price("1.40"))
+    assert (joined.bar.start, joined.whole, whole.bar.start, whole.whole) == (START, False, at(300), True)
+
+
 def test_late_ticks_are_dropped_and_counted_and_never_change_a_closed_bar() -> None:
     bars = listening()
     bars.tick(at(10), price("1.10"))
