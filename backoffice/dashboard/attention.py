@@ -83,7 +83,7 @@ def case_url(case_id: int) -> str:
 def _cases(times: dict[int, datetime], user: User) -> list[Need]:
     """The gravest and oldest of those that wait for a proposal or a verdict; the queue has all."""
     waiting = Discrepancy.objects.filter(state__in=[STATE.OPEN, STATE.PROPOSED], account__in=times)
-    rows = waiting.select_related("account", "proposal__proposer")
+    rows = waiting.select_related("account", "instrument", "proposal__proposer")
     found: list[Discrepancy] = []
     for severity in RANK:
         if len(found) <= LIMIT:
@@ -102,7 +102,16 @@ def _case(row: Discrepancy, at: datetime, user: User) -> Need:
         else:
             verb = "Waits for approval"
     what = str(row.kind).replace("_", " ").capitalize()
-    return Need(str(row.severity), what, str(row.key), row.account.name, age(row, at), verb, case_url(row.pk), is_mine)
+    return Need(
+        str(row.severity),
+        what,
+        str(row.instrument or row.key),
+        row.account.name,
+        age(row, at),
+        verb,
+        case_url(row.pk),
+        is_mine,
+    )
 
 
 def _unknown(times: dict[int, datetime]) -> list[Need]:

@@ -51,15 +51,15 @@ def draw(account: Account, *, until: datetime, span: timedelta | None) -> Curve 
 def _points(account: Account, *, until: datetime, span: timedelta | None) -> list[tuple[datetime, Decimal]]:
     """At most `STEPS` points, each the last of its slot, after the value that the span began with."""
     rows = EquityPoint.objects.filter(account=account, at__lte=until).order_by("at").values_list("at", "equity")
-    if span is None:
-        start = rows.first()
+    begin = until - span if span is not None else None
+    before = rows.filter(at__lt=begin).last() if begin is not None else None
+    if begin is not None and before is not None:
+        points = [(begin, before[1])]
+    else:  # the curve begins with the first point there is
+        start = rows.filter(at__gte=begin).first() if begin is not None else rows.first()
         if start is None:
             return []
         begin, points = start[0], [start]
-    else:
-        begin = until - span
-        before = rows.filter(at__lt=begin).last()
-        points = [(begin, before[1])] if before is not None else []
     width = max((until - begin).total_seconds() / STEPS, 1.0)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -104,15 +104,21 @@ def accounts() -> list[AccountLine]:
 
 
 def _equity(rows: list[Account], starts: dict[int, datetime]) -> tuple[dict[int, Decimal], dict[int, Decimal]]:
-    """The newest equity of each account, and the one that its trading day began with."""
+    """The newest equity of each account, and the one that its trading day began with: the last one from before, or
+    for an account whose first day it is, its first."""
     if not rows:
         return {}, {}
     earlier = Q()
     for row in rows:
         earlier |= Q(account=row, at__lt=starts[row.pk])
-    newest = EquityPoint.objects.order_by("account_id", "-at").distinct("account_id")
-    latest = newest.filter(account__in=rows).values_list("account_id", "equity")
-    return dict(latest), dict(newest.filter(earlier).values_list("account_id", "equity"))
+    points = EquityPoint.objects.filter(account__in=rows).values_list("account_id", "equity")
+    newest = points.order_by("account_id", "-at").distinct("account_id")
+    oldest = points.order_by("account_id", "at").distinct("account_id")
+    latest = dict(newest)
+    counted = points.order_by().values_list("account_id").annotate(number=Count("id"))
+    several = {account_id for account_id, number in counted if number > 1}
+    began = {account_id: equity for account_id, equity in oldest if account_id in several}
+    return latest, began | dict(newest.filter(earlier))
 
 
 def _limited(rows: list[Account], times: dict[int, datetime]) -> dict[int, list[str]]:
@@ -168,14 +174,22 @@ def last_runs(lines: list[AccountLine], limit: int = 5) -> tuple[list[RunLine], 
 def beats(lines: list[AccountLine]) -> list[Beat]:
     """Every part of the desk that reports, and each broker by the time its clock was last read."""
     wall = wall_now()
-    shown = [_beat(row, wall) for row in Heartbeat.objects.order_by("name")]
+    rows = list(Heartbeat.objects.order_by("name"))
+    shown = [_beat(row, wall) for row in rows]
+    asked = [row.at for row in rows if row.name in TICKS]
+    if asked:  # beat leaves no row of its own: it is alive when a worker was asked by it
+        shown.insert(0, Beat("Beat", wall - max(asked), _tone(wall - max(asked)), "asks the workers what is due"))
     return [*shown, *_broker_beats(lines, wall)]
 
 
+TICKS = ("signals", "orders", "reconciliation", "slow")
+
+
 PARTS = {
-    "signals": ("Signals", "beat and worker: bars and exits"),
-    "orders": ("Orders", "beat and worker: sending and watching"),
-    "reconciliation": ("Reconciliation", "beat and worker: runs and applications"),
+    "signals": ("Worker: signals", "bars and exits"),
+    "orders": ("Worker: orders", "sending and watching"),
+    "reconciliation": ("Worker: reconciliation", "runs and applications"),
+    "slow": ("Worker: digests, settlement", "what may wait"),
     "streams": ("Streams", "keeps the brokers' streams open"),
     "stream.events": ("Events of {}", "the broker's own news, as they happen"),
     "stream.prices": ("Prices of {}", "ticks that become bars"),

@@ -57,7 +57,7 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
 
     def get_list_select_related(self, request: HttpRequest) -> tuple[str, ...]:
         """The list names less than the page."""
-        return ("account",)
+        return ("account", "instrument")
 
     def get_ordering(self, request: HttpRequest) -> Any:
         """The gravest first, of those the oldest."""
@@ -70,9 +70,9 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
 
     @admin.display(description="about", ordering="key")
     def nowrap_about(self, case: Discrepancy) -> SafeString:
-        """The instrument, currency, order or event; a long name is cut, and whole on hover."""
-        key = str(case.key)
-        return format_html('<span title="{}">{}</span>', key, key if len(key) <= 18 else f"{key[:17]}…")
+        """The instrument, or else the currency, order or event; the whole of its name on hover."""
+        about = str(case.instrument or case.key)
+        return format_html('<span title="{}">{}</span>', case.key, about if len(about) <= 18 else f"{about[:17]}…")
 
     @admin.display(description="difference", ordering="difference")
     def num_difference(self, case: Discrepancy) -> SafeString:

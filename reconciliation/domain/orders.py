@@ -7,6 +7,8 @@ is left alone; protection is judged only while the broker's position is known to
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from decimal import Decimal
 
 from reconciliation.domain.actions import actions_for
 from reconciliation.domain.bad_data import Inspection
@@ -33,13 +35,14 @@ def compare_orders(
     working = [o for o in broker.orders if o.status in _WORKING and o.broker_order_id not in seen.bad_orders]
     links = {order.broker_order_id: linked for order in working if (linked := _link(order, books)) is not None}
     found: list[Finding] = []
+    covered = {stop: holding.quantity for holding in books.holdings for stop in holding.stop_client_ids}
     found.extend(_doubles(working, books))
     doubled = {finding.key for finding in found}
     for order in working:
         ours = links.get(order.broker_order_id)
         if ours is not None and f"order:{ours.client_id}" in doubled:
             continue
-        found.extend([_external(order, seen)] if ours is None else _drift(order, ours, policy, seen))
+        found.extend([_external(order, seen)] if ours is None else _drift(order, ours, policy, seen, covered))
     if completeness is Completeness.COMPLETE and not seen.bad_orders:
         visible = {order.client_id for order in links.values()}
         lost = [o for o in books.orders if o.state in _CLAIMED_LIVE and o.client_id not in visible]
@@ -119,7 +122,13 @@ def _external(order: BrokerOrder, seen: Inspection) -> Finding:
     )
 
 
-def _drift(order: BrokerOrder, ours: BooksOrder, policy: ReconciliationPolicy, seen: Inspection) -> list[Finding]:
+def _drift(
+    order: BrokerOrder,
+    ours: BooksOrder,
+    policy: ReconciliationPolicy,
+    seen: Inspection,
+    covered: Mapping[str, Decimal],
+) -> list[Finding]:
     differs: list[str] = []
     if ours.state in TERMINAL or (ours.state is OrderState.PLANNED and not ours.rides_on_entry):
         differs.append(f"the broker works it while it is {ours.state} here")
@@ -133,7 +142,9 @@ def _drift(order: BrokerOrder, ours: BooksOrder, policy: ReconciliationPolicy, s
     if rule is not None and moved > policy.price_tolerance(rule):
         differs.append(f"its price is {plain(order.price or ZERO)} there and {plain(ours.price or ZERO)} here")
     untouched = order.filled == 0 and ours.filled == 0
-    if order.quantity is not None and untouched and order.quantity != ours.quantity:
+    # A broker makes the stop beside a target that filled in part smaller: it covers what is left, as it should.
+    wanted = (ours.quantity, covered.get(ours.client_id, ours.quantity))
+    if order.quantity is not None and untouched and order.quantity not in wanted:
         differs.append(f"its quantity is {plain(order.quantity)} there and {plain(ours.quantity)} here")
     if not differs:
         return []

@@ -18,7 +18,7 @@ from reconciliation.models import Discrepancy
 from reconciliation.services import applying, resolutions
 from tests.reconciliation.admin.still_broker import StillBroker
 from tests.trading.admin.world import START, World, build_world, cast, grow
-from trading.clock import wall_now
+from trading.clock import replay_clock, wall_now
 from trading.models import Account, EquityPoint, Heartbeat, OrderGroup, Restriction, TaskAttempt
 from trading.services import cursors, restrictions
 from trading.services.audit import Actor
@@ -119,6 +119,18 @@ def test_equity_and_the_days_change_are_per_currency_and_leave_the_paper_book_ou
     assert shown["USD"][0] == Decimal(100000)
 
 
+def test_on_the_first_day_the_change_is_from_the_first_figure_and_the_curve_begins_there(world: World) -> None:
+    EquityPoint.objects.filter(account=world.account).delete()
+    for minutes, value in ((1, "100000"), (2, "100060"), (3, "100040")):
+        at = START + timedelta(minutes=minutes)
+        EquityPoint.objects.create(account=world.account, at=at, balance=value, equity=value)
+    with replay_clock(world.account.pk) as clock:
+        clock[world.account.pk] = START + timedelta(minutes=5)
+        context = home(world, "ada").context
+    assert [(money.amount, money.change) for money in context["equity"]] == [(Decimal(100040), Decimal(40))]
+    assert (context["curve"].first, context["curve"].change) == (Decimal(100000), Decimal(40))
+
+
 def test_what_needs_a_person_is_there_with_one_click_and_mine_comes_first(world: World) -> None:
     compare(world, "10700")
     OrderGroup.objects.filter(account=world.account).update(state="UNSAFE")
@@ -172,13 +184,14 @@ def test_the_pill_is_red_and_says_live_as_soon_as_one_active_account_is_live(wor
 
 
 def test_a_part_that_is_silent_is_shown_as_silent(world: World) -> None:
-    for name, age in (("fresh", 3), ("slow", 60), ("dead", 600)):
+    for name, age in (("fresh", 3), ("late", 60), ("dead", 600), ("orders", 2)):
         Heartbeat.objects.create(name=name, at=wall_now() - timedelta(seconds=age))
     Heartbeat.objects.create(name="stream.prices:oanda-main", at=wall_now(), details={"connected": False, "errors": 3})
     Heartbeat.objects.create(name="stream.events:oanda-main", at=wall_now(), details={"connected": True, "errors": 3})
     tones = {beat.name: beat.tone for beat in home(world, "charlie").context["beats"]}
-    assert (tones["fresh"], tones["slow"], tones["dead"]) == ("good", "waiting", "bad")
+    assert (tones["fresh"], tones["late"], tones["dead"]) == ("good", "waiting", "bad")
     assert (tones["Prices of oanda-main"], tones["Events of oanda-main"]) == ("bad", "good")
+    assert (tones["Worker: orders"], tones["Beat"]) == ("good", "good"), "a worker was asked, so beat asks"
 
 
 def test_an_account_that_may_trade_is_enabled_and_says_what_is_limited(world: World) -> None:

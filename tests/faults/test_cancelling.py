@@ -195,3 +195,23 @@ def test_the_sweep_ends_a_resting_order_whose_time_is_over_where_the_broker_does
     watch_once()
     order.refresh_from_db()
     assert order.state == "CANCELLED" and working(world) == []
+
+
+def test_that_an_order_began_does_not_end_its_cancel(any_world: World) -> None:
+    """Its beginning may be read only after its cancel was asked for, and that says nothing about the cancel."""
+    world = any_world
+    order = world.plan(type=OrderType.STOP, entry=world.place.ask + world.place.away / 2)
+    world.fault("status", when="before", route="GET *", times=50, status=503)
+    assert send_order(order_id=order.pk).state in ("WORKING", "UNKNOWN")
+    if order.state != "WORKING":
+        Order.objects.filter(pk=order.pk).update(state="WORKING")
+    world.fault("drop", when="before", route=world.place.cancelling)
+    cancel_order(order_id=order.pk, reason="a test")
+    world.simulator.delete("/faults")
+    world.catch_up()
+    order.refresh_from_db()
+    assert order.state == "CANCELLING"
+    world.pass_time(order, 10)
+    watch_once()
+    order.refresh_from_db()
+    assert order.state == "CANCELLED" and working(world) == []

@@ -17,7 +17,7 @@ from reconciliation.engine.run import run_reconciliation
 from reconciliation.models import Discrepancy
 from reconciliation.services import applying, resolutions
 from tests.screens.telling import TellingBroker, bracket, event_of_fill, event_of_leg, exchange, gates_of, signal_of
-from trading.clock import replay_clock
+from trading.clock import replay_clock, store_broker_clock, wall_now
 from trading.domain.broker import BrokerEvent as PortEvent
 from trading.domain.broker import CashData, EventKind, Side
 from trading.domain.orders import OrderState
@@ -197,8 +197,11 @@ def build_showcase(*, now: datetime | None = None, trades: int = len(TRADES)) ->
     )
     _unknown_order(desk, now - timedelta(minutes=3))
     desk.reconcile(now - timedelta(minutes=1), **more)
-    for name in ("signals", "orders", "reconciliation"):
+    for name in ("signals", "orders", "reconciliation", "slow", "streams"):
         heartbeats.beat(name)
+    for kind in ("events", "prices"):
+        heartbeats.beat(f"stream.{kind}:{desk.oanda.name}", connected=True)
+    store_broker_clock(account=desk.oanda, broker_at=wall_now(), speed=Decimal(1))
     open_case = Discrepancy.objects.get(account=desk.oanda, key="EURUSD")
     closed.refresh_from_db()
     return Showcase(desk.paper, desk.oanda, entry, mirrored, open_case, proposed, closed)

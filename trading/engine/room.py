@@ -17,6 +17,7 @@ from trading.domain.orders import TERMINAL, OrderState
 from trading.locks import lock_account
 from trading.models import Order, Trade
 from trading.services import orders
+from trading.services.exits import plan_exit
 from trading.services.linking import link_legs
 
 from .canceller import cancel_order
@@ -83,7 +84,7 @@ def _name_legs(leg: Order, broker: OrderPort) -> None:
 
 @transaction.atomic
 def _still_needed(exit_order: Order) -> bool:
-    """Whether the trade still holds what the exit closes; otherwise the exit ends here, and another may be planned."""
+    """Whether the trade still holds what the exit closes; otherwise it ends here, and one for what is left is planned."""
     order = orders.locked(exit_order.pk)
     if order.state != OrderState.PLANNED or order.exit_intent is None:
         return False
@@ -93,4 +94,13 @@ def _still_needed(exit_order: Order) -> bool:
         return True
     reason = f"not sent: the trade holds {left:f} now, its own legs closed the rest"
     orders.move(order, OrderState.CANCELLED, at=now(order.account), reason=reason)
+    if left > 0:  # its legs are gone: the sweep sends this one next
+        plan_exit(
+            account=order.account,
+            decision=order.exit_intent.decision,
+            exit_type=order.exit_intent.exit_type,
+            reason=order.exit_intent.exit_reason,
+            quantity=left,
+            at=now(order.account),
+        )
     return False

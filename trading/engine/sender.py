@@ -64,6 +64,7 @@ def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
     try:
         if order.reduce_only and not make_room(order, broker):
             return Order.objects.get(pk=order_id)
+        failpoint("room_made")
         claimed = _claim(order_id)
         if claimed is None:
             return Order.objects.get(pk=order_id)

@@ -22,6 +22,7 @@ from trading.selectors.orders import has_unfinished_orders
 from .canceller import cancel_order, half_cancelled, overdue_entries
 from .connections import broker_for
 from .inflow import catch_up
+from .protection import mind
 from .resolver import expire_lease, needing_work, resolve_unknown
 from .sender import send_order
 
@@ -46,6 +47,7 @@ def watch_once() -> dict[str, int]:
     for account in Account.objects.filter(is_active=True).exclude(broker=Account.Broker.PAPER):
         if account.pk not in silent and has_unfinished_orders(account):
             done["polled"] += _do(f"events of {account.name}", _poll(account), account.pk, silent)
+        _do(f"protection of {account.name}", partial(mind, account), account.pk, silent)
     return done
 
 

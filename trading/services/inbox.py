@@ -171,6 +171,8 @@ def _apply_news(account: Account, news: OrderNews, row: BrokerEvent) -> None:
         return
     if wanted is None or news.status in (BrokerOrderStatus.FILLED, BrokerOrderStatus.PARTIAL):
         return
+    if row.kind == EventKind.ORDER_CREATED and source is OrderState.CANCELLING and not news.replaces:
+        return  # that it began says nothing about its cancel
     if wanted is not source and may_move(source, wanted) and not is_late(source, wanted):
         orders.move(order, wanted, at=row.at, reason=news.reason or str(row.kind), broker_event=row)
 
@@ -184,6 +186,11 @@ def _apply_fill(account: Account, fill: FillData, row: BrokerEvent, found: Order
     if Fill.objects.filter(account=account, external_id=fill.external_id).exists():
         return
     order = orders.locked(found.pk)
+    if fill.side != order.side or instrument_for(account, fill.instrument) != order.instrument:
+        raise RuleBroken(
+            f"The broker says that our {order.side} order {order.client_order_id} of {order.instrument} did "
+            f"{fill.side} {plain(fill.quantity)} {fill.instrument}. Nothing was booked; compare with the broker."
+        )
     filled = order.filled_quantity + fill.quantity
     paid = (order.average_price or 0) * order.filled_quantity + fill.price * fill.quantity
     order.average_price = round(paid / filled, 12)

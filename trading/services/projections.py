@@ -148,9 +148,11 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
             "close_reason": ended_by if flat else "",
         },
     )
-    OrderGroup.objects.filter(account=account, decision=decision).exclude(state=OrderGroup.State.UNSAFE).update(
-        state=OrderGroup.State.CLOSED if flat else OrderGroup.State.OPEN
-    )
+    groups = OrderGroup.objects.filter(account=account, decision=decision)
+    if flat:
+        groups.update(state=OrderGroup.State.CLOSED)
+    else:  # one that is not safe stays so until something covers it
+        groups.exclude(state=OrderGroup.State.UNSAFE).update(state=OrderGroup.State.OPEN)
     for day in {stood, trade.trading_day}:
         if day is not None:
             project_day(account, day)

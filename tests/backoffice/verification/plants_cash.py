@@ -135,6 +135,5 @@ CASH: dict[str, dict[str, str]] = {
 FUNCTIONS: dict[str, dict[str, str]] = {
     "I-57": {
         "the posting function of before payments": _earlier("ledger.sql"),
-        "the posting function of before splits": _earlier("ledger_settlement.sql"),
     },
 }

@@ -13,9 +13,9 @@ from tests.conftest import CommittedDatabase
 from tests.faults.places import ALPACA, OANDA, PLACES, Place
 from tests.servers import Simulator
 from tests.trading.engine.stream_desk import StreamDesk, wait
-from trading.engine import stream_events, stream_listener
+from trading.engine import stream_events, stream_listener, streams
 from trading.engine.inflow import take
-from trading.engine.streams import Streams, events_name
+from trading.engine.streams import LOOK_SECONDS, Streams, events_name
 from trading.models import Account, BrokerEvent, Fill, Heartbeat, Order
 from trading.services import cursors, leases
 from trading.services.inbox import INFLOW
@@ -41,6 +41,7 @@ def desk(
 ) -> Iterator[StreamDesk]:
     """An account whose streams can be listened to, at OANDA unless told; a broken one is opened again soon."""
     monkeypatch.setattr(stream_listener, "FIRST_PAUSE", 0.2)
+    monkeypatch.setattr(streams, "LOOK_SECONDS", 0.2)
     opened = StreamDesk.open(running, getattr(request, "param", OANDA))
     yield opened
     opened.close()
@@ -148,6 +149,7 @@ def test_a_second_process_stands_by_and_takes_over(desk: StreamDesk) -> None:
 
 
 def test_new_accounts_are_heard_within_five_seconds_and_inactive_ones_no_more(desk: StreamDesk) -> None:
+    assert LOOK_SECONDS <= 2.5, "two looks are enough"
     Account.objects.update(is_active=False)
     desk.streams = Streams()
     desk.streams.start()

@@ -1,3 +1,4 @@
+-- Cash instruments: their fills leave a receivable or payable, which a SETTLEMENT pays on its value date, once.
 -- Splits: an approved entry closes all lots of an instrument at their own cost, another opens them scaled; each of
 -- the new ones remembers the fill that opened its units first.
 -- ledger_post: one entry with its transfers, lots and lot closes, or nothing.
