@@ -88,5 +88,8 @@ MINUTES ?= 30
 soak: $(VENV)/.installed-dev ## a simulated week on the real desk in MINUTES (30): memory flat, books equal, nothing open
 	@$(VENV)/bin/python -m benchmarks.soak --minutes $(MINUTES)
 
-screenshots: $(VENV)/.installed-dev ## pictures of every screen into reports/screenshots (needs chromium)
-	@mkdir -p reports/screenshots && BACKOFFICE_PICTURES=reports/screenshots $(VENV)/bin/python -m pytest tests/screens
+screenshots: $(VENV)/.installed-dev ## pictures of every screen into reports/screenshots, and the README's two (needs chromium)
+	@mkdir -p reports/screenshots docs/pictures
+	@BACKOFFICE_PICTURES=reports/screenshots $(VENV)/bin/python -m pytest tests/screens
+	@cp reports/screenshots/readme-home.png docs/pictures/home.png
+	@cp reports/screenshots/readme-case.png docs/pictures/case.png

@@ -171,8 +171,8 @@ def _apply_news(account: Account, news: OrderNews, row: BrokerEvent) -> None:
         return
     if wanted is None or news.status in (BrokerOrderStatus.FILLED, BrokerOrderStatus.PARTIAL):
         return
-    if row.kind == EventKind.ORDER_CREATED and source is OrderState.CANCELLING and not news.replaces:
-        return  # that it began says nothing about its cancel
+    if row.kind == EventKind.ORDER_CREATED and source is OrderState.CANCELLING:
+        return  # that it began says nothing about its cancel, which is asked again
     if wanted is not source and may_move(source, wanted) and not is_late(source, wanted):
         orders.move(order, wanted, at=row.at, reason=news.reason or str(row.kind), broker_event=row)
 
