@@ -72,9 +72,10 @@ live_oanda_replay: $(VENV)/.installed ## the same, mirrored to a simulator of it
 
 # --- Testing ----------------------------------------------------------------------------------------------------------
 .PHONY: test lint crash-first soak screenshots
-test: $(VENV)/.installed-dev ## run the whole suite, checks included; nothing else needs to run
+WORKERS ?= 2
+test: $(VENV)/.installed-dev ## run the whole suite, checks included, in WORKERS (2) processes; nothing else needs to run
 	@echo "Running the tests (their own PostgreSQL, Redis and simulator in the temporary directory) …"
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.installed-dev ## only the checks: ruff, import contracts, types
 	@$(VENV)/bin/ruff check .
