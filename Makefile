@@ -82,8 +82,9 @@ lint: $(VENV)/.installed-dev ## only the checks: ruff, import contracts, types
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/mypy backoffice trading reconciliation
 
-crash-first: $(VENV)/.installed-dev ## kill workers around the send, 20 times each: exactly one broker order every time
-	@$(VENV)/bin/python -m benchmarks.crash_first
+BROKER ?= oanda
+crash-first: $(VENV)/.installed-dev ## kill workers around the send, 20 times each, at BROKER: one order every time
+	@$(VENV)/bin/python -m benchmarks.crash_first --broker $(BROKER)
 
 MINUTES ?= 30
 soak: $(VENV)/.installed-dev ## a simulated week on the real desk in MINUTES (30): memory flat, books equal, nothing open

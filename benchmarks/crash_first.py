@@ -42,7 +42,7 @@ class Bar:
 
 
 @contextmanager
-def fresh_world() -> Iterator[World]:
+def fresh_world(broker: str) -> Iterator[World]:
     """Servers, database and a simulator of our own; everything is stopped and removed at the end."""
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="crash-first-"))
@@ -77,11 +77,13 @@ def fresh_world() -> Iterator[World]:
         import django
 
         django.setup()
+        from tests.faults.places import PLACES
         from tests.faults.world import START, World, worker_environment
 
         simulator = Simulator.start(directory / "simulator", START)
         stack.callback(simulator.stop)
-        world = World(simulator, redis.url, worker_environment(urls, redis.url), directory)
+        place = next(each for each in PLACES if each.name == broker)
+        world = World(simulator, redis.url, worker_environment(urls, redis.url), directory, place=place)
         stack.callback(world.close)
         yield world
 
@@ -131,11 +133,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; 0 when every repetition ended with exactly one order."""
     parser = argparse.ArgumentParser(prog="crash_first", description=__doc__.partition("\n")[0])
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="of each of the three faults")
-    count: int = parser.parse_args(arguments).repetitions
+    parser.add_argument("--broker", choices=["oanda", "alpaca"], default="oanda", help="whose protocol is spoken")
+    options = parser.parse_args(arguments)
+    count: int = options.repetitions
     bar = Bar(3 * count)
     bar.show("starting PostgreSQL, Redis, simulator and workers")
     begin = time.monotonic()
-    with fresh_world() as world:
+    with fresh_world(options.broker) as world:
         from tests.faults.crash_first import CrashFirst
 
         run = CrashFirst(world, count, bar.show)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from decimal import Decimal
 
 from django.db import transaction
 
 from trading.clock import now
 from trading.domain.broker import BrokerUnreachable, Found, OrderPort
+from trading.domain.money import ZERO
 from trading.domain.orders import TERMINAL, OrderState
 from trading.locks import lock_account
 from trading.models import Order, Trade
@@ -84,12 +86,12 @@ def _name_legs(leg: Order, broker: OrderPort) -> None:
 
 @transaction.atomic
 def _still_needed(exit_order: Order) -> bool:
-    """Whether the trade still holds what the exit closes; otherwise it ends here, and one for what is left is planned."""
+    """Whether the trade still holds what the exit closes; else it ends here, and one for what is left is planned."""
     order = orders.locked(exit_order.pk)
     if order.state != OrderState.PLANNED or order.exit_intent is None:
         return False
     trade = Trade.objects.filter(account=order.account, decision=order.exit_intent.decision).first()
-    left = trade.open_quantity if trade is not None else 0
+    left: Decimal = trade.open_quantity if trade is not None else ZERO
     if left >= order.quantity:
         return True
     reason = f"not sent: the trade holds {left:f} now, its own legs closed the rest"
