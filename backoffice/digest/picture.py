@@ -83,7 +83,7 @@ def _lines(axes: Any, digest: Digest) -> None:
     for colour, above in ((GREEN, True), (RED, False)):
         part = [max(value, 0.0) if above else min(value, 0.0) for value in values]
         axes.fill_between(times, part, 0, step="post", color=colour, alpha=0.16, linewidth=0, zorder=1)
-    axes.plot(times, values, drawstyle="steps-post", color=INK, linewidth=1.8, zorder=4, label="decided")
+    axes.plot(times, values, drawstyle="steps-post", color=INK, linewidth=1.8, zorder=4, label="paper books (decide)")
     for number in range(1, len(times) - 1):
         colour = GREEN if values[number] >= values[number - 1] else RED
         axes.plot(times[number], values[number], "o", color=colour, markersize=5, zorder=5)

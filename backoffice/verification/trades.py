@@ -242,8 +242,10 @@ INVARIANTS = (
         id="P-03",
         title="Equity points say what the ledger said",
         rule="The balance of each equity point is the ledger's trade-date cash from entries effective up to that "
-        "moment, its equity that with what shares held then cost, and every close of a trade has a point.",
-        means="the drawdown lock compares with a peak that never was",
+        "moment, its equity that with what shares held then cost. Every close of a trade, every movement of cash and "
+        "every fill that is not of a strategy's trade has a point, so the newest says what the ledger says now, but "
+        "for what trades that are still open have moved.",
+        means="equity is shown wrong, and the drawdown lock compares with a peak that never was",
         todo="pause the account until the projections are rebuilt",
         looks_at="SELECT account_id FROM trading_equitypoint",
         find=either(
@@ -268,6 +270,14 @@ INVARIANTS = (
             SELECT t.account_id, 'trade', t.id::text, concat('closed at ', t.closed_at, ' without an equity point')
             FROM trading_trade t LEFT JOIN trading_equitypoint q ON q.account_id = t.account_id AND q.at = t.closed_at
             WHERE t.state = 'CLOSED' AND q.id IS NULL
+            """,
+            """
+            SELECT e.account_id, 'entry', e.id::text, concat(e.kind, ' of ', e.at, ' without an equity point')
+            FROM trading_entry e LEFT JOIN trading_fill f ON f.id = e.fill_id
+            LEFT JOIN trading_order o ON o.id = f.order_id
+            LEFT JOIN trading_equitypoint q ON q.account_id = e.account_id AND q.at = e.at
+            WHERE q.id IS NULL AND e.kind NOT IN ('SETTLEMENT', 'SPLIT')
+              AND (f.id IS NULL OR f.application_id IS NOT NULL OR coalesce(o.decision_id, o.exit_intent_id) IS NULL)
             """,
         ),
     ),

@@ -26,7 +26,7 @@ from trading.models import Account, Restriction
 from trading.services import audit, cursors, restrictions
 from trading.services.audit import Actor
 
-from .discrepancies import Observed, carry_out, plan_steps, stored, tally
+from .discrepancies import CONFIRMED, Observed, carry_out, plan_steps, stored, tally
 
 STARTUP = "startup"
 
@@ -152,11 +152,18 @@ def slot_is_taken(account: Account, trigger: str, scheduled_for: datetime) -> bo
 
 
 def _lift_startup(account: Account, actor: Actor) -> None:
-    if blocking(account).exists():
-        return
-    for restriction in Restriction.objects.filter(account=account, source=STARTUP, lifted_at=None).order_by("pk"):
-        reason = "a complete reconciliation found no difference of high or critical severity"
+    """After a complete run: entries begin, unless something grave stands that no lock of an instrument covers."""
+    standing = list(Restriction.objects.filter(account=account, source=STARTUP, lifted_at=None).order_by("pk"))
+    grave = blocking(account).exclude(instrument__isnull=False, state__in=CONFIRMED).order_by("pk").first()
+    if grave is None:
+        reason = "a complete reconciliation found no difference of high or critical severity that is not locked"
+    else:
+        reason = f"{grave.kind} {grave.key} stands: entries wait until it is resolved"[:300]
+        standing = [restriction for restriction in standing if restriction.reason != reason]
+    for restriction in standing:
         restrictions.lift(restriction=restriction, actor=actor, reason=reason)
+    if grave is not None and standing:
+        block_until_reconciled(account=account, reason=reason, actor=actor)
 
 
 def _snapshot(account: Account, side: str, completeness: str, last: str, body: str, at: datetime) -> Snapshot:

@@ -41,8 +41,24 @@ class MissingCredentials(Exception):
     }
 
     def __init__(self, broker: str) -> None:
-        super().__init__(self._NEEDED.get(broker, f"credentials for {broker} must be set"))
+        super().__init__(self.needed(broker))
         self.broker = broker
+
+    @classmethod
+    def needed(cls, broker: str) -> str:
+        """What must be set for a broker, in the words that people search for."""
+        return cls._NEEDED.get(broker, f"credentials for {broker} must be set")
+
+
+class HalfCredentials(BadConnection, MissingCredentials):
+    """One of the two settings of a broker's credentials is set: whoever set it did not mean the simulator."""
+
+    def __init__(self, broker: str, missing: str) -> None:
+        MissingCredentials.__init__(self, broker)
+        self.args = (
+            f"Only one of the two is set ({missing} is missing): {self.needed(broker)}, or neither of them for the "
+            "simulator. Nothing was asked and nothing was sent.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +107,8 @@ def open_broker(connection: Connection) -> Broker:
 def credentials_from_environment(broker: str, environ: Mapping[str, str]) -> Connection | None:
     """The connection that the environment names for a broker; None when it names none.
 
-    Raises `BadConnection` when what it names contradicts itself.
+    Raises `BadConnection` when what it names contradicts itself, and `HalfCredentials` for half of a pair; only with
+    SIMULATOR_URL, which names the simulator in words, are the simulator's own credentials taken for what is missing.
     """
     if broker == "alpaca":
         return _alpaca_from(environ)
@@ -102,6 +119,8 @@ def _oanda_from(environ: Mapping[str, str]) -> Connection | None:
     token, account_id = environ.get("OANDA_API_KEY", ""), environ.get("OANDA_ACCOUNT_ID", "")
     url = environ.get("OANDA_URL", "").rstrip("/")
     environment = environ.get("OANDA_ENV", "") or "practice"
+    if environment not in OANDA_HOSTS:
+        raise BadConnection(f"OANDA_ENV is {environment!r}; it must be practice or live. Nothing was sent.")
     control_url = environ.get("SIMULATOR_URL", "").rstrip("/")
     if control_url:
         simulated = simulator_oanda_url(control_url)
@@ -114,10 +133,10 @@ def _oanda_from(environ: Mapping[str, str]) -> Connection | None:
             raise BadConnection("OANDA_ENV is live, but SIMULATOR_URL is set: unset one of them. Nothing was sent.")
         credentials = {"token": token or SIMULATOR_OANDA_TOKEN}
         return Connection("oanda", SIMULATOR, simulated, account_id or SIMULATOR_OANDA_ACCOUNT, credentials)
-    if not token or not account_id:
+    if not token and not account_id:
         return None
-    if environment not in OANDA_HOSTS:
-        raise BadConnection(f"OANDA_ENV is {environment!r}; it must be practice or live.")
+    if not token or not account_id:
+        raise HalfCredentials("oanda", "OANDA_ACCOUNT_ID" if token else "OANDA_API_KEY")
     connection = Connection(
         "oanda", environment, url or f"https://{OANDA_HOSTS[environment]}", account_id, {"token": token}
     )
@@ -146,8 +165,10 @@ def _alpaca_from(environ: Mapping[str, str]) -> Connection | None:
             return Connection("alpaca", SIMULATOR, simulated, "", {"key": key, "secret": secret})
         known = {"key": SIMULATOR_ALPACA_KEY, "secret": SIMULATOR_ALPACA_SECRET}
         return Connection("alpaca", SIMULATOR, simulated, SIMULATOR_ALPACA_ACCOUNT, known)
-    if not key or not secret:
+    if not key and not secret:
         return None
+    if not key or not secret:
+        raise HalfCredentials("alpaca", "ALPACA_SECRET_KEY" if key else "ALPACA_API_KEY")
     url = url or f"https://{ALPACA_HOSTS[environment]}"
     connection = Connection("alpaca", environment, url, "", {"key": key, "secret": secret})
     check_alpaca(connection)

@@ -153,10 +153,14 @@ def load_session(text: str, profile: str = "portfolio") -> SessionConfig:
     Raises `BadSettings` with the path of everything that is wrong, and for a profile that the file does not have.
     """
     data = read_settings(text)
-    suffixes = _profiles(data)
-    configs = {f"portfolio{suffix}": _config(data, suffix) for suffix in suffixes}
+    suffixes, wrong = _profiles(data)
+    sections = _sections(data, suffixes, wrong)
+    if wrong:
+        raise BadSettings("; ".join(wrong))
+    configs = {f"portfolio{suffix}": _config(sections, suffix) for suffix in suffixes}
     if profile not in configs:
-        raise BadSettings(f"the session file has no profile {profile!r}; it has {', '.join(sorted(configs))}")
+        known = ", ".join(sorted(configs)) or "none"
+        raise BadSettings(f"the session file has no profile {profile!r}; it has {known}")
     return configs[profile]
 
 
@@ -179,24 +183,44 @@ def choose_symbols(config: SessionConfig, given: Iterable[str]) -> tuple[tuple[s
     return run, tuple(symbol for symbol in config.symbols if symbol not in wanted)
 
 
-def _profiles(data: Mapping[str, Any]) -> list[str]:
-    """The suffixes of the profiles ("" for `portfolio` itself), each of which has both of its keys."""
+def _profiles(data: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The suffixes of the profiles ("" for `portfolio` itself), and which keys are unknown or missing."""
     found: dict[str, set[str]] = {}
+    wrong: list[str] = []
     for key in data:
         match = _TOP_LEVEL.fullmatch(key)
         if match is None:
-            raise BadSettings(f"{key}: unknown key (known are portfolio, strategies, and both with one suffix)")
+            wrong.append(f"{key}: unknown key (known are portfolio, strategies, and both with one suffix)")
+            continue
         found.setdefault(match["suffix"] or "", set()).add(match["kind"])
     for suffix, kinds in found.items():
-        for kind in {"portfolio", "strategies"} - kinds:
-            raise BadSettings(f"{kind}{suffix}: missing; a profile is portfolio{suffix} and strategies{suffix}")
-    return list(found)
+        for kind in sorted({"portfolio", "strategies"} - kinds):
+            wrong.append(f"{kind}{suffix}: missing (a profile is portfolio{suffix} and strategies{suffix})")
+    return list(found), wrong
 
 
-def _config(data: Mapping[str, Any], suffix: str) -> SessionConfig:
+def _sections(data: Mapping[str, Any], suffixes: Iterable[str], wrong: list[str]) -> dict[str, Any]:
+    """The sections that are there, each by itself; what is wrong in one of them joins `wrong`."""
+    sections: dict[str, Any] = {}
+    for suffix in suffixes:
+        kinds: tuple[tuple[str, type[Any]], ...] = (
+            (f"portfolio{suffix}", Portfolio),
+            (f"strategies{suffix}", tuple[StrategyEntry, ...]),
+        )
+        for key, kind in kinds:
+            if key not in data:
+                continue
+            try:
+                sections[key] = validate(kind, data[key], key)
+            except BadSettings as error:
+                wrong.append(str(error))
+    return sections
+
+
+def _config(sections: Mapping[str, Any], suffix: str) -> SessionConfig:
     portfolio_path, strategies_path = f"portfolio{suffix}", f"strategies{suffix}"
-    portfolio = validate(Portfolio, data[portfolio_path], portfolio_path)
-    entries = validate(tuple[StrategyEntry, ...], data[strategies_path], strategies_path)
+    portfolio: Portfolio = sections[portfolio_path]
+    entries: tuple[StrategyEntry, ...] = sections[strategies_path]
     _check_portfolio(portfolio, portfolio_path)
     if not entries:
         raise BadSettings(f"{strategies_path}: must name at least one strategy")

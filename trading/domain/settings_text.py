@@ -140,7 +140,8 @@ def _given(value: object, message: str) -> str:
 
 
 def _one_line(error: yaml.YAMLError) -> str:
-    return " ".join(str(error).split())
+    # The parser only sees text: who read the file knows its name.
+    return " ".join(str(error).replace('"<unicode string>", ', "").split())
 
 
 class _Loader(yaml.SafeLoader):

@@ -19,6 +19,7 @@ from trading.domain.ids import replay_account_name
 from trading.domain.session import SessionConfig
 from trading.models import Account, Decision, Trade
 from trading.services import cursors
+from trading.services.settlement import settle_due
 from trading.services.setup import ensure_account, ensure_session
 
 from .accounts import new_book, session_account
@@ -121,6 +122,9 @@ def run_replay(
                 staged.play(slot, at_once=any(has_business(mirror) for mirror in mirrors))
             decisions = engine.step(slot)
             _log(journal, decisions, started)
+            if _day_ends(account, slots, index):
+                for settled in (account, *mirrors):
+                    settle_due(settled)
             progress(index + 1, len(slots), f"{next(iter(slot.values())).start:%Y-%m-%d}")
             if _status_is_due(account, slots, index):
                 emit(live_port(engine, info))
@@ -181,6 +185,14 @@ def _status_is_due(account: Account, slots: Sequence[Mapping[str, Bar]], index: 
     this, following = (next(iter(slots[i].values())) for i in (index, index + 1))
     day, next_day = trading_day(account, this.start), trading_day(account, following.start)
     return day.replace(day=1) != next_day.replace(day=1) if this.is_daily else day != next_day
+
+
+def _day_ends(account: Account, slots: Sequence[Mapping[str, Bar]], index: int) -> bool:
+    """Whether the next bar is of another trading day, or there is none."""
+    if index + 1 >= len(slots):
+        return True
+    this, following = (next(iter(slots[i].values())) for i in (index, index + 1))
+    return trading_day(account, this.start) != trading_day(account, following.start)
 
 
 def _log(journal: Journal, decisions: Sequence[Decision], started: datetime) -> None:

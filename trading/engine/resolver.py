@@ -94,8 +94,7 @@ def _apply(order_id: int, outcome: LookupOutcome, began: datetime) -> None:
             order.broker_order_id = order.broker_order_id or outcome.order.broker_order_id
             link_legs(order.account, outcome.legs)
             wanted = state_from_broker(outcome.order.status)
-            # What filled is booked first; the history tells the end of the rest after it.
-            fills_tell = wanted in (OrderState.FILLED, OrderState.PARTIAL) or outcome.order.filled > 0
+            fills_tell = wanted in (OrderState.FILLED, OrderState.PARTIAL)
             to = OrderState.WORKING if wanted is None or fills_tell else wanted
             reason = f"the broker has it: {outcome.order.broker_order_id} {outcome.order.raw_status}"
             orders.move(order, to, at=moment, reason=reason, message=message)

@@ -1,7 +1,8 @@
-"""The sweep over payments that are due: every account that ever traded cash instruments, on its own clock.
+"""The sweep over payments that are due: each of the desk's accounts that ever traded cash instruments, on its clock.
 
 What always holds: the trouble of one account never keeps the others waiting; it is logged, and the next sweep tries
-again. Running it twice at once settles nothing twice.
+again. Running it twice at once settles nothing twice. Accounts of a replay's world settle in the replay, whose bars are
+their clock.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ log = logging.getLogger(__name__)
 
 
 def settle_all() -> int:
-    """Settle what is due on every account; returns how many fills."""
+    """Settle what is due on every account of the desk's own world; returns how many fills."""
     done = 0
-    for account in Account.objects.filter(ledger_accounts__kind=LedgerAccount.Kind.UNSETTLED).distinct().order_by("pk"):
+    accounts = Account.objects.filter(scope="", ledger_accounts__kind=LedgerAccount.Kind.UNSETTLED)
+    for account in accounts.distinct().order_by("pk"):
         try:
             done += settle_due(account)
         except SoftTimeLimitExceeded:

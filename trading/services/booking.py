@@ -21,6 +21,7 @@ from trading.models import (
     Application,
     BrokerEvent,
     CashEvent,
+    Decision,
     Entry,
     Fill,
     Instrument,
@@ -239,15 +240,16 @@ def _post_fill(fill: Fill, matched: Matched, *, kind: str, actor: Actor) -> None
     for moved in moves.of_fill(fill):
         draft.move(commodity=moved.commodity, amount=moved.amount, into=moved.into, out_of=moved.out_of)
     entry = post(draft)
-    if fill.order is not None:
-        decision = fill.order.decision or (fill.order.exit_intent.decision if fill.order.exit_intent else None)
-        if decision is not None:
-            _know_rate(fill)
-            projections.project_trade(account, decision)
-    else:
+    own = _decision_of(fill)
+    if own is not None:
+        _know_rate(fill)
+        projections.project_trade(account, own)
+    elif fill.order is None:
         for decision in projections.decisions_closed_by(fill):
             projections.project_trade(account, decision)
     projections.project_position(account, instrument)
+    if own is None or fill.application is not None:  # a strategy's own fill shows when its trade closes
+        projections.project_equity(account, fill.at)
     projections.project_later_equity(account, fill.at)
     audit.record(
         kind="fill.booked",
@@ -257,6 +259,14 @@ def _post_fill(fill: Fill, matched: Matched, *, kind: str, actor: Actor) -> None
         after={"entry": entry.pk, "realised": plain(fill.realised), "external_id": fill.external_id},
         at=fill.at,
     )
+
+
+def _decision_of(fill: Fill) -> Decision | None:
+    """The decision whose trade a fill belongs to; None of an external, approved or emergency one."""
+    if fill.order is None:
+        return None
+    intent = fill.order.exit_intent
+    return fill.order.decision or (intent.decision if intent is not None else None)
 
 
 def _know_rate(fill: Fill) -> None:
@@ -299,8 +309,7 @@ def _post_cash(
         draft.move(commodity=moved.commodity, amount=moved.amount, into=moved.into, out_of=moved.out_of)
     if draft.transfers:
         post(draft)
-    if kind == Entry.Kind.TRANSFER:
-        projections.project_equity(account, at)
+    projections.project_equity(account, at)
     projections.project_later_equity(account, at)
     audit.record(
         kind="cash.booked",

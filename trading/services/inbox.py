@@ -114,7 +114,7 @@ def _apply_part(
         _apply_news(account, part, row)
     elif isinstance(part, FillData):
         order = link(account, client_id=part.client_id, broker_order_id=part.broker_order_id)
-        if order is None or not policy.apply_exact_own_fills or _is_late(account, part, policy):
+        if order is None or not policy.apply_exact_own_fills or _is_late(account, part, row, order, policy):
             result.held.append(row.pk)
             return
         _apply_fill(account, part, row, order)
@@ -125,11 +125,16 @@ def _apply_part(
         booking.book_cash(account=account, event=row, cash=part, actor=ACTOR)
 
 
-def _is_late(account: Account, fill: FillData, policy: AccountPolicy) -> bool:
-    """Whether people asked to decide on it: the instrument is locked by a difference that it may explain."""
-    return policy.ask_about_late_fills and restrictions.is_locked(
-        account, instrument_for(account, fill.instrument), source=restrictions.RECONCILIATION
-    )
+def _is_late(account: Account, fill: FillData, row: BrokerEvent, order: Order, policy: AccountPolicy) -> bool:
+    """Whether people asked to decide on it: it happened before a difference about its instrument was opened.
+
+    What two people ordered is theirs already, and what happens while the difference is open is no news of the past.
+    """
+    if not policy.ask_about_late_fills or order.application_id is not None:
+        return False
+    instrument = instrument_for(account, fill.instrument)
+    locked_at = restrictions.locked_since(account, instrument, source=restrictions.RECONCILIATION)
+    return locked_at is not None and row.at < locked_at
 
 
 def _hold(account: Account, row: BrokerEvent, result: Received, *, kind: str, reason: str) -> None:

@@ -41,9 +41,10 @@ def trading_state(
     return state, reasons
 
 
-def is_locked(account: Account, instrument: Instrument, *, source: str) -> bool:
-    """Whether this source has locked the instrument on this account."""
-    return Restriction.objects.filter(account=account, instrument=instrument, source=source, lifted_at=None).exists()
+def locked_since(account: Account, instrument: Instrument, *, source: str) -> datetime | None:
+    """Since when, on the account's clock, this source has locked the instrument on this account; None if it has not."""
+    standing = Restriction.objects.filter(account=account, instrument=instrument, source=source, lifted_at=None)
+    return standing.order_by("at").values_list("at", flat=True).first()
 
 
 @transaction.atomic

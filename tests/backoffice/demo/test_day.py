@@ -9,22 +9,25 @@ import pytest
 from backoffice.demo import day as demo_day
 from backoffice.demo.day import Day, DemoStopped
 from backoffice.demo.differences import AT_ONCE
+from backoffice.verification import run_all
 from reconciliation.engine.run import run_reconciliation
 from reconciliation.models import Discrepancy, Run
 from tests.conftest import CommittedDatabase
 from tests.faults.conftest import make_world
 from tests.faults.places import ALPACA
 from tests.faults.world import World
+from tests.reconciliation.conftest import Desk, People, people
 from tests.servers import Simulator
 from trading.brokers.simulator_control import SimulatorControl
 from trading.clock import store_broker_clock
 from trading.engine.connections import broker_for
 from trading.engine.desk import DEMO_POLICY, ensure_desk
 from trading.engine.sender import send_order
-from trading.models import Account, AuditEvent, Fill
+from trading.models import Account, AuditEvent, Fill, Order, Trade
+from trading.selectors import books
 from trading.services.setup import ensure_policy
 
-__all__ = ["make_world"]
+__all__ = ["make_world", "people"]
 WEDNESDAY = ("--always-open", "--speed", "1", "--start", "2026-01-14T15:00:00Z")
 
 
@@ -111,7 +114,7 @@ def test_a_day_without_accounts_says_what_it_waits_for(committed_db: CommittedDa
 
 
 def test_the_hidden_fill_opens_cases_and_then_waits_for_people_who_book_it(
-    make_world: Callable[..., World],
+    make_world: Callable[..., World], people: People
 ) -> None:
     world = make_world(place=ALPACA)
     Account.objects.filter(pk=world.account.pk).update(name="desk-alpaca", policy=ensure_policy(DEMO_POLICY))
@@ -143,3 +146,27 @@ def test_the_hidden_fill_opens_cases_and_then_waits_for_people_who_book_it(
     assert [(row.kind, row.state, row.evidence["suggestion"]) for row in waiting] == [
         ("MISSING_FILL", "OPEN", "book_fills")
     ]
+
+    target = Order.objects.get(rides_on=hidden, tag="TP1")
+    world.price((target.price or ALPACA.ask) + ALPACA.away / 10, (target.price or ALPACA.ask) + ALPACA.away / 5)
+    for _ in range(2):
+        run(account)
+    assert Fill.objects.filter(order__tag="TP1").count() == 2, "what happens now is no news of the past"
+    assert [(row.kind, row.state) for row in Discrepancy.objects.exclude(state="CLEARED")] == [("MISSING_FILL", "OPEN")]
+    broker = broker_for(account)
+    Desk(account, world.simulator, broker).resolve(waiting.get(), "book_fills", people)
+    broker.close()
+    run(account)
+    assert not Discrepancy.objects.exclude(state__in=["CLEARED", "CLOSED"]).exists()
+    assert world.differences() == [] and books.positions(account) == {}
+    trade = Trade.objects.get(account=account, decision=hidden.decision)
+    assert (trade.state, trade.close_reason, trade.open_quantity) == ("CLOSED", "TP", 0)
+    assert trade.pnl == sum(
+        (fill.price * fill.quantity * (-1 if fill.side == "BUY" else 1) for fill in _fills_of(hidden)), ALPACA.away * 0
+    )
+    broken = {result.invariant.id for result in run_all().results if result.count}
+    assert broken <= {"I-27"}, "only that this world's paper accounts are none that its account mirrors"
+
+
+def _fills_of(entry: Order) -> list[Fill]:
+    return list(Fill.objects.filter(order__in=[entry, *Order.objects.filter(rides_on=entry)]))

@@ -297,6 +297,9 @@ BOOKS: dict[str, dict[str, str]] = {
         "a balance": "UPDATE trading_equitypoint SET balance = balance + 1 WHERE id = (SELECT min(id) FROM "
         "trading_equitypoint)",
         "a point that is missing": "DELETE FROM trading_equitypoint",
+        "the newest point of an account that is missing": "DELETE FROM trading_equitypoint WHERE id = "
+        f"{_APPROVED_POINT}",
+        "an older newest point": f"UPDATE trading_equitypoint SET at = at - {_LATER} WHERE id = {_APPROVED_POINT}",
         "a posting that came in before it": f"UPDATE trading_entry SET at = at - {_LATER} WHERE kind = 'FILL'",
     },
 }

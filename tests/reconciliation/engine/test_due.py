@@ -115,3 +115,29 @@ def test_paper_books_inactive_accounts_and_replay_worlds_are_left_alone(desk: De
     assert [account.pk for account in reconcilable()] == [desk.account.pk]
     Account.objects.filter(pk=desk.account.pk).update(scope="a replay")
     assert reconcilable() == []
+
+
+def test_a_start_beside_a_case_that_locks_its_instrument_blocks_nothing_else(desk: Desk) -> None:
+    desk.reconcile()
+    desk.external("trade", instrument="EUR_USD", quantity="1000", price="1.1")
+    for _ in range(2):
+        desk.reconcile()
+    block_entries_until_reconciled()
+    desk.reconcile("STARTUP")
+    assert not Restriction.objects.filter(source="startup", lifted_at=None).exists()
+    assert Restriction.objects.get(source="reconciliation", lifted_at=None).instrument is not None
+
+
+def test_a_start_beside_something_grave_about_the_account_says_what_it_waits_for(desk: Desk) -> None:
+    desk.reconcile()
+    desk.external("silent_cash", currency="USD", amount="-37.5")
+    for _ in range(2):
+        desk.reconcile()
+    block_entries_until_reconciled()
+    for _ in range(2):
+        desk.reconcile("STARTUP")
+        (standing,) = Restriction.objects.filter(source="startup", lifted_at=None)
+        assert standing.reason == "CASH_UNEXPLAINED USD stands: entries wait until it is resolved"
+    desk.external("silent_cash", currency="USD", amount="37.5")
+    desk.reconcile()
+    assert not Restriction.objects.filter(source="startup", lifted_at=None).exists()

@@ -8,8 +8,9 @@ from reconciliation.domain.compare import reconcile
 from reconciliation.engine.applications import sweep
 from reconciliation.models import Discrepancy, Run, Snapshot
 from tests.reconciliation.conftest import EURUSD, Desk, People
-from trading.models import AuditEvent, Entry, Restriction
+from trading.models import Account, AuditEvent, Entry, Restriction
 from trading.selectors import books
+from trading.services.setup import ensure_policy
 
 
 def opened(desk: Desk) -> Discrepancy:
@@ -72,10 +73,15 @@ def test_an_external_round_trip_with_a_loss_is_one_case_that_explains_the_cash(d
     assert desk.agrees()
 
 
-def test_flattening_books_the_fills_closes_at_the_broker_and_counts_as_flattened(desk: Desk, people: People) -> None:
+@pytest.mark.parametrize("policy", ["fx", "demo"])
+def test_flattening_books_the_fills_closes_at_the_broker_and_counts_as_flattened(
+    desk: Desk, people: People, policy: str
+) -> None:
     from trading.engine.sender import send_order
     from trading.models import Order
 
+    Account.objects.filter(pk=desk.account.pk).update(policy=ensure_policy(policy))
+    desk.account.refresh_from_db()
     desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
     desk.resolve(opened(desk), "flatten", people)
     order = Order.objects.get(tag="FLATTEN")

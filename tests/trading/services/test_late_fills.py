@@ -1,4 +1,4 @@
-"""A fill of ours that comes when a difference about its instrument is open: where people want to be asked, they are."""
+"""A fill of ours from before a difference about its instrument was opened: people decide on it, where they asked to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.trading.services.making import TEST, fill_of, instrument, make_account, make_entry, receive
+from tests.trading.services.making import TEST, fill_of, instrument, make_account, make_entry, moment, receive
 from trading.domain.policy import load_policy
 from trading.models import Account, BrokerEvent, Fill
 from trading.services import restrictions
 from trading.services.setup import ensure_version
 
 pytestmark = pytest.mark.django_db
+FILLED_AT = 10
 
 
 def asking(ask: bool) -> Account:
@@ -21,29 +22,37 @@ def asking(ask: bool) -> Account:
     return make_account(policy=ensure_version(kind="POLICY", name=policy.name, body=policy.canonical))
 
 
-def lock(account: Account, symbol: str) -> None:
+def lock(account: Account, symbol: str, at: int) -> None:
     restrictions.restrict(
         account=account,
         instrument=instrument(symbol),
         level=restrictions.REDUCE_ONLY,
         source=restrictions.RECONCILIATION,
         reason="a difference",
+        at=moment(at),
         actor=TEST,
     )
 
 
 @pytest.mark.parametrize(
-    ("ask", "locked", "booked"),
-    [(True, "EURUSD", 0), (True, "GBPUSD", 1), (True, "", 1), (False, "EURUSD", 1)],
+    ("ask", "locked", "at", "booked"),
+    [
+        (True, "EURUSD", FILLED_AT + 1, 0),
+        (True, "EURUSD", FILLED_AT, 1),
+        (True, "EURUSD", FILLED_AT - 1, 1),
+        (True, "GBPUSD", FILLED_AT + 1, 1),
+        (True, "", 0, 1),
+        (False, "EURUSD", FILLED_AT + 1, 1),
+    ],
 )
-def test_it_is_kept_for_people_only_where_they_asked_and_a_difference_is_open(
-    ask: bool, locked: str, booked: int
+def test_it_is_kept_for_people_only_where_they_asked_and_it_is_from_before_the_difference(
+    ask: bool, locked: str, at: int, booked: int
 ) -> None:
     account = asking(ask)
     order = make_entry(account)
     if locked:
-        lock(account, locked)
-    result = receive(account, fill_of(1, order, "1000"))
+        lock(account, locked, at)
+    result = receive(account, fill_of(FILLED_AT, order, "1000"))
     assert (Fill.objects.count(), result.posted_fills, len(result.held)) == (booked, booked, 1 - booked)
     assert BrokerEvent.objects.count() == 1, "the event is kept in any case"
     order.refresh_from_db()

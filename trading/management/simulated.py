@@ -1,0 +1,43 @@
+"""Say in one sentence that the simulator of an account is not running, instead of how its port refused.
+
+What always holds: only simulators are asked, by opening a connection and nothing more; a real broker's own reason is
+never replaced.
+"""
+
+from __future__ import annotations
+
+import socket
+from urllib.parse import urlsplit
+
+from trading.brokers.registry import SIMULATOR, BadConnection, Connection, MissingCredentials
+from trading.domain.broker import BrokerUnreachable
+from trading.engine.connections import connection_for
+from trading.models import Account
+
+NOT_RUNNING = (
+    "The simulator of this desk is not running, so nothing could be compared; books and positions stay as they are. "
+    "Start it with make run."
+)
+SECONDS = 1.0
+
+
+def is_stopped(connection: Connection) -> bool:
+    """Whether the connection is to a simulator at whose address nobody listens."""
+    if connection.environment != SIMULATOR:
+        return False
+    parts = urlsplit(connection.url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 80), timeout=SECONDS).close()
+    except OSError:
+        return True
+    return False
+
+
+def simulator_is_stopped(account: Account) -> bool:
+    """Whether the account is at a simulator that is not running."""
+    if account.environment != Account.Environment.SIMULATOR:
+        return False
+    try:
+        return is_stopped(connection_for(account))
+    except (BrokerUnreachable, MissingCredentials, BadConnection):
+        return False
