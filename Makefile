@@ -21,7 +21,7 @@ $(VENV)/bin/python:
 $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 	@echo "Installing $$(grep -c '^[a-zA-Z]' requirements.txt) packages into $(VENV), checked by their hashes (once, 1-2 minutes) …"
 	@$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.txt \
-		2> >(sed -u '/DEPRECATION: .*setup\.py install/d' >&2) \
+		2> >(sed -u '/DEPRECATION: .*[Oo]anda[Pp]y[Vv]20/d' >&2) \
 		| sed -u -n 's/^Collecting \([^ ]*\).*/  \1/p; /^Installing collected/s/:.*/ …/p'; exit $${PIPESTATUS[0]}
 	@touch $@
 
@@ -29,7 +29,7 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@echo "Installing $$(grep -c '^[a-zA-Z]' requirements-dev.txt) packages for tests and checks (once) …"
 	@$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes \
 		-r requirements.txt -r requirements-dev.txt \
-		2> >(sed -u '/DEPRECATION: .*setup\.py install/d' >&2) \
+		2> >(sed -u '/DEPRECATION: .*[Oo]anda[Pp]y[Vv]20/d' >&2) \
 		| sed -u -n 's/^Collecting \([^ ]*\).*/  \1/p; /^Installing collected/s/:.*/ …/p'; exit $${PIPESTATUS[0]}
 	@touch $@
 

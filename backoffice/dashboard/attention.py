@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Min, Q
 from django.urls import reverse
 
+from reconciliation.admin import titles
 from reconciliation.models import Discrepancy
 from reconciliation.selectors.discrepancies import age
 from trading.clock import wall_now
@@ -17,7 +18,8 @@ from .desk_facts import AccountLine
 
 LIMIT = 8
 STATE = Discrepancy.State
-CONFIRMED = [STATE.OPEN, STATE.PROPOSED, STATE.APPROVED, STATE.APPLIED]
+WAITING = [STATE.OPEN, STATE.PROPOSED]
+WORKING = [STATE.APPROVED, STATE.APPLIED]
 RANK = {"CRITICAL": 0, "HIGH": 1, "MEDIUM": 2, "LOW": 3}
 
 
@@ -37,9 +39,10 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """Discrepancies by number: confirmed, merely suspected, waiting for this person's approval, this person's own."""
+    """Discrepancies by number: for a person, being carried out, suspected, for this person's approval, their own."""
 
     open: int
+    working: int
     suspected: int
     oldest: timedelta | None
     for_me: int
@@ -60,13 +63,14 @@ def cases(lines: list[AccountLine], user: User) -> Cases:
     times = {line.account.pk: line.at for line in lines}
     rows = Discrepancy.objects.filter(state__in=Discrepancy.LIVE, account__in=times).order_by()
     counted = list(rows.values("account_id", "state").annotate(number=Count("id"), first=Min("first_seen_at")))
-    ages = [times[row["account_id"]] - row["first"] for row in counted if row["state"] != STATE.SUSPECTED]
+    ages = [times[row["account_id"]] - row["first"] for row in counted if row["state"] in WAITING]
     numbers = {state: sum(row["number"] for row in counted if row["state"] == state) for state in STATE}
     mine = Q(proposal__proposer__person=user.person_id)
     own = rows.filter(mine, state=STATE.PROPOSED).count() if numbers[STATE.PROPOSED] else 0
     others = numbers[STATE.PROPOSED] - own
     return Cases(
-        open=sum(numbers[state] for state in CONFIRMED),
+        open=sum(numbers[state] for state in WAITING),
+        working=sum(numbers[state] for state in WORKING),
         suspected=numbers[STATE.SUSPECTED],
         oldest=max(ages) if ages else None,
         for_me=others if user.has_perm("trading.approve") else 0,
@@ -82,7 +86,7 @@ def case_url(case_id: int) -> str:
 
 def _cases(times: dict[int, datetime], user: User) -> list[Need]:
     """The gravest and oldest of those that wait for a proposal or a verdict; the queue has all."""
-    waiting = Discrepancy.objects.filter(state__in=[STATE.OPEN, STATE.PROPOSED], account__in=times)
+    waiting = Discrepancy.objects.filter(state__in=WAITING, account__in=times)
     rows = waiting.select_related("account", "instrument", "proposal__proposer")
     found: list[Discrepancy] = []
     for severity in RANK:
@@ -101,11 +105,10 @@ def _case(row: Discrepancy, at: datetime, user: User) -> Need:
             verb, is_mine = "Decide", True
         else:
             verb = "Waits for approval"
-    what = str(row.kind).replace("_", " ").capitalize()
     return Need(
         str(row.severity),
-        what,
-        str(row.instrument or row.key),
+        titles.kind_of(row),
+        titles.about(row),
         row.account.name,
         age(row, at),
         verb,

@@ -95,7 +95,8 @@ def _svg(account: Account, points: list[tuple[datetime, Decimal]], until: dateti
     path += f"H{across(end)}"
     ground = HEIGHT - BOTTOM
     area = f"{path}V{ground}H{across(begin)}Z"
-    said = f"Equity of {account.name}, {values.money(points[0][1])} to {values.money(points[-1][1])} {account.currency}"
+    first, last = values.rounded(points[0][1]), values.rounded(points[-1][1])
+    said = f"Equity of {account.name}, {first} to {last} {account.currency}"
     return format_html(
         '<svg class="curve" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}'
         '<path class="area" d="{}"/><path class="line" d="{}"/>{}{}</svg>',
@@ -134,7 +135,7 @@ def _dots(points: list[tuple[datetime, Decimal]], across, down) -> SafeString:  
     """Places to point at, each with its time and amount."""
     if len(points) > DOTS:
         return SafeString("")
-    rows = ((across(at), down(value), values.moment(at), values.money(value)) for at, value in points)
+    rows = ((across(at), down(value), values.moment(at), values.rounded(value)) for at, value in points)
     return format_html_join("", '<circle class="dot" cx="{}" cy="{}" r="7"><title>{} UTC: {}</title></circle>', rows)
 
 

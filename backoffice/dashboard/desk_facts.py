@@ -15,6 +15,7 @@ from trading.domain.money import ZERO
 from trading.models import Account, EquityPoint, Heartbeat, Order, Restriction
 from trading.services.restrictions import OPEN, trading_state
 
+MANY = 2  # a measured speed of 19.9 is said as 20
 FRESH, STALE = timedelta(seconds=30), timedelta(minutes=2)
 
 
@@ -84,7 +85,7 @@ class OrdersToday:
 
 def accounts() -> list[AccountLine]:
     """The active accounts of the desk's own world, those at brokers first, with equity and trading state."""
-    rows = list(Account.objects.filter(is_active=True, scope="").order_by("pk"))
+    rows = list(Account.objects.filter(is_active=True, scope="").select_related("clock").order_by("pk"))
     rows.sort(key=lambda account: (account.is_paper_book, account.pk))
     times = {account.pk: now(account) for account in rows}
     starts = {row.pk: day_bounds(row, trading_day(row, times[row.pk]))[0] for row in rows}
@@ -101,6 +102,22 @@ def accounts() -> list[AccountLine]:
             )
         )
     return lines
+
+
+@dataclass(frozen=True, slots=True)
+class MarketClock:
+    """The time in the simulated market, and how many times faster than the wall's it goes."""
+
+    at: datetime
+    speed: Decimal
+
+
+def market_clock(lines: list[AccountLine]) -> MarketClock | None:
+    """The clock of the first account at a simulator; None where there is none or it was not read yet."""
+    for line in lines:
+        if line.account.environment == Account.Environment.SIMULATOR and hasattr(line.account, "clock"):
+            return MarketClock(line.at, round(line.account.clock.speed, 0 if line.account.clock.speed >= MANY else 1))
+    return None
 
 
 def _equity(rows: list[Account], starts: dict[int, datetime]) -> tuple[dict[int, Decimal], dict[int, Decimal]]:

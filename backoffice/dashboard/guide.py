@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from reconciliation.admin.titles import about
 from reconciliation.models import Discrepancy
 from trading.models import Account, Approval, User
 
@@ -52,7 +53,7 @@ def guide(lines: list[AccountLine], user: User) -> Guide | None:
     rows = list(
         Discrepancy.objects.filter(account__in=demo)
         .exclude(state=STATE.CLEARED)
-        .select_related("proposal__proposer")
+        .select_related("account", "instrument", "proposal__proposer")
         .order_by("opened_at", "id")
     )
     by_state = {state: [row for row in rows if row.state == state] for state in STATE}
@@ -78,7 +79,7 @@ _NEXT_RUN = "Approved and booked. The next reconciliation compares again, and on
 
 
 def _open(case: Discrepancy, user: User) -> Guide:
-    found = f"{case.account.name} and its broker do not agree about {case.key}. "
+    found = f"{case.account.name} and its broker do not agree about {about(case)}. "
     if user.has_perm("trading.propose"):
         return Guide(
             1, f"{found}Look at what differs and propose what to do.", "Look at the first case", case_url(case.pk)

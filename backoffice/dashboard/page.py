@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from trading.models import User
@@ -34,6 +35,8 @@ def home(request: HttpRequest, user: User) -> dict[str, Any]:
     return {
         "guide": guide(lines, user),
         "lines": lines,
+        "market_clock": desk_facts.market_clock(lines),
+        "is_demo": settings.BACKOFFICE_DEMO,
         "equity": desk_facts.equity_by_currency(lines),
         "cases": attention.cases(lines, user),
         "may_approve": user.has_perm("trading.approve"),

@@ -16,6 +16,7 @@ from backoffice.demo.differences import AT_ONCE, Difference, hide_next_fill, rev
 from reconciliation.models import Discrepancy, Run
 from reconciliation.services.runs import STARTUP
 from trading.brokers.simulator_control import SimulatorControl
+from trading.engine.desk import VENUES, session_of
 from trading.models import Account, AuditEvent, Order, Restriction
 from trading.services import audit
 from trading.services.audit import Actor
@@ -60,7 +61,7 @@ class Day:
     def _hide_a_fill(self) -> None:
         """Alpaca keeps fills apart from orders, so one can be late while everything else is there."""
         account = Account.objects.get(name=HIDING)
-        hide_next_fill(self.control)
+        hide_next_fill(self.control, _traded_by_strategies())
         note(PLANTED, HIDDEN_FILL, account, SAID_HIDDEN)
         self.tell(f"{account.name}: {SAID_HIDDEN}.")
 
@@ -106,6 +107,12 @@ def note(kind: str, key: str, account: Account, said: str) -> None:
 def was(kind: str, key: str) -> bool:
     """Whether this was done before on this desk's data."""
     return AuditEvent.objects.filter(kind=kind, after__difference=key).exists()
+
+
+def _traded_by_strategies() -> tuple[str, ...]:
+    """The shares that strategies trade; what people order about other ones must never be hidden."""
+    session = session_of(VENUES[1])
+    return session.symbols if session is not None else ()
 
 
 def _case_about_a_fill(account: Account, planted: AuditEvent) -> bool:

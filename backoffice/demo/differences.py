@@ -7,7 +7,7 @@ alone, so that the day goes on beside an open case.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trading.brokers.simulator_control import SimulatorControl
@@ -57,11 +57,10 @@ AT_ONCE = (
 )
 
 
-def hide_next_fill(control: SimulatorControl) -> object:
-    """From now on the next fill of ours at Alpaca is missing from its list of activities, until it is revealed."""
-    return control.add_fault(
-        broker="alpaca", route="*", when="after", action="hide", times=1, args={"what": "fill", "seconds": 3600}
-    )
+def hide_next_fill(control: SimulatorControl, instruments: Sequence[str]) -> object:
+    """From now on the next fill at Alpaca of one of these is missing from its list of activities, until revealed."""
+    args = {"what": "fill", "seconds": 3600, "instruments": list(instruments)}
+    return control.add_fault(broker="alpaca", route="*", when="after", action="hide", times=1, args=args)
 
 
 def reveal(control: SimulatorControl) -> None:

@@ -14,14 +14,20 @@ register = template.Library()
 
 @register.filter
 def money(value: Decimal) -> str:
-    """`100,345.20`."""
-    return values.money(value)
+    """`100,345.20`, to two decimals."""
+    return values.rounded(value)
 
 
 @register.filter
 def signed_money(value: Decimal) -> str:
-    """`+345.20`."""
-    return values.signed_money(value)
+    """`+345.20`, to two decimals."""
+    return values.signed_rounded(value)
+
+
+@register.filter
+def place(account: Any) -> str:
+    """`OANDA simulator`."""
+    return values.place(account)
 
 
 @register.filter

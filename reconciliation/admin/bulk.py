@@ -23,6 +23,7 @@ from trading.services.audit import Actor
 from trading.services.errors import RuleBroken
 
 from .offers import REASONS, VERDICT_REASONS, has_moved, live_proposal, title_of
+from .titles import title_of_case
 
 MOST = 50
 
@@ -37,6 +38,11 @@ class Row:
     title: str = ""
     sentences: tuple[str, ...] = ()
     proposal: Proposal | None = None
+
+    @property
+    def called(self) -> str:
+        """The case as pages call it."""
+        return title_of_case(self.case)
 
 
 def propose(model_admin: Any, request: HttpRequest, cases: QuerySet[Discrepancy]) -> HttpResponse | None:
@@ -109,9 +115,9 @@ def _try(request: HttpRequest, case: Discrepancy, verb: Callable[[User, Actor], 
     user = request.user
     assert isinstance(user, User)  # the admin's views are behind its login
     try:
-        messages.success(request, f"{case}: {verb(user, Actor.of(user, via='admin'))}")
+        messages.success(request, f"{title_of_case(case)}: {verb(user, Actor.of(user, via='admin'))}")
     except RuleBroken as refusal:
-        messages.error(request, f"{case}: {refusal}")
+        messages.error(request, f"{title_of_case(case)}: {refusal}")
 
 
 def _propose(request: HttpRequest, case: Discrepancy, action: str, user: User, actor: Actor) -> str:

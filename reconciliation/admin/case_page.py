@@ -12,13 +12,14 @@ from reconciliation.selectors.discrepancies import age, application_of
 from trading.admin import values
 from trading.admin.approvals import VERDICT_COLUMNS, verdict_rows
 from trading.admin.happened import entries_panel
-from trading.admin.intent import ORDER_COLUMNS, order_rows
+from trading.admin.intent import orders_table
 from trading.admin.pages import Panel, Raw, Table
 from trading.models import Entry, Proposal, User
 
 from .linked import broker_words, earlier, linked_panels
 from .offers import choices, live_proposal, rows_table
 from .side_by_side import rows
+from .titles import kind_of, title_of_case
 
 STATE = Discrepancy.State
 WAITING_STATES = (STATE.PROPOSED, STATE.APPROVED)
@@ -69,7 +70,8 @@ def facts(case: Discrepancy) -> list[tuple[str, SafeString]]:
         ("Closed (UTC)", case.closed_at),
         ("Times seen", f"{case.times_seen}{f', reopened {case.times_reopened}' if case.times_reopened else ''}"),
         ("Runs", values.joined(*(values.link(r, f"run {r.pk}") for r in (case.first_run, case.last_run)))),
-        ("Kind", case.kind),
+        ("Kind", kind_of(case)),
+        ("Key", values.code(case.key) if case.key != str(case.instrument) else None),
         ("Version", str(case.version)),
     ]
     return [(name, values.show(value)) for name, value in shown if value is not None]
@@ -85,10 +87,10 @@ def panels(case: Discrepancy) -> list[Panel]:
         posted = entries_panel(entries)
         shown.append(Table("Entries it posted", posted.columns, posted.rows, "It posted nothing."))
         if orders:
-            shown.append(Table("Orders it placed", ORDER_COLUMNS, order_rows(orders)))
+            shown.append(orders_table("Orders it placed", orders))
     proposals = Proposal.objects.filter(subject_type=case._meta.label, subject_id=case.pk).order_by("id")
     verdicts = [
-        (values.link(proposal), *row)
+        (values.link(proposal, f"proposal {proposal.pk}"), *row)
         for proposal in proposals.select_related("proposer__person")
         for row in verdict_rows(proposal)
     ]
@@ -136,7 +138,8 @@ def decision(request: HttpRequest, case: Discrepancy) -> dict[str, Any]:
         "compared": rows(case),
         "earlier": earlier(case),
         "timeline": timeline(case),
-        "kind_in_words": str(case.kind).replace("_", " ").capitalize(),
+        "called": title_of_case(case),
+        "was": "When it was last seen: " if case.state in (STATE.CLOSED, STATE.CLEARED) else "",
         "is_demo": settings.BACKOFFICE_DEMO,
         "moves_by_itself": case.state in (STATE.SUSPECTED, STATE.PROPOSED, STATE.APPROVED, STATE.APPLIED),
     }

@@ -22,12 +22,13 @@ from django.views.decorators.http import require_POST
 
 from reconciliation.models import Discrepancy
 from reconciliation.selectors.discrepancies import age
-from trading.admin import columns, values
+from trading.admin import columns, filters, values
 from trading.admin.pages import Panel, ReadOnlyAdmin
 from trading.services.errors import RuleBroken
 
 from . import bulk, case_page, verbs
 from .queue import DEFAULT_VIEW, GRAVEST_FIRST, Age, Standing, export, stamp_ages, views
+from .titles import about, is_money, kind_of
 
 
 @admin.register(Discrepancy)
@@ -41,15 +42,15 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         "name",
         columns.link("account"),
         "nowrap_about",
-        columns.number("books_value", "our books"),
-        columns.number("broker_value", "broker"),
+        "num_books",
+        "num_broker",
         "num_difference",
         "nowrap_age",
         columns.number("times_seen", "seen"),
         columns.pill("state"),
     )
     list_display_links = ("name",)
-    list_filter = (Standing, Age, "severity", "kind", "account")
+    list_filter = (Standing, Age, "severity", ("kind", filters.Words), "account")
     list_select_related = ("account", "instrument", "proposal__proposer__person", "first_run", "last_run")
     search_fields = ("key", "kind", "cause", "commodity")
     show_facets = admin.ShowFacets.ALWAYS
@@ -66,18 +67,27 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
     @admin.display(description="what", ordering="kind")
     def name(self, case: Discrepancy) -> str:
         """Its kind, in words."""
-        return str(case.kind).replace("_", " ").capitalize()
+        return kind_of(case)
 
     @admin.display(description="about", ordering="key")
     def nowrap_about(self, case: Discrepancy) -> SafeString:
         """The instrument, or else the currency, order or event; the whole of its name on hover."""
-        about = str(case.instrument or case.key)
-        return format_html('<span title="{}">{}</span>', case.key, about if len(about) <= 18 else f"{about[:17]}…")
+        return format_html('<span title="{}">{}</span>', case.key, about(case))
+
+    @admin.display(description="our books", ordering="books_value")
+    def num_books(self, case: Discrepancy) -> SafeString:
+        """What the books say: money to two decimals, units as they are."""
+        return values.listed(case.books_value) if is_money(case) else values.show(case.books_value)
+
+    @admin.display(description="broker", ordering="broker_value")
+    def num_broker(self, case: Discrepancy) -> SafeString:
+        """What the broker says."""
+        return values.listed(case.broker_value) if is_money(case) else values.show(case.broker_value)
 
     @admin.display(description="difference", ordering="difference")
     def num_difference(self, case: Discrepancy) -> SafeString:
         """Broker − books, with its sign and the colour that repeats it."""
-        return values.difference(case.difference)
+        return values.listed_profit(case.difference) if is_money(case) else values.difference(case.difference)
 
     @admin.display(description="age", ordering="-first_seen_at")
     def nowrap_age(self, case: Any) -> SafeString:

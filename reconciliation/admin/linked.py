@@ -9,10 +9,12 @@ from django.db.models import Q
 
 from reconciliation.models import Discrepancy
 from trading.admin import values
-from trading.admin.intent import ORDER_COLUMNS, order_rows
+from trading.admin.intent import orders_table
 from trading.admin.order_page import FURTHER
 from trading.admin.pages import Panel, Raw, Table
 from trading.models import BrokerEvent, Fill, Order
+
+from .titles import title_of_case
 
 UNFINISHED = ("SENDING", "WORKING", "PARTIAL", "CANCELLING", "UNKNOWN")
 MOST = 12
@@ -26,19 +28,25 @@ class Earlier:
     case: Discrepancy
     says: str
 
+    @property
+    def called(self) -> str:
+        """The case as pages call it."""
+        return title_of_case(self.case)
+
 
 def linked_panels(case: Discrepancy) -> list[Panel]:
     """Orders, fills and raw broker events behind the case; a panel without rows is left out."""
     shown: list[Panel] = []
     orders = _orders(case)
     if orders:
-        shown.append(Table("Orders of ours it may be about", ORDER_COLUMNS, order_rows(orders)))
+        shown.append(orders_table("Orders of ours it may be about", orders))
     fills = _fills(case)
     if fills:
         rows = [
             (
-                values.link(f, f.external_id), f.at, f.side, f.quantity,
-                values.price(f.price, f.instrument.price_decimals), values.profit(f.realised), f.order or "external",
+                values.link(f, values.short_code(f.external_id)), f.at, f.side, f.quantity,
+                values.price(f.price, f.instrument.price_decimals), values.profit(f.realised),
+                values.link(f.order, values.short_code(f.order.client_order_id)) if f.order else "external",
             )
             for f in fills
         ]  # fmt: skip
@@ -57,7 +65,7 @@ def earlier(case: Discrepancy) -> list[Earlier]:
     """Other cases of the same instrument (or of the same key), the newest first."""
     about = Q(instrument=case.instrument) if case.instrument_id else Q(key=case.key)
     rows = Discrepancy.objects.filter(about, account=case.account).exclude(pk=case.pk)
-    found = rows.select_related("account", "proposal").order_by("-last_seen_at")[:MOST]
+    found = rows.select_related("account", "proposal", "instrument").order_by("-last_seen_at")[:MOST]
     return [Earlier(row, _ended(row)) for row in found]
 
 
@@ -67,7 +75,9 @@ def cases_of(order: Order) -> list[Panel]:
     about |= Q(evidence__evidence__fills__contains=[{"client_id": order.client_order_id}])
     if order.application is not None and order.application.proposal.subject_type == Discrepancy._meta.label:
         about |= Q(pk=order.application.proposal.subject_id)
-    found = Discrepancy.objects.filter(about, account=order.account).select_related("account").order_by("-id")
+    found = (
+        Discrepancy.objects.filter(about, account=order.account).select_related("account", "instrument").order_by("-id")
+    )
     rows = [(values.link(c), values.pill(c.severity), values.pill(c.state), c.cause) for c in found[:MOST]]
     return [Table("Discrepancies", ("Case", "Severity", "State", "Cause"), rows, "None: nothing about it differs.")]
 
@@ -99,4 +109,4 @@ def _fills(case: Discrepancy) -> list[Fill]:
     if not case.instrument_id:
         return []
     rows = Fill.objects.filter(account=case.account, instrument=case.instrument)
-    return list(rows.select_related("instrument", "order__instrument").order_by("-id")[:6])
+    return list(rows.select_related("instrument", "order__instrument").order_by("-at", "-id")[:6])

@@ -14,6 +14,8 @@ from reconciliation.services import payloads
 from reconciliation.services.preview import Draft, draft
 from trading.admin import values
 from trading.admin.pages import Panel, Raw, Table
+from trading.domain.broker import Side
+from trading.domain.money import ZERO, parse_decimal
 from trading.models import Proposal, User
 from trading.services.approvals import standing
 from trading.services.errors import RuleBroken
@@ -55,6 +57,7 @@ class Work:
     orders: Table
     effects: list[tuple[str, str]]
     refused: str = ""
+    afterwards: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,22 @@ def work_of(case: Discrepancy, payload: dict[str, Any], sentences: tuple[str, ..
         orders=rows_table("Orders", payload.get("orders", []), "It sends no order."),
         effects=[(effect.what, values.signed_number(effect.change)) for effect in seen.effects],
         refused=seen.refused,
+        afterwards=_afterwards(case, payload, seen),
+    )
+
+
+def _afterwards(case: Discrepancy, payload: dict[str, Any], seen: Draft) -> str:
+    """What the payload's orders leave when they have filled, where the books' units are known."""
+    orders = [order for order in payload.get("orders", []) if "side" in order and "quantity" in order]
+    if not orders or case.instrument is None or case.books_value is None:
+        return ""
+    symbol = str(case.instrument)
+    sent = sum((Side(order["side"]).sign * parse_decimal(order["quantity"]) for order in orders), ZERO)
+    posted = sum((effect.change for effect in seen.effects if effect.what == symbol), ZERO)
+    many = "orders have" if len(orders) > 1 else "order has"
+    left = values.plain_number(case.books_value + posted + sent)
+    return (
+        f"And {values.signed_number(sent)} {symbol} when the {many} filled: {left} in the end, at the market's price."
     )
 
 
@@ -121,8 +140,8 @@ def rows_table(title: str, rows: list[dict[str, Any]], empty: str) -> Table:
 
 def _cell(key: str, value: Any) -> Any:
     if key.endswith("sha256") and value:
-        return values.code(f"{value[:12]}…")
-    return str(value) if key in NAMES and value is not None else values.typed(value)
+        return values.short_code(str(value))
+    return values.short_code(str(value)) if key in NAMES and value is not None else values.typed(value)
 
 
 def choices(case: Discrepancy) -> dict[str, Any]:
@@ -156,7 +175,7 @@ def live_proposal(case: Discrepancy, proposal: Proposal, user: User) -> Live:
         proposal=proposal,
         title=title_of(payload.get("action", "")),
         who=proposal.proposer.get_username(),
-        at=values.moment(proposal.recorded_at),
+        at=values.moment(proposal.at),
         expires=values.moment(proposal.expires_at),
         standing=stands,
         work=work_of(case, payload, payloads.sentences(case, payload)),

@@ -22,6 +22,7 @@ from trading.models import Account
 STATE = Discrepancy.State
 VIEWS: dict[str, tuple[str, list[Any]]] = {
     "live": ("Live", list(Discrepancy.LIVE)),
+    "people": ("Waits for people", [STATE.OPEN, STATE.PROPOSED]),
     "review": ("Needs review", [STATE.OPEN]),
     "approval": ("Awaiting approval", [STATE.PROPOSED]),
     "working": ("Being carried out", [STATE.APPROVED, STATE.APPLIED]),

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from reconciliation.engine.run import BUSY, SKIPPED, run_reconciliation
@@ -91,13 +92,13 @@ class RunAdmin(ReadOnlyAdmin):
         return counts_text(run.counts)
 
     @admin.display(description="took")
-    def took(self, run: Run) -> str:
+    def took(self, run: Run) -> SafeString:
         """Wall time from start to end."""
-        return f"{(run.recorded_at - run.started_at).total_seconds():.1f} s"
+        return values.whole(f"{(run.recorded_at - run.started_at).total_seconds():.1f} s")
 
     def panels(self, request: HttpRequest, subject: Run) -> list[Panel]:
         """Counts, findings, the proof, and the cases it saw last."""
-        cases = Discrepancy.objects.filter(last_run=subject).select_related("account")
+        cases = Discrepancy.objects.filter(last_run=subject).select_related("account", "instrument")
         rows = [(values.link(case), values.pill(case.severity), values.pill(case.state), case.cause) for case in cases]
         proof = [
             (commodity, *(values.typed(line.get(name.lower())) for name in PROOF_COLUMNS[1:]))
@@ -144,7 +145,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
 
     list_display = (
         columns.moment("at"), columns.link("account"), "side", columns.pill("completeness"), "last_event_id",
-        columns.code("sha256", length=12),
+        columns.code("sha256"),
     )  # fmt: skip
     list_display_links = (list_display[0],)
     list_filter = ("side", "completeness", "account")

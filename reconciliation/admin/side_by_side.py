@@ -17,6 +17,9 @@ from reconciliation.models import Discrepancy, Snapshot
 from trading.admin import values
 from trading.domain.money import ZERO, BadNumber, parse_decimal
 
+from .titles import is_about_cash, is_money
+
+MOVES_CASH = ("realised", "financing", "commission")
 ORDER_ROWS = (("State", "state", "status"), ("Side", "side", "side"), ("Quantity", "quantity", "quantity"),
               ("Filled", "filled", "filled"), ("Price", "price", "price"))  # fmt: skip
 
@@ -30,6 +33,7 @@ class Row:
     broker: Any
     unit: str = ""
     is_context: bool = False
+    is_money: bool = False
 
     @property
     def differs(self) -> bool:
@@ -40,7 +44,8 @@ class Row:
     def difference(self) -> str:
         """Broker − books, signed; "" where that is no number."""
         if isinstance(self.books, Decimal) and isinstance(self.broker, Decimal) and self.differs:
-            return values.signed_number(self.broker - self.books)
+            difference = self.broker - self.books
+            return values.signed_money(difference) if self.is_money else values.signed_number(difference)
         return ""
 
     @property
@@ -53,19 +58,22 @@ class Row:
     @property
     def sides(self) -> list[SafeString]:
         """Both values as a page shows them."""
-        return [values.show(self.books), values.show(self.broker)]
+        return [self._side(self.books), self._side(self.broker)]
+
+    def _side(self, value: Any) -> SafeString:
+        return values.amount(value) if self.is_money and isinstance(value, Decimal) else values.show(value)
 
 
 def rows(case: Discrepancy) -> list[Row]:
     """What differs, and beside it what the account looks like in both."""
     ours, theirs = _body(case.last_run.books_snapshot), _body(case.last_run.broker_snapshot)
-    shown = [Row(_name(case), case.books_value, case.broker_value, case.commodity)]
+    shown = [Row(_name(case), case.books_value, case.broker_value, case.commodity, is_money=is_money(case))]
     if case.books_value is None and case.broker_value is None:
         shown = _order_rows(case, ours, theirs) or []
     if case.instrument is not None and ours and theirs:
         shown += _position_rows(case, ours, theirs)
-    if case.key != case.account.currency and ours and theirs:
-        shown += _cash_rows(case, ours, theirs)
+    if ours and theirs:
+        shown += [row for row in _cash_rows(case, ours, theirs) if is_about_cash(case) or _explained(case, row)]
     return shown
 
 
@@ -134,11 +142,21 @@ def _cash_rows(case: Discrepancy, ours: dict[str, Any], theirs: dict[str, Any]) 
             _number(ours.get("cash", {}).get(currency)),
             _number(theirs.get("cash", {}).get(currency)),
             currency,
-            True,
+            is_context=True,
+            is_money=True,
         )
         for currency in currencies
         if currency != case.key
     ]
+
+
+def _explained(case: Discrepancy, row: Row) -> bool:
+    """Whether the case's own fills moved the cash that differs: what another case is about is not shown here."""
+    fills = [fill for fill in case.evidence.get("evidence", {}).get("fills", []) if isinstance(fill, dict)]
+    moved = sum((parse_decimal(fill.get(part) or "0") for fill in fills for part in MOVES_CASH), ZERO)
+    if row.unit != case.account.currency or not isinstance(row.books, Decimal) or not isinstance(row.broker, Decimal):
+        return False
+    return moved != 0 and row.broker - row.books == moved
 
 
 def _order_rows(case: Discrepancy, ours: dict[str, Any], theirs: dict[str, Any]) -> list[Row]:

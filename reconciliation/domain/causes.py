@@ -55,9 +55,15 @@ def position_cause(
 def own_fill_cause(fill: FillData, *, stored: bool) -> str:
     """A fill of an order of ours that is not in the books."""
     where = "it is stored and not yet in the books" if stored else "this comparison read it and stored nothing"
+    why = (
+        " It came after a difference about this instrument was opened, and the account's policy asks people about "
+        "such fills."
+        if stored
+        else ""
+    )
     return (
         f"The broker's history has {fills_in_words([fill])} for our order {fill.client_id or fill.broker_order_id}; "
-        f"{where}."
+        f"{where}.{why}"
     )
 
 

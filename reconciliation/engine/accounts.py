@@ -27,7 +27,9 @@ def named(name: str) -> Account:
     found = accounts.filter(name=name).first()
     if found is None:
         known = ", ".join(accounts.order_by("name").values_list("name", flat=True)) or "none yet"
-        raise UnknownAccount(f"There is no active account {name!r} at a broker. Known are: {known}.")
+        raise UnknownAccount(
+            f"There is no active account {name!r} at a broker. Known are: {known}. Nothing was compared."
+        )
     return found
 
 

@@ -117,7 +117,9 @@ def _result(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _told(payload: dict[str, Any]) -> str:
-    return f"{payload['action']}: {len(payload['entries'])} entries posted, {len(payload['orders'])} orders planned"
+    entries, orders = len(payload["entries"]), len(payload["orders"])
+    posted = f"{entries} {'entry' if entries == 1 else 'entries'} posted"
+    return f"{payload['action']}: {posted}, {orders} {'order' if orders == 1 else 'orders'} planned"
 
 
 def _post(row: Discrepancy, entry: dict[str, Any], application: Application, actor: Actor) -> None:

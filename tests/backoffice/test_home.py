@@ -19,7 +19,7 @@ from reconciliation.services import applying, resolutions
 from tests.reconciliation.admin.still_broker import StillBroker
 from tests.trading.admin.world import START, World, build_world, cast, grow
 from trading.clock import replay_clock, wall_now
-from trading.models import Account, EquityPoint, Heartbeat, OrderGroup, Restriction, TaskAttempt
+from trading.models import Account, AccountClock, EquityPoint, Heartbeat, OrderGroup, Restriction, TaskAttempt
 from trading.services import cursors, restrictions
 from trading.services.audit import Actor
 from trading.services.inbox import INFLOW
@@ -181,6 +181,16 @@ def test_the_pill_is_red_and_says_live_as_soon_as_one_active_account_is_live(wor
         assert '<a class="mode live" id="mode"' in client.get(address).content.decode(), address
     Account.objects.filter(pk=live.pk).update(is_active=False)
     assert 'class="mode live"' not in home(world, "charlie").content.decode()
+
+
+def test_the_simulated_markets_clock_stands_beside_the_walls(world: World, settings: Any) -> None:
+    assert home(world, "charlie").context["market_clock"] is None
+    Account.objects.filter(pk=world.account.pk).update(environment="SIMULATOR")
+    AccountClock.objects.create(account=world.account, wall_at=wall_now(), broker_at=START, speed=Decimal("19.9"))
+    settings.BACKOFFICE_DEMO = True
+    page = home(world, "charlie").content.decode()
+    assert f"Demo day: {START:%a} {START.day} {START:%b, %H:%M} UTC" in page and "×<span class=\"num\">20<" in page
+    assert "OANDA simulator" in page
 
 
 def test_a_part_that_is_silent_is_shown_as_silent(world: World) -> None:

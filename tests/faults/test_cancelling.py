@@ -177,7 +177,7 @@ def test_a_stop_that_fills_while_the_exit_waits_makes_the_exit_needless(any_worl
     price = stop.price or Decimal(0)
     world.price(price + world.place.bid - world.place.ask, price)
     done = send_order(order_id=closing.pk, broker=reserving(world))
-    assert done.state == "CANCELLED" and "holds 0" in done.reason
+    assert done.state == "CANCELLED" and "holds nothing any more" in done.reason
     assert world.posts(closing) == [], "an exit of what is gone would open a short"
     assert world.truth()["positions"] == [] and world.differences() == []
 

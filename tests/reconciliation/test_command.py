@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from reconciliation.management.commands.reconcile import Command
 from reconciliation.models import Discrepancy, Run
 from tests.reconciliation.conftest import EURUSD, Desk
 from tests.servers import Simulator
@@ -57,21 +58,65 @@ def test_a_stopped_broker_is_an_error_within_seconds_and_nothing_vanishes(
     began = time.monotonic()
     block, code = recon(capsys)
     assert time.monotonic() - began < 6
-    assert (block["ok"], code, block["completeness"]) == (False, 1, "FAILED") and block["error"]
+    assert (block["ok"], code, block["completeness"]) == (False, 1, "FAILED")
+    assert block["error"].startswith("The simulator of this desk is not running") and "make run" in block["error"]
+    assert "Connection" not in json.dumps(block) and "refused" in Run.objects.latest("id").error
     assert not Discrepancy.objects.exists()
 
 
-@pytest.mark.parametrize("variables", [{}, {"OANDA_API_KEY": "a key alone"}])
-def test_without_credentials_and_accounts_it_says_what_must_be_set(
-    committed_db: object,
+VARIABLES = ("OANDA_API_KEY", "OANDA_ACCOUNT_ID", "OANDA_URL", "OANDA_ENV", "SIMULATOR_URL", "ALPACA_API_KEY",
+             "ALPACA_SECRET_KEY")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variables", "needed"),
+    [
+        ({"OANDA_API_KEY": "x"}, "OANDA_API_KEY and OANDA_ACCOUNT_ID must be set"),
+        ({"OANDA_ACCOUNT_ID": "101-001-1-001"}, "OANDA_API_KEY and OANDA_ACCOUNT_ID must be set"),
+        ({"OANDA_API_KEY": "x", "OANDA_ENV": "live"}, "OANDA_API_KEY and OANDA_ACCOUNT_ID must be set"),
+        ({"ALPACA_API_KEY": "x"}, "ALPACA_API_KEY and ALPACA_SECRET_KEY must be set"),
+        ({"OANDA_ENV": "prod"}, "practice or live"),
+    ],
+)
+def test_half_of_the_credentials_never_means_the_simulator_of_the_desk(
+    desk: Desk,
     variables: dict[str, str],
+    needed: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in ("OANDA_API_KEY", "OANDA_ACCOUNT_ID", "OANDA_URL", "SIMULATOR_URL"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    block, code = recon(capsys)
+    assert (block["ok"], code) == (False, 1) and needed in block["error"]
+    assert not Run.objects.exists()
+
+
+def test_an_account_that_nobody_knows_is_refused_with_the_known_ones(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block, code = recon(capsys, "--account", "nobody")
+    assert (block["ok"], code) == (False, 1)
+    assert desk.account.name in block["error"] and block["error"].endswith("Nothing was compared.")
+
+
+def test_a_flag_that_nobody_knows_ends_in_a_block(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        Command().run_from_argv(["manage.py", "reconcile", "--acount", "x"])
+    said = capfd.readouterr()
+    block = json.loads(said.out.splitlines()[1])
+    assert stop.value.code == 1 and block["ok"] is False and block.keys() >= FIELDS
+    assert "--acount" in block["error"] and block["error"].endswith("Nothing was compared.")
+    assert said.err.startswith("usage:")
+
+
+def test_without_credentials_and_accounts_it_says_what_must_be_set(
+    committed_db: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     block, code = recon(capsys)
     assert (block["ok"], block["error"], code) == (False, "OANDA_API_KEY and OANDA_ACCOUNT_ID must be set", 1)
 

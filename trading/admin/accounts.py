@@ -6,10 +6,17 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from trading.models import Account, ConfigVersion, Instrument, InstrumentAlias, LedgerAccount, Position, Restriction
+from trading.selectors import books
 
-from . import columns, values
+from . import columns, filters, values
 from .balances import with_balance
 from .pages import Panel, Raw, ReadOnlyAdmin, Table, audit_panel
+
+CASH_NAMES: dict[str, str] = {
+    LedgerAccount.Kind.CASH: "Cash, settled",
+    LedgerAccount.Kind.UNSETTLED: "Unsettled, payable or receivable",
+    LedgerAccount.Kind.SUSPENSE: "Suspense: approved adjustments",
+}
 
 
 @admin.register(Account)
@@ -20,7 +27,7 @@ class AccountAdmin(ReadOnlyAdmin):
     list_display = (
         "name",
         columns.pill("mode"),
-        "broker",
+        "at_broker",
         "environment",
         columns.code("external_id"),
         "currency",
@@ -28,14 +35,19 @@ class AccountAdmin(ReadOnlyAdmin):
         "is_active",
         columns.moment("opened_at", "opened"),
     )
-    list_filter = ("mode", "broker", "environment", "is_active")
+    list_filter = ("mode", ("broker", filters.ShortChoices), "environment", "is_active")
     list_select_related = ("mirror_of", "policy")
     search_fields = ("name", "external_id", "scope")
     show_facets = admin.ShowFacets.ALWAYS
 
+    @admin.display(description="broker", ordering="broker")
+    def at_broker(self, account: Account) -> str:
+        """The broker as it calls itself."""
+        return values.BROKERS.get(account.broker, account.broker)
+
     def panels(self, request: HttpRequest, subject: Account) -> list[Panel]:
         """Cash and positions of the books, live restrictions, mirrors, the policy."""
-        kinds = (LedgerAccount.Kind.CASH, LedgerAccount.Kind.SUSPENSE)
+        kinds = (LedgerAccount.Kind.CASH, LedgerAccount.Kind.UNSETTLED, LedgerAccount.Kind.SUSPENSE)
         cash: Any = with_balance(subject.ledger_accounts.filter(kind__in=kinds)).order_by("kind", "commodity_id")
         positions = Position.objects.filter(account=subject).exclude(quantity=0).select_related("instrument")
         live = Restriction.objects.filter(lifted_at=None, account=subject).select_related("instrument")
@@ -43,7 +55,16 @@ class AccountAdmin(ReadOnlyAdmin):
             Table(
                 "Cash in the books",
                 ("Ledger account", "Balance", "Currency"),
-                [(values.link(row, row.get_kind_display()), row.balance, row.commodity_id) for row in cash],
+                [
+                    *(
+                        (values.link(row, CASH_NAMES[row.kind]), values.amount(row.balance), row.commodity_id)
+                        for row in cash
+                    ),
+                    *(
+                        ("Cash, trade date", values.amount(held.trade_date), currency)
+                        for currency, held in books.cash(subject).items()
+                    ),
+                ],
                 "Nothing booked yet.",
             ),
             Table(
@@ -100,7 +121,7 @@ class InstrumentAdmin(ReadOnlyAdmin):
 class ConfigVersionAdmin(ReadOnlyAdmin):
     """Session files and policies, each version for ever."""
 
-    list_display = ("name", "kind", columns.code("sha256", length=12), columns.moment("recorded_at", "recorded"))
+    list_display = ("name", "kind", columns.code("sha256"), columns.moment("recorded_at", "recorded"))
     list_filter = ("kind", "name")
     search_fields = ("name", "sha256")
     date_hierarchy = "recorded_at"

@@ -15,7 +15,7 @@ from trading.models import Application, Approval, Entry, Proposal
 from trading.services.approvals import standing
 
 from . import columns, values
-from .intent import ORDER_COLUMNS, order_rows
+from .intent import orders_table
 from .pages import Panel, Raw, ReadOnlyAdmin, Table, audit_panel
 
 VERDICT_COLUMNS = ("At (UTC)", "Who", "Person", "Verdict", "Reason", "Payload hash", "Version")
@@ -25,12 +25,12 @@ def verdict_rows(proposal: Proposal) -> list[tuple[Any, ...]]:
     """Each verdict, with what the person saw."""
     return [
         (
-            verdict.recorded_at,
+            verdict.at,
             verdict.approver.get_username(),
             verdict.approver.person.name,
             values.pill(verdict.verdict),
             verdict.reason,
-            values.code(verdict.payload_sha256[:12]),
+            values.short_code(verdict.payload_sha256),
             verdict.subject_version,
         )
         for verdict in proposal.approvals.select_related("approver__person").order_by("id")
@@ -55,7 +55,7 @@ class ProposalAdmin(ReadOnlyAdmin):
 
     list_display = (
         "id",
-        columns.moment("recorded_at", "proposed"),
+        columns.moment("at", "proposed"),
         columns.link("account"),
         "kind",
         "proposer",
@@ -112,9 +112,9 @@ def applied_panels(application: Application) -> list[Panel]:
     """What an application did: orders and entries."""
     orders = application.orders.select_related("instrument", "account")
     entries = Entry.objects.filter(application=application)
-    rows = [(values.link(e, f"entry {e.pk}"), e.kind, e.memo, e.recorded_at) for e in entries]
+    rows = [(values.link(e, f"entry {e.pk}"), values.words(e.kind), e.memo, e.recorded_at) for e in entries]
     return [
-        Table("Orders it placed", ORDER_COLUMNS, order_rows(orders)),
+        orders_table("Orders it placed", orders),
         Table("Entries it posted", ("Entry", "Kind", "Memo", "Recorded (UTC)"), rows),
         Raw("Result", application.result),
     ]

@@ -48,12 +48,17 @@ def price(path: str, label: str = "") -> Column:
 
 def amount(path: str, label: str = "") -> Column:
     """An amount of money."""
-    return _column(path, label, "num", values.amount)
+    return _column(path, label, "num", values.listed)
+
+
+def rounded(path: str, label: str = "") -> Column:
+    """A number to two decimals: R and the like."""
+    return _column(path, label, "num", values.listed)
 
 
 def profit(path: str, label: str = "") -> Column:
     """A profit or loss, signed and coloured."""
-    return _column(path, label, "num", values.profit)
+    return _column(path, label, "num", values.listed_profit)
 
 
 def moment(path: str, label: str = "") -> Column:
@@ -87,6 +92,11 @@ def brief(path: str, label: str = "", length: int = 90) -> Column:
     return _column(path, label, "brief", render)
 
 
-def code(path: str, label: str = "", length: int = 40) -> Column:
-    """An identifier, cut to `length` characters."""
-    return _column(path, label, "code", lambda value: values.code(str(value)[:length]))
+def code(path: str, label: str = "") -> Column:
+    """An identifier, a long one shortened in the middle."""
+    return _column(path, label, "code", lambda value: values.short_code(str(value)))
+
+
+def words(path: str, label: str = "") -> Column:
+    """A code in words."""
+    return _column(path, label, "nowrap", lambda value: values.whole(values.words(str(value))))

@@ -6,7 +6,7 @@ from django.contrib import admin
 
 from trading.models import AuditEvent, Heartbeat, Restriction, RiskEvent, TaskAttempt
 
-from . import columns
+from . import columns, filters
 from .pages import ReadOnlyAdmin
 
 
@@ -27,7 +27,7 @@ class RestrictionAdmin(ReadOnlyAdmin):
         "lifted_by",
     )
     list_display_links = (list_display[0],)
-    list_filter = (("lifted_at", admin.EmptyFieldListFilter), "level", "source", "account")
+    list_filter = (("lifted_at", filters.InForce), "level", "source", "account")
     list_select_related = ("account", "instrument", "lifted_by")
     search_fields = ("reason", "source", "strategy")
     ordering = ("-id",)
@@ -66,7 +66,7 @@ class TaskAttemptAdmin(ReadOnlyAdmin):
         columns.moment("dead_at"),
         columns.moment("updated_at"),
     )
-    list_filter = (("dead_at", admin.EmptyFieldListFilter),)
+    list_filter = (("dead_at", filters.GivenUp),)
     search_fields = ("key", "last_error")
     ordering = ("-updated_at",)
     show_facets = admin.ShowFacets.ALWAYS

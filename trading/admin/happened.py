@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from trading.models import BrokerEvent, CashEvent, Entry, Fill
 
-from . import columns, values
+from . import columns, filters, values
 from .ledger import entry_lines
 from .pages import Panel, Raw, ReadOnlyAdmin, Table, audit_panel
 
@@ -18,7 +18,7 @@ NOT_POSTED = Q(facts__fills=[], facts__cash=[])
 
 def entries_panel(entries: Any) -> Table:
     """The debit and credit lines of some entries."""
-    rows = [(values.link(e, f"entry {e.pk}"), e.kind, *line) for e in entries for line in entry_lines(e)]
+    rows = [(values.link(e, f"entry {e.pk}"), values.words(e.kind), *line) for e in entries for line in entry_lines(e)]
     return Table("In the books", ("Entry", "Kind", "Ledger account", "Debit", "Credit", "Commodity"), rows)
 
 
@@ -35,13 +35,12 @@ class FillAdmin(ReadOnlyAdmin):
         columns.price("price"),
         columns.profit("realised"),
         columns.amount("commission"),
-        columns.amount("financing"),
         "reason",
         columns.code("external_id", "broker's id"),
-        columns.code("order__client_order_id", "order"),
     )
     list_display_links = (list_display[0],)
-    list_filter = ("account", "instrument", "is_estimate", ("order", admin.EmptyFieldListFilter))
+    list_filter = (filters.World, "account", "instrument", "is_estimate", ("order", filters.OfOurs))
+    ordering = ("-at", "-id")
     list_select_related = ("account", "instrument", "order__instrument", "broker_event", "application__proposal")
     search_fields = ("external_id", "order__client_order_id", "instrument__symbol")
     date_hierarchy = "at"
@@ -65,7 +64,8 @@ class CashEventAdmin(ReadOnlyAdmin):
         columns.code("external_id", "broker's id"),
     )
     list_display_links = (list_display[0],)
-    list_filter = ("kind", "currency", "account")
+    list_filter = (filters.World, "kind", "currency", "account")
+    ordering = ("-at", "-id")
     list_select_related = ("account", "instrument", "broker_event", "application__proposal")
     search_fields = ("external_id",)
     date_hierarchy = "at"

@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 
 from trading.models import Decision, ExitIntent, Order, Signal, Trade
 
-from . import columns, values
+from . import columns, filters, values
 from .pages import Panel, Raw, ReadOnlyAdmin, Table, audit_panel
 
 
@@ -28,7 +28,7 @@ def order_rows(orders: Any) -> list[tuple[Any, ...]]:
     """One line for each order; wants `instrument` and `account` selected."""
     return [
         (
-            values.link(order, order.client_order_id),
+            values.link(order, values.short_code(order.client_order_id)),
             order.account,
             order.tag,
             order.side,
@@ -49,6 +49,13 @@ ORDER_COLUMNS = (
 )  # fmt: skip
 
 
+def orders_table(title: str, orders: Any, empty: str = "None.", note: str = "") -> Table:
+    """Orders of one account, which the page names already; the tag says enough of the type."""
+    places = [place for place, name in enumerate(ORDER_COLUMNS) if name not in ("Account", "Type")]
+    rows = [[row[place] for place in places] for row in order_rows(orders)]
+    return Table(title, [ORDER_COLUMNS[place] for place in places], rows, empty, note)
+
+
 @admin.register(Signal)
 class SignalAdmin(ReadOnlyAdmin):
     """What a strategy saw."""
@@ -66,7 +73,8 @@ class SignalAdmin(ReadOnlyAdmin):
         columns.pill("decision__verdict", "decision"),
     )
     list_display_links = (list_display[0],)
-    list_filter = ("account", "strategy", "instrument", "side")
+    list_filter = (filters.World, "account", "strategy", "instrument", "side")
+    ordering = ("-at", "-id")
     list_select_related = ("account", "instrument", "decision", "config_version")
     search_fields = ("strategy", "instrument__symbol")
     date_hierarchy = "at"
@@ -94,7 +102,8 @@ class DecisionAdmin(ReadOnlyAdmin):
         columns.amount("risk_amount"),
     )
     list_display_links = (list_display[0],)
-    list_filter = ("verdict", "account", "signal__strategy", "signal__instrument")
+    list_filter = (filters.World, "verdict", "account", "signal__strategy", "signal__instrument")
+    ordering = ("-at", "-id")
     list_select_related = ("account", "signal__instrument", "config_version")
     search_fields = ("client_plan_id", "reason", "signal__strategy", "signal__instrument__symbol")
     date_hierarchy = "at"
@@ -143,4 +152,4 @@ class ExitIntentAdmin(ReadOnlyAdmin):
     def panels(self, request: HttpRequest, subject: ExitIntent) -> list[Panel]:
         """The orders made for it."""
         orders = subject.orders.select_related("instrument", "account")
-        return [Table("Orders", ORDER_COLUMNS, order_rows(orders)), audit_panel(subject)]
+        return [orders_table("Orders", orders), audit_panel(subject)]

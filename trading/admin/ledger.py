@@ -7,11 +7,12 @@ from django.contrib import admin
 from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
 from trading.models import Entry, LedgerAccount, Lot
 from trading.models.fields import Numeric
 
-from . import columns, values
+from . import columns, filters, values
 from .balances import statement, with_balance
 from .pages import Panel, ReadOnlyAdmin, Table, audit_panel
 
@@ -47,17 +48,20 @@ class EntryAdmin(ReadOnlyAdmin):
         "id",
         columns.moment("at"),
         columns.link("account"),
-        "kind",
+        columns.words("kind"),
         columns.brief("memo"),
-        "trading_day",
-        columns.link("fill"),
-        columns.link("cash_event"),
-        columns.moment("recorded_at", "recorded"),
+        "booked_from",
     )
-    list_filter = ("kind", "account")
+    list_filter = (filters.World, ("kind", filters.ShortChoices), "account")
+    ordering = ("-at", "-id")
     list_select_related = ("account", "fill__instrument", "cash_event", "application", "reverses")
     search_fields = ("idempotency_key", "memo")
     date_hierarchy = "at"
+
+    @admin.display(description="of")
+    def booked_from(self, entry: Entry) -> SafeString:
+        """The fill or movement of cash that it books."""
+        return values.link(entry.fill or entry.cash_event)
 
     def panels(self, request: HttpRequest, subject: Entry) -> list[Panel]:
         """Debit and credit lines, the sum of each commodity, lots opened and closed."""
@@ -80,7 +84,7 @@ class EntryAdmin(ReadOnlyAdmin):
                     for c in closed
                 ],
             ),
-            audit_panel(subject),
+            audit_panel(subject, subject.fill, subject.cash_event),
         ]
 
 
@@ -93,12 +97,18 @@ def side(lot: Lot) -> str:
 class LedgerAccountAdmin(ReadOnlyAdmin):
     """The trial balance, and a statement for each account of the books."""
 
-    list_display = ("__str__", columns.link("account"), "kind", "commodity", columns.number("balance"))
-    list_filter = ("kind", "commodity", "account")
+    list_display = ("__str__", columns.link("account"), columns.words("kind"), "commodity", "num_balance")
+    list_filter = (("kind", filters.ShortChoices), "commodity", "account")
     list_select_related = ("account", "commodity")
     search_fields = ("account__name", "commodity__code")
     ordering = ("account", "kind", "commodity")
-    sortable_by = ("__str__", "kind", "commodity")
+    sortable_by = ("__str__", "nowrap_kind", "commodity")
+
+    @admin.display(description="balance", ordering="balance")
+    def num_balance(self, row: Any) -> SafeString:
+        """Money to two decimals, contracts as they are."""
+        is_money = row.commodity.kind == row.commodity.Kind.CURRENCY
+        return values.listed(row.balance) if is_money else values.show(row.balance)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerAccount]:
         """With balances: debits − credits."""
@@ -107,7 +117,14 @@ class LedgerAccountAdmin(ReadOnlyAdmin):
     def panels(self, request: HttpRequest, subject: Any) -> list[Panel]:
         """The newest postings with the balance after each."""
         rows = [
-            (t.entry.at, values.link(t.entry, f"entry {t.entry_id}"), t.entry.kind, t.entry.memo, amount, balance)
+            (
+                t.entry.at,
+                values.link(t.entry, f"entry {t.entry_id}"),
+                values.words(t.entry.kind),
+                t.entry.memo,
+                amount,
+                balance,
+            )
             for t, amount, balance in statement(subject, subject.balance, STATEMENT_LINES)
         ]
         note = f"Balance {values.plain_number(subject.balance)} {subject.commodity_id} (debits − credits)."
@@ -129,7 +146,8 @@ class LotAdmin(ReadOnlyAdmin):
         columns.number("open_quantity", "open"),
         columns.number("unit_cost"),
     )
-    list_filter = ("account", "instrument")
+    list_filter = (filters.World, "account", "instrument")
+    ordering = ("-opened_at", "-id")
     list_select_related = ("account", "instrument", "entry", "fill__instrument")
     sortable_by = ("id", "num_quantity", "moment_opened_at")
     date_hierarchy = "opened_at"

@@ -6,7 +6,7 @@ from typing import Any
 from trading.models import BrokerMessage, Decision, Entry, Order, OrderEvent
 
 from . import values
-from .intent import ORDER_COLUMNS, gate_rows, order_rows
+from .intent import gate_rows, orders_table
 from .ledger import entry_lines
 from .order_story import decision_of, lapse, mirrored
 from .pages import Exchange, Panel, Table, audit_panel
@@ -60,8 +60,9 @@ def _wish(decision: Decision | None) -> list[Panel]:
     )  # fmt: skip
     columns = ("Strategy", "Bar closed (UTC)", "Side", "Entry", "Stop", "Target", "Why", "What it saw")
     size = (
-        values.link(decision, str(decision.verdict)), decision.position_size, decision.risk_amount, decision.risk_pct,
-        decision.portfolio_heat_before, decision.portfolio_heat_after, decision.reason,
+        values.link(decision, str(decision.verdict)), decision.position_size, decision.risk_amount,
+        values.percent(decision.risk_pct), decision.portfolio_heat_before, decision.portfolio_heat_after,
+        decision.reason,
     )  # fmt: skip
     decided = ("Verdict", "Size", "Risk amount", "Risk %", "Heat before", "Heat after", "Reason")
     return [Table("What the strategy wished", columns, [row]), Table("What was decided", decided, [size])]
@@ -83,7 +84,7 @@ def _events(events: list[OrderEvent]) -> Table:
             evidence = values.link(event.message)
         elif event.broker_event is not None:
             evidence = values.link(event.broker_event)
-        after = lapse(event.at - before) if before is not None else ""
+        after = values.whole(lapse(event.at - before)) if before is not None else ""
         moved = values.changed(event.from_state, event.to_state)
         rows.append((str(event.sequence), event.at, after, moved, str(event.attempt or ""), event.reason, evidence))
         before = event.at
@@ -94,7 +95,7 @@ def _events(events: list[OrderEvent]) -> Table:
 def _fills(order: Order) -> Table:
     rows = [
         (
-            values.link(fill, fill.external_id), fill.at, fill.side, fill.quantity,
+            values.link(fill, values.short_code(fill.external_id)), fill.at, fill.side, fill.quantity,
             values.price(fill.price, order.instrument.price_decimals), values.profit(fill.realised),
             values.amount(fill.commission), values.amount(fill.financing), fill.reason,
         )
@@ -118,8 +119,9 @@ def _legs(order: Order) -> list[Panel]:
     if group is None:
         return []
     others = Order.objects.filter(parent_group=group).exclude(pk=order.pk)
-    rows: list[Any] = order_rows(others.select_related("instrument", "account").order_by("id"))
-    return [Table("Other legs of its group", ORDER_COLUMNS, rows, note=f"The group is {group.state}.")] if rows else []
+    orders = others.select_related("instrument", "account").order_by("id")
+    shown = orders_table("Other legs of its group", orders, note=f"The group is {group.state}.")
+    return [shown] if shown.rows else []
 
 
 def _messages(order: Order) -> list[Panel]:

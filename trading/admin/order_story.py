@@ -147,11 +147,11 @@ def _mirror_row(row: Order, paper: Order | None, shown: Order) -> tuple[Any, ...
     slippage: Any = None
     if paper is not None and row.pk != paper.pk and row.average_price is not None and paper.average_price is not None:
         slippage = values.cost((row.average_price - paper.average_price) * Side(row.side).sign)
-    name = values.show("this order") if row.pk == shown.pk else values.link(row, row.client_order_id)
+    name = values.show("this order") if row.pk == shown.pk else values.link(row, values.short_code(row.client_order_id))
     return (
         row.account, name, values.pill(row.state), row.quantity, row.filled_quantity,
         values.price(row.average_price, row.instrument.price_decimals), slippage,
-        _sent_to_filled(row),
+        values.whole(_sent_to_filled(row)),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 
 from trading.models import BrokerMessage, Order, OrderEvent
 
-from . import columns
+from . import columns, filters
 from .order_page import lineage
 from .order_story import stages
 from .pages import Panel, Raw, ReadOnlyAdmin, facts_of
@@ -42,11 +42,10 @@ class OrderAdmin(ReadOnlyAdmin):
         columns.pill("state"),
         columns.number("filled_quantity", "filled"),
         columns.price("average_price"),
-        columns.code("client_order_id", "client id"),
-        columns.code("broker_order_id", "broker id"),
     )
     list_display_links = (list_display[0],)
-    list_filter = ("state", "tag", "account", "instrument")
+    list_filter = (filters.World, filters.TradingDay, "state", "tag", "account", "instrument")
+    ordering = ("-at", "-id")
     list_select_related = (
         "account",
         "instrument",

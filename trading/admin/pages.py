@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
-from django.db.models import DateTimeField, Model, QuerySet
+from django.db.models import DateTimeField, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -101,9 +101,13 @@ class Exchange:
 Panel = Table | Raw | Exchange
 
 
-def audit_panel(subject: Model, limit: int = 100) -> Table:
-    """What the audit trail says of an object, the newest first."""
-    events = AuditEvent.objects.filter(object_type=subject._meta.label, object_id=str(subject.pk))[:limit]
+def audit_panel(subject: Model, *causes: Model | None, limit: int = 100) -> Table:
+    """What the audit trail says of an object, and of what it was made from, the newest first."""
+    wanted = Q(object_type=subject._meta.label, object_id=str(subject.pk))
+    for cause in causes:
+        if cause is not None:
+            wanted |= Q(object_type=cause._meta.label, object_id=str(cause.pk))
+    events = AuditEvent.objects.filter(wanted)[:limit]
     rows = [
         (event.at, event.actor_name, event.via, values.link(event, event.kind), event.reason, event.after)
         for event in events
@@ -123,6 +127,8 @@ def facts_of(subject: Model, hidden: Iterable[str] = ()) -> list[tuple[str, Safe
             value = values.pill(value)
         elif "sha256" in field.name or field.name.endswith(("external_id", "client_order_id", "broker_order_id")):
             value = values.code(str(value))
+        elif field.name == "kind":
+            value = values.words(str(value))
         zone = " (UTC)" if isinstance(field, DateTimeField) else ""
         facts.append((f"{capfirst(field.verbose_name)}{zone}", values.show(value)))
     return facts
@@ -180,6 +186,7 @@ class ReadOnlyAdmin(ModelAdminOfAny):
         """Django's page with our facts and panels in place of its form."""
         subject = context["original"]
         context["title"] = capfirst(str(self.opts.verbose_name))
+        context["called"] = values.name_of(subject)
         context["facts"] = self.facts(subject)
         context["panels"] = self.panels(request, subject)
         return super().render_change_form(request, context, *args, **kwargs)

@@ -7,6 +7,7 @@ transaction; no superuser and no single permission is given through this page, o
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db import transaction
@@ -50,6 +51,12 @@ class UserAdmin(UserAdminOfOurs):
     def get_queryset(self, request: HttpRequest) -> Any:
         """With groups."""
         return super().get_queryset(request).prefetch_related("groups")
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list under its own name."""
+        changes = super().get_changelist_instance(request)
+        changes.title = "Users"
+        return changes
 
     @admin.display(description="groups")
     def in_groups(self, user: User) -> str:

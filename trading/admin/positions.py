@@ -5,9 +5,9 @@ from django.http import HttpRequest
 
 from trading.models import DayState, Order, Position, Trade
 
-from . import columns
-from .intent import ORDER_COLUMNS, order_rows
-from .pages import Panel, ReadOnlyAdmin, Table
+from . import columns, filters
+from .intent import orders_table
+from .pages import Panel, ReadOnlyAdmin
 
 
 @admin.register(Position)
@@ -23,7 +23,7 @@ class PositionAdmin(ReadOnlyAdmin):
         columns.price("average_price"),
         columns.moment("updated_at", "updated"),
     )
-    list_filter = ("account", "instrument")
+    list_filter = (filters.Holding, filters.World, "account", "instrument")
     list_select_related = ("account", "instrument")
     search_fields = ("instrument__symbol", "account__name")
     show_facets = admin.ShowFacets.ALWAYS
@@ -44,12 +44,12 @@ class TradeAdmin(ReadOnlyAdmin):
         columns.price("entry_price", "entry"),
         columns.price("exit_price", "exit"),
         columns.profit("pnl", "P&L"),
-        columns.number("r", "R"),
+        columns.rounded("r", "R"),
         "close_reason",
-        columns.moment("closed_at", "closed"),
     )
     list_display_links = (list_display[0],)
-    list_filter = ("state", "strategy", "instrument", "account", "close_reason")
+    list_filter = (filters.World, "state", "strategy", "instrument", "account", "close_reason")
+    ordering = ("-opened_at", "-id")
     list_select_related = ("account", "instrument", "decision__signal__instrument")
     search_fields = ("strategy", "instrument__symbol", "decision__client_plan_id")
     date_hierarchy = "opened_at"
@@ -58,7 +58,7 @@ class TradeAdmin(ReadOnlyAdmin):
         """All orders of its decision on this account."""
         mine = Order.objects.filter(account=subject.account).select_related("instrument", "account").order_by("id")
         own = mine.filter(decision=subject.decision) | mine.filter(exit_intent__decision=subject.decision)
-        return [Table("Orders", ORDER_COLUMNS, order_rows(own))]
+        return [orders_table("Orders", own)]
 
 
 @admin.register(DayState)
@@ -67,8 +67,9 @@ class DayStateAdmin(ReadOnlyAdmin):
 
     list_display = (
         "trading_day", columns.link("account"), columns.number("trades"), columns.profit("pnl", "P&L"),
-        columns.number("r", "R"),
+        columns.rounded("r", "R"),
     )  # fmt: skip
-    list_filter = ("account",)
+    list_filter = (filters.World, "account")
+    ordering = ("-trading_day", "account")
     list_select_related = ("account",)
     date_hierarchy = "trading_day"

@@ -1,9 +1,11 @@
 """How one value looks on a page: numbers without noise, times in UTC, links, states as pills, JSON to unfold.
 
-What always holds: nothing here reads a float or rounds; whatever comes from outside is escaped.
+What always holds: nothing here reads a float, and only `rounded` rounds, for lists and the first page; whatever comes
+from outside is escaped.
 """
 
 import json
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -39,6 +41,28 @@ WAITING = {
 }  # fmt: skip
 
 
+# How objects are called on pages where their own name is made for the log: apps above this one add theirs.
+NAMES: dict[type[Model], Callable[[Any], str]] = {}
+BROKERS = {"OANDA": "OANDA", "ALPACA": "Alpaca", "PAPER": "Paper book"}
+LONGEST_ID, ID_TAIL = 18, 6
+
+
+def name_of(target: Model) -> str:
+    """What an object is called on a page."""
+    naming = NAMES.get(type(target))
+    return naming(target) if naming is not None else str(target)
+
+
+def words(code: str) -> str:
+    """`MISSING_FILL` as `Missing fill`; what is no code stays as it is."""
+    return code.replace("_", " ").capitalize() if code.isupper() else code
+
+
+def place(account: Any) -> str:
+    """Where an account is: `OANDA simulator`."""
+    return f"{BROKERS.get(account.broker, account.get_broker_display())} {account.get_environment_display()}"
+
+
 def plain_number(value: Decimal | int) -> str:
     """A number with thousands separated, without an exponent and without trailing zeros; never "-0"."""
     text = format(value, ",f") if isinstance(value, Decimal) else format(value, ",d")
@@ -57,6 +81,42 @@ def money(value: Decimal) -> str:
 def signed_money(value: Decimal) -> str:
     """An amount with its sign."""
     return f"+{money(value)}" if value > 0 else money(value)
+
+
+def rounded(value: Decimal, places: int = 2) -> str:
+    """A number to so many decimals, for where it is looked over and not checked; never "-0.00"."""
+    text = f"{value:,.{places}f}"
+    return text if text.strip("-0.,") else text.lstrip("-")
+
+
+def signed_rounded(value: Decimal, places: int = 2) -> str:
+    """The same with its sign."""
+    text = rounded(value, places)
+    return f"+{text}" if value > 0 and text.strip("0.,") else text
+
+
+def percent(value: Decimal | None) -> SafeString:
+    """A percentage, to three decimals at most."""
+    if value is None:
+        return NOTHING
+    return format_html('<span class="num">{}</span>', plain_number(Decimal(rounded(value, 3).replace(",", ""))))
+
+
+def listed(value: Decimal | None, places: int = 2) -> SafeString:
+    """A number to so many decimals as a list shows it, the whole of it on hover."""
+    if value is None:
+        return NOTHING
+    tone = "" if value else " quiet"
+    return format_html('<span class="num{}" title="{}">{}</span>', tone, plain_number(value), rounded(value, places))
+
+
+def listed_profit(value: Decimal | None) -> SafeString:
+    """A profit or loss as a list shows it."""
+    if value is None:
+        return NOTHING
+    tone = "more" if value > 0 else "less" if value < 0 else "quiet"
+    shape = '<span class="num change {}" title="{}">{}</span>'
+    return format_html(shape, tone, plain_number(value), signed_rounded(value))
 
 
 def signed_number(value: Decimal) -> str:
@@ -136,15 +196,28 @@ def link(target: Model | None, text: str = "") -> SafeString:
     if target is None:
         return NOTHING
     if not admin.site.is_registered(type(target)):
-        return format_html("{}", text or str(target))
+        return format_html("{}", text or name_of(target))
     options = target._meta
     url = reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[quote(target.pk)])
-    return format_html('<a href="{}">{}</a>', url, text or str(target))
+    return format_html('<a href="{}">{}</a>', url, text or name_of(target))
 
 
 def code(text: str) -> SafeString:
     """An identifier; one click selects the whole of it, to copy."""
     return format_html('<code class="id">{}</code>', text) if text else NOTHING
+
+
+def short_code(text: str) -> SafeString:
+    """An identifier in a table: a long one is shortened in the middle, and selecting it still copies the whole."""
+    if len(text) <= LONGEST_ID:
+        return code(text)
+    shape = '<code class="id long" title="{}"><span>{}</span><span>{}</span></code>'
+    return format_html(shape, text, text[:-ID_TAIL], text[-ID_TAIL:])
+
+
+def whole(text: str) -> SafeString:
+    """A short text that is never broken into lines."""
+    return format_html('<span class="nowrap">{}</span>', text) if text else NOTHING
 
 
 def pretty(value: Any) -> str:
@@ -179,7 +252,7 @@ def show(value: Any) -> SafeString:
     if isinstance(value, date):
         return format_html("{}", value.isoformat())
     if isinstance(value, timedelta):
-        return format_html("{}", span(value))
+        return whole(span(value))
     if isinstance(value, Model):
         return link(value)
     if isinstance(value, dict | list):

@@ -15,14 +15,14 @@ from django.db import transaction
 from trading.clock import now, wall_now
 from trading.domain.broker import Accepted, BrokerUnreachable, OrderPort, Refused, SubmitOutcome
 from trading.domain.orders import TERMINAL, OrderState, state_from_broker
-from trading.models import Order
+from trading.models import Order, OrderEvent
 from trading.services import orders
 
 from .connections import broker_for
 from .inflow import catch_up
 from .messages import keep
 
-ASK_AGAIN = timedelta(seconds=2)
+ASK_AGAIN, ASK_AT_LEAST = timedelta(seconds=2), timedelta(seconds=30)
 RESTING = (OrderState.WORKING, OrderState.PARTIAL, OrderState.CANCELLING)
 NEVER_ASKED = ("NOT_SENT", "NEEDS_LOGIN", "INVALID_REQUEST")
 
@@ -65,9 +65,16 @@ def _begin(order_id: int, reason: str) -> Order | None:
             return None  # somebody has just asked
     else:
         orders.move(order, OrderState.CANCELLING, at=moment, reason=reason)
-    order.next_check_at = wall_now() + ASK_AGAIN
+    order.next_check_at = wall_now() + _pause(order)
     order.save(update_fields=["next_check_at", "updated_at"])
     return order
+
+
+def _pause(order: Order) -> timedelta:
+    """Until the cancel is asked again: half as long as it has been under way, so that a slow broker is not flooded."""
+    began = OrderEvent.objects.filter(order=order, to_state=OrderState.CANCELLING).order_by("-id").first()
+    under_way = wall_now() - began.recorded_at if began is not None else timedelta(0)
+    return min(max(ASK_AGAIN, under_way / 2), ASK_AT_LEAST)
 
 
 @transaction.atomic

@@ -54,7 +54,7 @@ def follow(*, paper: Account, mirror: Account, broker: OrderPort) -> int:
             account=mirror,
             decision=trade.decision,
             exit_type=why or "PAPER",
-            reason=f"the paper account does not hold it (any more): {why}",
+            reason=f"the paper account has left it: {why}" if paper_trade is not None else "paper never entered",
             quantity=trade.open_quantity,
             at=now(mirror),
         )

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from trading.clock import now
 from trading.domain.broker import BrokerUnreachable, Found, OrderPort
-from trading.domain.money import ZERO
+from trading.domain.money import ZERO, plain
 from trading.domain.orders import TERMINAL, OrderState
 from trading.locks import lock_account
 from trading.models import Order, Trade
@@ -94,7 +94,8 @@ def _still_needed(exit_order: Order) -> bool:
     left: Decimal = trade.open_quantity if trade is not None else ZERO
     if left >= order.quantity:
         return True
-    reason = f"not sent: the trade holds {left:f} now, its own legs closed the rest"
+    holds = f"only {plain(left)}" if left else "nothing any more"
+    reason = f"not sent: the trade holds {holds}; its own legs closed the rest"
     orders.move(order, OrderState.CANCELLED, at=now(order.account), reason=reason)
     if left > 0:  # its legs are gone: the sweep sends this one next
         plan_exit(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -28,13 +29,15 @@ from trading.engine.blocks import print_block
 from trading.engine.desk import VENUES, live_setups
 from trading.engine.journal import Journal
 from trading.engine.live import LiveSetup, evaluate_due
-from trading.engine.replay import ReplayRefused, holes_of, run_replay
+from trading.engine.replay import ReplayRefused, holes_of, replay_name, run_replay
 from trading.engine.stage import Stage
 from trading.engine.status import RunInfo
 from trading.engine.streams import Streams, stream_health
 from trading.feeds.base import FeedError
 from trading.feeds.csv import CsvFeed, parse_csv_arguments
 from trading.services.errors import RuleBroken
+
+from .simulated import NO_BARS, NOT_RUNNING, is_stopped, simulator_is_stopped
 
 SOURCES = ["auto", "csv", "simulator", "oanda", "alpaca"]
 REFUSALS = (
@@ -69,31 +72,50 @@ def refuse(error: object, block: str = "LIVE-PORT") -> NoReturn:
     raise SystemExit(1)
 
 
+@contextmanager
+def _nothing_run(subject: str = "") -> Iterator[None]:
+    """A refusal in here names what it is about, and says that nothing was run."""
+    try:
+        yield
+    except (BadSettings, FeedError) as error:
+        raise type(error)(f"{subject}{str(error).rstrip('.')}. Nothing was run.") from error
+
+
 def load(options: Mapping[str, Any]) -> SessionConfig:
     """The session file that the flags name. Raises BadSettings or FeedError with a sentence."""
+    path = options["cfg"]
     try:
-        text = Path(options["cfg"]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(f"the session file {options['cfg']} cannot be read: {error}") from error
-    session = load_session(text, options["profile"])
-    if options["spread_pips"] is not None:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise BadSettings(f"There is no session file {path}. Nothing was run; name one with --cfg.") from error
+    except OSError as error:
+        raise BadSettings(
+            f"The session file {path} cannot be read ({error.strerror}). Nothing was run; name another with --cfg."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"The session file {path} is no text in UTF-8 ({error}). Nothing was run.") from error
+    with _nothing_run(f"{path}: "):
+        session = load_session(text, options["profile"])
+    if options["spread_pips"] is None:
+        return session
+    with _nothing_run():
         try:
-            session = session.with_spread(parse_decimal(options["spread_pips"]))
+            return session.with_spread(parse_decimal(options["spread_pips"]))
         except BadNumber as error:
             raise BadSettings(f"--spread_pips: {error}; give the spread in pips, as in 0.6") from error
-    return session
 
 
 def load_files(options: Mapping[str, Any], session: SessionConfig) -> dict[str, BarFile]:
     """The bars of the symbols that run; says which symbols of the profile do not."""
-    if options["source"] not in ("auto", "csv") or not options["csv"]:
-        raise FeedError("A replay needs bars from files: --source csv --csv SYMBOL=FILE for each symbol.")
-    paths = parse_csv_arguments(options["csv"])
-    run_these, not_run = choose_symbols(session, paths)
-    if not_run:
-        notes.print(f"Not run, since no file was given: {', '.join(not_run)}")
-    feed = CsvFeed(paths, tz=session.portfolio.tz)
-    return {symbol: feed.file(symbol, session.interval_seconds) for symbol in run_these}
+    with _nothing_run():
+        if options["source"] not in ("auto", "csv") or not options["csv"]:
+            raise FeedError("A replay needs bars from files: --source csv --csv SYMBOL=FILE for each symbol.")
+        paths = parse_csv_arguments(options["csv"])
+        run_these, not_run = choose_symbols(session, paths)
+        if not_run:
+            notes.print(f"Not run, since no file was given: {', '.join(not_run)}")
+        feed = CsvFeed(paths, tz=session.portfolio.tz)
+        return {symbol: feed.file(symbol, session.interval_seconds) for symbol in run_these}
 
 
 def run(options: Mapping[str, Any], *, mirror: str) -> None:
@@ -116,7 +138,7 @@ def replay(
     mirror: str,
     stage: Stage | None,
 ) -> dict[str, Any]:
-    """Run a replay with a progress bar; blocks go to standard output."""
+    """Run a replay with a progress bar; blocks go to standard output, and one line for people after them."""
     for hole in holes_of(session, files):
         notes.print(f"Hole in the data: {hole}; entries wait until the indicators are filled again")
     info = RunInfo(mode="replay", source="csv", mirror=mirror)
@@ -128,7 +150,7 @@ def replay(
             if done % 50 == 0 or done == total:
                 bar.update(task, completed=done, total=total, description=f"Replay {day}")
 
-        return run_replay(
+        last = run_replay(
             session=session,
             files=files,
             info=info,
@@ -137,6 +159,16 @@ def replay(
             journal=Journal(Path(settings.BASE_DIR) / "logs"),
             stage=stage,
         )
+    total, name = last["total"], replay_name(session, files)
+    trades = f"{total['trades']} trade{'' if total['trades'] == 1 else 's'}"
+    mirrored = f", mirrored to {mirror}" if mirror != "none" else ""
+    _say(f"Replay: {trades}, {total['r']:+.2f} R, P&L {total['pnl']:+,.2f} {session.currency}, on {name}{mirrored}")
+    return last
+
+
+def _say(line: str) -> None:
+    """One line on standard error, exactly as it is."""
+    notes.print(line, soft_wrap=True, markup=False)
 
 
 def live_setup(options: Mapping[str, Any], session: SessionConfig, *, mirror: str) -> LiveSetup:
@@ -146,7 +178,12 @@ def live_setup(options: Mapping[str, Any], session: SessionConfig, *, mirror: st
     broker = session.portfolio.venue.lower()
     found = credentials_from_environment(broker, settings_environment())
     if found is not None and options["source"] in ("auto", broker, "simulator"):
-        return setup_from_environment(session, found, mirrored=mirror != "none")
+        try:
+            return setup_from_environment(session, found, mirrored=mirror != "none")
+        except BrokerUnreachable as error:
+            if not is_stopped(found):
+                raise
+            raise BrokerUnreachable(f"{NOT_RUNNING} Nothing was run.") from error
     names = [venue.paper for venue in VENUES if venue.broker == session.portfolio.venue]
     desk = [setup for setup in live_setups() if setup.account.name in names]
     if desk and options["source"] in ("auto", "simulator"):
@@ -164,9 +201,10 @@ def settings_environment() -> Mapping[str, str]:
 def live(options: Mapping[str, Any], session: SessionConfig, *, mirror: str) -> None:
     """The live engine in the foreground, under the same leases as the desk's workers and streams."""
     setup = live_setup(options, session, mirror=mirror)
+    _say_if_simulated(setup)
     info = RunInfo(mode="ws", source=setup.feed_account.broker.lower(), mirror=mirror, since=datetime.now(UTC))
     notes.print(f"Live on {setup.account.name}, bars from {setup.feed_account.name}; Ctrl-C stops.")
-    began, last_status, failures = time.monotonic(), 0.0, 0
+    began, last_status, failures, told = time.monotonic(), 0.0, 0, ""
     streams = Streams(accounts=lambda: [setup.feed_account], setups=lambda: [setup])
     streams.start()
     try:
@@ -180,7 +218,12 @@ def live(options: Mapping[str, Any], session: SessionConfig, *, mirror: str) -> 
                 evaluate_due(setup, status=(lambda p: print_block("LIVE-PORT", p)) if due else None, info=info)
             except (BrokerUnreachable, BadBars) as error:
                 failures += 1
-                notes.print(f"No bars: {error}")
+                reason = NO_BARS if simulator_is_stopped(setup.feed_account) else str(error)
+                if reason != told:  # the status counts the failures; the same sentence every second tells nothing
+                    _say(f"No bars: {reason}")
+                told = reason
+            else:
+                told = ""
             if due:
                 last_status = time.monotonic()
             if options["for_seconds"] and time.monotonic() - began >= options["for_seconds"]:
@@ -191,3 +234,13 @@ def live(options: Mapping[str, Any], session: SessionConfig, *, mirror: str) -> 
     finally:
         streams.stop()
         streams.join()
+
+
+def _say_if_simulated(setup: LiveSetup) -> None:
+    """Nobody may take a simulator's fills for a broker's."""
+    feed = setup.feed_account
+    if feed.environment != feed.Environment.SIMULATOR:
+        return
+    key = f"{feed.broker}_API_KEY"
+    why = "" if settings_environment().get(key) else f": no {key} is set"
+    _say(f"Live on {setup.account.name}; {feed.name} is the SIMULATOR at {feed.endpoint}{why}")

@@ -23,7 +23,7 @@ class BlockCommand(BaseCommand):
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Django's parser, with this class's way to refuse."""
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        if self._called_from_command_line:
+        if parser.called_from_command_line:
 
             def refuse(message: str) -> NoReturn:
                 parser.print_usage(sys.stderr)

@@ -7,9 +7,16 @@ never replaced.
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from trading.brokers.registry import SIMULATOR, BadConnection, Connection, MissingCredentials
+from trading.brokers.registry import (
+    SIMULATOR,
+    BadConnection,
+    Connection,
+    MissingCredentials,
+    credentials_from_environment,
+)
 from trading.domain.broker import BrokerUnreachable
 from trading.engine.connections import connection_for
 from trading.models import Account
@@ -18,6 +25,8 @@ NOT_RUNNING = (
     "The simulator of this desk is not running, so nothing could be compared; books and positions stay as they are. "
     "Start it with make run."
 )
+NO_BARS = "The simulator of this desk is not running. Start it with make run; the engine goes on when it answers."
+BROKERS = ("oanda", "alpaca")
 SECONDS = 1.0
 
 
@@ -31,6 +40,15 @@ def is_stopped(connection: Connection) -> bool:
     except OSError:
         return True
     return False
+
+
+def named_simulator_is_stopped(environ: Mapping[str, str]) -> bool:
+    """Whether the environment names a simulator (SIMULATOR_URL) that is not running."""
+    try:
+        named = [credentials_from_environment(broker, environ) for broker in BROKERS]
+    except BadConnection:
+        return False
+    return any(found is not None and is_stopped(found) for found in named)
 
 
 def simulator_is_stopped(account: Account) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from backoffice.digest import command
 from backoffice.digest.making import make_intraday
+from trading.management.parsing import BlockCommand
 
 
-class Command(BaseCommand):
+class Command(BlockCommand):
     """Parse, one verb, one block."""
 
+    block, not_done = "DIGEST", "No digest was made."
     help = "Make the digest of the last hours (reports/intraday_pnl_YYYYMMDD.png). Prints the DIGEST block."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from backoffice.desk.paths import DeskError
 from backoffice.desk.stage import own_simulator
@@ -27,6 +27,8 @@ from trading.domain.session import BadSettings, SessionConfig
 from trading.engine.replay import mirror_name, replay_name
 from trading.engine.stage import Stage
 from trading.management.live import REFUSALS, add_arguments, live, live_setup, load, load_files, notes, refuse, replay
+from trading.management.parsing import BlockCommand
+from trading.management.simulated import NOT_RUNNING, simulator_is_stopped
 from trading.models import Account
 
 ONLY_SIMULATOR = (
@@ -40,7 +42,7 @@ OTHER_VENUE = (
 CREDENTIALS = {"oanda": "OANDA_API_KEY and OANDA_ACCOUNT_ID", "alpaca": "ALPACA_API_KEY and ALPACA_SECRET_KEY"}
 
 
-class Command(BaseCommand):
+class Command(BlockCommand):
     """Parse, reconcile, one engine verb, blocks."""
 
     help = "Run the portfolio engine mirrored to a broker: --mode ws live, or --mode replay against a simulator."
@@ -83,6 +85,8 @@ def _live(options: Mapping[str, Any], session: SessionConfig, mirror: str) -> No
 def _reconcile(account: Account, broker: Broker | None) -> None:
     """A complete comparison, before any entry and after the last one. Raises BrokerUnreachable when it fails."""
     result = run_reconciliation(account=account, trigger="STARTUP", broker=broker)
+    if not result.ok and simulator_is_stopped(account):
+        raise BrokerUnreachable(f"{NOT_RUNNING} Nothing was run.")
     if not result.ok:
         raise BrokerUnreachable(f"{account.name} could not be reconciled ({result.error}), so nothing may enter.")
     notes.print(f"Reconciled {account.name}: {result.live} open differences (run {result.run_id})")

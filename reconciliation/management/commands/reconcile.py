@@ -7,9 +7,10 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from reconciliation.engine.accounts import UnknownAccount, named, to_reconcile
 from reconciliation.engine.run import BUSY, RunResult, run_reconciliation
@@ -18,14 +19,17 @@ from trading.brokers.registry import BadConnection, MissingCredentials
 from trading.domain.broker import BrokerUnreachable
 from trading.domain.money import plain
 from trading.engine.blocks import print_block
+from trading.management.parsing import BlockCommand
+from trading.management.simulated import NOT_RUNNING, named_simulator_is_stopped, simulator_is_stopped
 from trading.models import Account
 
 BUSY_SECONDS = 20.0
 
 
-class Command(BaseCommand):
+class Command(BlockCommand):
     """Parse, one engine verb for each account, one block."""
 
+    block, not_done = "RECON", "Nothing was compared."
     help = "Reconcile accounts with their brokers now. Prints a summary, then the RECON block."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -39,7 +43,8 @@ class Command(BaseCommand):
         try:
             accounts = [named(options["account"])] if options["account"] else to_reconcile(os.environ)
         except (MissingCredentials, BadConnection, BrokerUnreachable, UnknownAccount) as error:
-            print_block("RECON", {**_block([]), "ok": False, "error": str(error), "errors": [str(error)]})
+            stopped = isinstance(error, BrokerUnreachable) and named_simulator_is_stopped(os.environ)
+            print_block("RECON", self.refusal(NOT_RUNNING if stopped else str(error)))
             sys.exit(1)
         results: list[RunResult] = []
         for account in accounts:
@@ -50,6 +55,10 @@ class Command(BaseCommand):
         print_block("RECON", block)
         if not block["ok"]:
             sys.exit(1)
+
+    def refusal(self, sentence: str) -> dict[str, Any]:
+        """All fields of the block, as of no account at all, and why."""
+        return {**_block([]), "ok": False, "error": sentence, "errors": [sentence]}
 
     def _tell(self, result: RunResult, *, as_json: bool) -> None:
         findings = result.findings.findings if result.findings is not None else ()
@@ -73,7 +82,9 @@ def _run(account: Account, *, report_only: bool) -> RunResult:
     while True:
         result = run_reconciliation(account=account, trigger=Run.Trigger.MANUAL, report_only=report_only)
         if result.status != BUSY or time.monotonic() > end:
-            return result
+            # The run keeps, and the log has told, how the simulator's port refused.
+            stopped = not result.ok and simulator_is_stopped(account)
+            return replace(result, error=NOT_RUNNING) if stopped else result
         time.sleep(0.5)
 
 

@@ -18,11 +18,14 @@ from django.core.management import call_command
 from django.db import connection
 
 from backoffice.desk import paths
+from backoffice.management.commands.digest import Command as daily_command
+from backoffice.management.commands.digest_now import Command as intraday_command
 from tests.backoffice.digest.conftest import copy_of
 from tests.backoffice.digest.saying import run
 from tests.conftest import CommittedDatabase
 from tests.servers import DatabaseServer
 from tests.trading.engine.market import DAYS
+from trading.management.parsing import BlockCommand
 from trading.models import Account, Trade
 
 Capture = pytest.CaptureFixture[str]
@@ -189,6 +192,23 @@ def test_an_unknown_account_is_answered_with_the_known_ones(capfd: Capture, pape
         said = run(capfd, command, "--account", "nobody")
         assert said.code == 1 and set(said.block) == {"ok", "error"} and said.block["ok"] is False
         assert "nobody" in said.block["error"] and paper.name in said.block["error"]
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [(daily_command, ["--dat", "2026-03-05", "--colour"]), (intraday_command, ["--hours"])],
+)
+def test_a_flag_that_cannot_be_ends_in_a_block(capfd: Capture, command: type[BlockCommand], flags: list[str]) -> None:
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        command().run_from_argv(["manage.py", "digest", *flags])
+    said = capfd.readouterr()
+    begin, line, end = said.out.splitlines()
+    assert (begin, end) == ("###BEGIN-AXFL-DIGEST###", "###END-AXFL-DIGEST###")
+    block = json.loads(line)
+    assert stop.value.code == 1 and set(block) == {"ok", "error"} and block["ok"] is False
+    assert flags[-1] in block["error"] and block["error"].endswith("No digest was made.")
+    assert said.err.startswith("usage:")
 
 
 def test_verify_says_the_same_in_all_and_day_by_day(capfd: Capture, paper: Account) -> None:

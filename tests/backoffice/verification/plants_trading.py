@@ -10,6 +10,7 @@ _PAPER = "(SELECT mirror_of_id FROM trading_account WHERE broker = 'OANDA')"
 _MIRROR = "(SELECT id FROM trading_account WHERE broker = 'OANDA')"
 _TRADE = "(SELECT min(id) FROM trading_trade WHERE state = 'CLOSED')"
 _OPEN = f"(SELECT min(id) FROM trading_trade WHERE state = 'OPEN' AND account_id = {_PAPER})"
+_NEWEST = f"(SELECT id FROM trading_equitypoint WHERE account_id = {_MIRROR} ORDER BY at DESC LIMIT 1)"
 _LATER = "interval '1 day'"
 
 
@@ -297,9 +298,9 @@ BOOKS: dict[str, dict[str, str]] = {
         "a balance": "UPDATE trading_equitypoint SET balance = balance + 1 WHERE id = (SELECT min(id) FROM "
         "trading_equitypoint)",
         "a point that is missing": "DELETE FROM trading_equitypoint",
-        "the newest point of an account that is missing": "DELETE FROM trading_equitypoint WHERE id = "
-        f"{_APPROVED_POINT}",
-        "an older newest point": f"UPDATE trading_equitypoint SET at = at - {_LATER} WHERE id = {_APPROVED_POINT}",
+        "the newest point of an account that is missing": f"DELETE FROM trading_equitypoint WHERE id = {_NEWEST}",
+        "the point of a deposit that is missing": "DELETE FROM trading_equitypoint WHERE (account_id, at) IN "
+        "(SELECT account_id, at FROM trading_entry WHERE kind = 'TRANSFER')",
         "a posting that came in before it": f"UPDATE trading_entry SET at = at - {_LATER} WHERE kind = 'FILL'",
     },
 }

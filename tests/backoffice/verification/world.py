@@ -23,8 +23,8 @@ from trading.clock import store_broker_clock
 from trading.domain.broker import Broker
 from trading.engine.connections import broker_for
 from trading.engine.sender import send_order
-from trading.engine.settling import settle_all
-from trading.models import Account, Order, Proposal, User
+from trading.models import Account, Entry, Order, Proposal, User
+from trading.selectors.books import outstanding
 from trading.services import people
 from trading.services.audit import Actor
 
@@ -63,7 +63,7 @@ class Story:
         )
 
     def _trade_shares(self) -> None:
-        """Two days of a share; its account's clock then stands where the first day's payments are due, no more."""
+        """Days of a share: the payments of the first two have settled by the end, that for what is held has not."""
         call_command(
             "live_port",
             cfg=str(write_session(self.folder, SHARES)),
@@ -72,8 +72,8 @@ class Story:
             csv=[f"{symbol}={path}" for symbol, path in write_bars(self.folder, SHARE_DAYS).items()],
         )
         account = Account.objects.get(broker=Account.Broker.PAPER, mirrors=None)
-        store_broker_clock(account=account, broker_at=FIRST_DAY + timedelta(days=1, hours=12), speed=Decimal(0))
-        assert settle_all() > 0
+        store_broker_clock(account=account, broker_at=FIRST_DAY + timedelta(days=2, hours=12), speed=Decimal(0))
+        assert Entry.objects.filter(account=account, kind=Entry.Kind.SETTLEMENT).exists() and outstanding(account)
 
     def _differ(self, broker: Broker) -> None:
         """Differences at the broker, and what people make of them."""

@@ -11,6 +11,7 @@ from trading.brokers.oanda import OandaBroker
 from trading.brokers.registry import (
     BadConnection,
     Connection,
+    HalfCredentials,
     MissingCredentials,
     credentials_from_environment,
     open_broker,
@@ -37,9 +38,29 @@ def test_live_must_be_named() -> None:
 
 
 @pytest.mark.parametrize("missing", ["OANDA_API_KEY", "OANDA_ACCOUNT_ID"])
-def test_without_key_or_account_there_is_no_connection(missing: str) -> None:
-    assert found(**{**PRACTICE, missing: ""}) is None
+def test_half_of_a_pair_is_refused_and_never_the_simulator(missing: str) -> None:
+    with pytest.raises(HalfCredentials) as caught:
+        found(**{**PRACTICE, missing: ""})
+    assert isinstance(caught.value, BadConnection) and isinstance(caught.value, MissingCredentials)
+    assert "OANDA_API_KEY and OANDA_ACCOUNT_ID must be set" in str(caught.value)
+    assert f"({missing} is missing)" in str(caught.value) and "nothing was sent" in str(caught.value)
+    assert "the-" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["OANDA_API_KEY", "OANDA_ACCOUNT_ID"])
+def test_beside_a_simulator_that_is_named_the_missing_half_is_the_simulators(missing: str) -> None:
+    connection = found(**{**PRACTICE, missing: "", "SIMULATOR_URL": "http://127.0.0.1:9100"})
+    assert connection is not None and connection.environment == "simulator"
+
+
+def test_without_both_there_is_no_connection() -> None:
     assert found() is None
+
+
+@pytest.mark.parametrize("others", [{}, {"SIMULATOR_URL": "http://127.0.0.1:9100"}])
+def test_an_environment_that_nobody_knows_is_refused_whatever_else_is_set(others: dict[str, str]) -> None:
+    with pytest.raises(BadConnection, match="must be practice or live"):
+        found(OANDA_ENV="prod", **others)
 
 
 def test_missing_credentials_say_exactly_what_must_be_set() -> None:

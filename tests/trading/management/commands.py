@@ -14,7 +14,8 @@ from tests.trading.engine.market import DAYS, make_bars, write_csv
 from tests.trading.engine.running import SYMBOLS
 from tests.trading.services.sessions import session_text
 
-CREDENTIALS = ("OANDA_API_KEY", "OANDA_ACCOUNT_ID", "OANDA_URL", "OANDA_ENV", "SIMULATOR_URL")
+CREDENTIALS = ("OANDA_API_KEY", "OANDA_ACCOUNT_ID", "OANDA_URL", "OANDA_ENV", "SIMULATOR_URL", "ALPACA_API_KEY",
+               "ALPACA_SECRET_KEY")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from backoffice.management.commands.live_oanda import Command as live_oanda_command
 from tests.conftest import CommittedDatabase
 from tests.trading.engine.market import THURSDAY
 from tests.trading.engine.running import row_counts
 from tests.trading.management.commands import Ended, Files, run
-from trading.models import Decision, Trade
+from trading.management.commands.live_port import Command as live_port_command
+from trading.management.parsing import BlockCommand
+from trading.models import Account, Decision, Trade
 
 Capture = pytest.CaptureFixture[str]
 
@@ -55,10 +58,55 @@ class TestBadInput:
 
     def test_a_missing_session_file_is_named(self, capfd: Capture, files: Files) -> None:
         files.cfg.unlink()
-        refused(capfd, *files.arguments(), words=str(files.cfg))
+        words = f"There is no session file {files.cfg}. Nothing was run; name one with --cfg."
+        refused(capfd, *files.arguments(), words=words)
+
+    def test_a_folder_is_no_session_file(self, capfd: Capture, files: Files) -> None:
+        refused(capfd, "--cfg", str(files.folder), words="cannot be read (Is a directory). Nothing was run")
+
+    def test_every_key_that_is_wrong_is_named_with_the_file(self, capfd: Capture, files: Files) -> None:
+        text = (
+            files.cfg.read_text()
+            .replace("strategies:", "strategy:", 1)
+            .replace("interval:", "colour: red\n  interval:")
+        )
+        files.cfg.write_text(text)
+        ended = live_port(capfd, *files.arguments())
+        error = ended.blocks[0]["error"]
+        assert error.startswith(f"{files.cfg}: strategy: unknown key") and error.endswith(". Nothing was run.")
+        assert "strategies: missing" in error and "portfolio.colour: unknown key" in error
+
+    def test_text_that_is_no_yaml_names_the_file_and_the_line(self, capfd: Capture, files: Files) -> None:
+        files.cfg.write_text("portfolio: [1\nstrategies: 2\n")
+        ended = live_port(capfd, *files.arguments())
+        error = ended.blocks[0]["error"]
+        assert error.startswith(f"{files.cfg}: ") and "line 2" in error and error.endswith(". Nothing was run.")
+        assert "unicode string" not in error
 
     def test_an_unknown_profile_is_named(self, capfd: Capture, files: Files) -> None:
-        refused(capfd, *files.arguments(), "--profile", "portfolio_ny", words="portfolio_ny")
+        words = "no profile 'portfolio_ny'; it has portfolio. Nothing was run."
+        refused(capfd, *files.arguments(), "--profile", "portfolio_ny", words=words)
+
+    @pytest.mark.parametrize(
+        ("command", "flag", "value"),
+        [
+            (live_port_command, "--mode", "foo"),
+            (live_port_command, "--for_seconds", "soon"),
+            (live_oanda_command, "--mirror", "ib"),
+        ],
+    )
+    def test_a_flag_that_cannot_be_ends_in_a_block(
+        self, capfd: Capture, files: Files, command: type[BlockCommand], flag: str, value: str
+    ) -> None:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            command().run_from_argv(["manage.py", "live", *files.arguments(), flag, value])
+        said = capfd.readouterr()
+        ended = Ended(int(stop.value.code or 0), said.out, said.err)
+        (block,) = ended.blocks
+        assert ended.code == 1 and set(block) == {"ok", "error"} and block["ok"] is False
+        assert flag in block["error"] and value in block["error"] and block["error"].endswith("Nothing was run.")
+        assert ended.err.startswith("usage:")
 
     def test_a_duplicate_bar_is_named_with_its_line(self, capfd: Capture, files: Files) -> None:
         files.edit("EURUSD", 40, files.line("EURUSD", 40), files.line("EURUSD", 40))
@@ -92,6 +140,7 @@ class TestBadInput:
     @pytest.mark.parametrize("argument", ["EURUSD", "=x.csv", "EURUSD=", "EURUSD=x.csv"])
     def test_a_csv_argument_of_another_form_is_refused(self, capfd: Capture, files: Files, argument: str) -> None:
         refused(capfd, *files.arguments(), "--csv", argument, words="EURUSD" if "EUR" in argument else "=x.csv")
+        refused(capfd, *files.arguments(), "--csv", argument, words=". Nothing was run.")
 
     def test_a_replay_without_files_says_what_to_give(self, capfd: Capture, files: Files) -> None:
         refused(capfd, "--cfg", str(files.cfg), "--mode", "replay", words="--csv SYMBOL=FILE")
@@ -133,7 +182,11 @@ def test_a_replay_prints_blocks_alone_and_a_second_one_the_same(
 ) -> None:
     first = live_port(capfd, *files.arguments())
     assert first.code == 0 and len(first.blocks) == 2 and first.blocks[-1]["ok"] is True
-    assert int(first.blocks[-1]["total"]["trades"]) == Trade.objects.count() > 0
+    total, account = first.blocks[-1]["total"], Account.objects.get()
+    assert int(total["trades"]) == Trade.objects.count() > 0
+    last = first.err.strip().splitlines()[-1]
+    assert last.startswith(f"Replay: {total['trades']} trade") and last.endswith(f" USD, on {account.name}")
+    assert f"{float(total['r']):+.2f} R" in last and f"P&L {float(total['pnl']):+,.2f}" in last
     counted = row_counts()
     again = live_port(capfd, *files.arguments(("XAUUSD", "EURUSD")))
     assert again.out == first.out and row_counts() == counted

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.db import DatabaseError, transaction
 
+from tests.trading.services import shares
 from tests.trading.services.making import (
     TEST,
+    bring_to,
     cash_of,
     fill_of,
     instrument,
@@ -17,11 +21,27 @@ from tests.trading.services.making import (
     moment,
     receive,
 )
-from trading.models import Account, Application, AuditEvent, BrokerEvent, CashEvent, Entry, Fill, Trade, User
-from trading.selectors import books
+from trading.domain.broker import BrokerEvent as Told
+from trading.domain.broker import Side
+from trading.domain.orders import Tag
+from trading.models import (
+    Account,
+    Application,
+    AuditEvent,
+    BrokerEvent,
+    CashEvent,
+    Entry,
+    EquityPoint,
+    Fill,
+    Order,
+    Trade,
+    User,
+)
+from trading.selectors import books, risk
 from trading.selectors.inbox import unposted
-from trading.services import approvals, booking
+from trading.services import approvals, booking, orders, projections
 from trading.services.event_facts import cash_in, fills_in
+from trading.services.settlement import settle_due
 
 pytestmark = pytest.mark.django_db
 
@@ -114,3 +134,82 @@ def test_cash_without_an_event_or_an_application_is_refused(account: Account) ->
         CashEvent.objects.create(
             at=moment(1), account=account, external_id="x", kind="FEE", currency="USD", amount=Decimal(1)
         )
+
+
+def newest_equity(account: Account) -> Decimal:
+    """What people and the drawdown lock are shown."""
+    return EquityPoint.objects.filter(account=account).latest("at").equity
+
+
+def book_approved(account: Account, application: Application, told: Told, order: Order | None = None) -> Fill:
+    """The broker tells of a fill; people approve that it is booked."""
+    receive(account, told)
+    event = BrokerEvent.objects.get(external_id=told.external_id)
+    return booking.book_fill(
+        account=account, event=event, fill=fills_in(event)[0], order=order, application=application, actor=TEST
+    )
+
+
+def test_an_adjustment_shows_in_equity_at_once(account: Account, application: Application) -> None:
+    receive(account, cash_of(1, "TRANSFER", "1000"))
+    booking.adjust_cash(
+        account=account, currency="USD", amount=Decimal("-37.5"), application=application, reason="lost", actor=TEST
+    )
+    assert newest_equity(account) == Decimal("962.5")
+
+
+def test_adopted_shares_show_in_equity_at_what_they_cost() -> None:
+    account = shares.make_share_account()
+    receive(account, cash_of(1, "TRANSFER", "10000"))
+    shares.put_clock(account, moment(60))
+    booking.adopt_position(
+        account=account, instrument=instrument("AAPL"), quantity=Decimal(25), price=Decimal("414.17"),
+        application=shares.approved(account), actor=TEST,
+    )  # fmt: skip
+    point = EquityPoint.objects.filter(account=account).latest("at")
+    assert (point.at, point.balance, point.equity) == (moment(60), 10000, Decimal("20354.25"))
+
+
+def test_an_external_fill_shows_in_equity_and_corrects_what_came_after_it(
+    account: Account, application: Application
+) -> None:
+    """Approved late: points of afterwards, the newest and the peak among them, are right too."""
+    receive(account, cash_of(1, "TRANSFER", "1000"), cash_of(50, "FINANCING", "5"))
+    book_approved(account, application, replace(fill_of(60, None, "700", realised="-14.61"), at=moment(20)))
+    points = EquityPoint.objects.order_by("at").values_list("at", "equity")
+    assert list(points) == [(moment(1), 1000), (moment(20), Decimal("985.39")), (moment(50), Decimal("990.39"))]
+    assert risk.peak_equity(account, until=moment(99)) == 1000
+
+
+def test_the_fill_of_an_approved_order_shows_in_equity_at_once(account: Account, application: Application) -> None:
+    receive(account, cash_of(1, "TRANSFER", "1000"))
+    with transaction.atomic():
+        order = orders.plan_order(
+            account=account, intent=application, tag=Tag.FLATTEN, instrument=instrument(), side=Side.SELL,
+            quantity=Decimal(700), type="MARKET", at=moment(2), reduce_only=True, actor=TEST,
+        )  # fmt: skip
+    bring_to(order, "SENDING")
+    receive(account, fill_of(3, order, "700", realised="-14.61"))
+    assert Fill.objects.get().order == order and newest_equity(account) == Decimal("985.39")
+
+
+def test_an_approved_fill_of_a_strategys_order_shows_in_equity_at_once(
+    account: Account, application: Application
+) -> None:
+    receive(account, cash_of(1, "TRANSFER", "1000"))
+    order = make_entry(account)
+    book_approved(account, application, fill_of(9, None, "1000", commission="-2.5"), order)
+    assert newest_equity(account) == Decimal("997.5")
+
+
+def test_settlement_moves_no_equity() -> None:
+    account = shares.make_share_account()
+    receive(account, cash_of(1, "TRANSFER", "10000"))
+    book_approved(account, shares.approved(account), shares.bought(2, None, "10", "100", commission="-1"))
+    before = list(EquityPoint.objects.order_by("at").values_list("at", "balance", "equity"))
+    assert before[-1] == (moment(2), 8999, 9999)
+    shares.put_clock(account, moment(2) + timedelta(days=3))
+    assert settle_due(account) == 1
+    projections.project_later_equity(account, moment(0))
+    assert list(EquityPoint.objects.order_by("at").values_list("at", "balance", "equity")) == before
+    assert books.cash_at(account, "USD", moment(2) + timedelta(days=3)) == 8999

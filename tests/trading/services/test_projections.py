@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -43,6 +43,12 @@ def opened(account: Account, number: int = 1, quantity: str = "1000") -> Order:
     entry = make_entry(account, number, quantity=quantity, stop="1.09", target="1.12")
     receive(account, fill_of(number * 10, entry, quantity, "1.1"))
     return entry
+
+
+def newest(account: Account) -> tuple[datetime, Decimal]:
+    """The moment and the equity of the newest point of the curve."""
+    point = EquityPoint.objects.filter(account=account).latest("at")
+    return point.at, point.equity
 
 
 def test_r_is_what_the_fills_made_of_the_risk_at_the_entry(account: Account) -> None:
@@ -102,14 +108,20 @@ def test_a_late_entry_opens_the_trade_again_and_takes_it_out_of_the_day(account:
     assert not DayState.objects.exists() and risk.realised_r(account, day=START.date(), until=moment(99)) == 0
 
 
-def test_equity_is_the_balance_at_each_deposit_and_close(account: Account) -> None:
+def test_equity_is_the_balance_at_each_movement_of_cash_and_each_close(account: Account) -> None:
     receive(account, cash_of(1, "TRANSFER", "1000"))
     entry = opened(account)
     leave = make_exit(account, entry, quantity="1000")
     receive(account, cash_of(20, "FINANCING", "-3"), fill_of(31, leave, "1000", "1.12", realised="20"))
     points = list(EquityPoint.objects.order_by("at").values_list("at", "balance", "equity"))
-    assert points == [(moment(1), Decimal(1000), Decimal(1000)), (moment(31), Decimal(1017), Decimal(1017))]
+    assert points == [(moment(1), 1000, 1000), (moment(20), 997, 997), (moment(31), 1017, 1017)]
     assert risk.peak_equity(account, until=moment(31)) == 1017 and risk.peak_equity(account, until=moment(30)) == 1000
+
+
+@pytest.mark.parametrize("kind", ["FINANCING", "DIVIDEND", "FEE"])
+def test_cash_shows_in_equity_at_once_not_when_the_next_trade_closes(account: Account, kind: str) -> None:
+    receive(account, cash_of(1, "TRANSFER", "1000"), cash_of(2, kind, "-7.5"))
+    assert newest(account) == (moment(2), Decimal("992.5"))
 
 
 def test_cash_that_is_told_of_late_corrects_the_curve_from_its_moment_on(account: Account) -> None:
@@ -117,7 +129,16 @@ def test_cash_that_is_told_of_late_corrects_the_curve_from_its_moment_on(account
     leave = make_exit(account, opened(account), quantity="1000")
     receive(account, fill_of(31, leave, "1000", "1.12", realised="20"))
     receive(account, replace(cash_of(40, "FEE", "-7"), at=moment(5)))
-    assert list(EquityPoint.objects.order_by("at").values_list("balance", flat=True)) == [1000, 1013]
+    assert list(EquityPoint.objects.order_by("at").values_list("balance", flat=True)) == [1000, 993, 1013]
+
+
+def test_a_part_of_a_trade_shows_when_the_trade_closes(account: Account) -> None:
+    receive(account, cash_of(1, "TRANSFER", "1000"))
+    leave = make_exit(account, opened(account), quantity="1000")
+    receive(account, fill_of(31, leave, "400", "1.12", realised="8"))
+    assert newest(account) == (moment(1), 1000)
+    receive(account, fill_of(32, leave, "600", "1.12", realised="12"))
+    assert newest(account) == (moment(32), 1020)
 
 
 def test_what_no_trade_of_ours_holds_is_external(account: Account) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from trading.management.live import add_arguments, run
+from trading.management.parsing import BlockCommand
 
 
-class Command(BaseCommand):
+class Command(BlockCommand):
     """Parse, one engine verb, blocks."""
 
     help = "Run the portfolio engine on the paper book: --mode replay over bars from files, or --mode ws live."

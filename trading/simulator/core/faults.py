@@ -17,7 +17,7 @@ cleared. A fault changes what clients see, never what the journal says happened;
 | late_accept | seconds, status or "drop" | the answer is lost and the broker acts later |
 | reject_later | seconds, reason | the order is accepted, fills nothing, and is rejected by the broker later |
 | partial_fill | quantity | the next order is filled in part |
-| hide | seconds or until, what, page, account, client_id, tag | see `hides_fill` |
+| hide | seconds or until, what, page, account, client_id, tag, instruments | see `hides_fill` |
 | duplicate, reorder | | the rows of a page, or messages of a stream, come twice or out of order |
 | stale_page | | the page as it was before the account's last change |
 | mute_stream | seconds | open and new streams stay open and say nothing, no heartbeat either |
@@ -88,7 +88,8 @@ class Fault:
         `what: "order"` (the default) hides what the next request that creates or changes anything brings about: its
         orders, the trades they open and its rows of history are absent from lists, look-ups, history and streams.
         `what: "fill"` hides the next fill, whatever causes it, a stop or target inside the engine too, that belongs
-        to `account`, `client_id` (the order's) and `tag` (of the order's client extensions) where these are given:
+        to `account`, `client_id` (the order's), `tag` (of the order's client extensions) and `instruments` (a list) where
+        these are given:
         only its row of history and its message are absent. Positions and cash always include what is hidden. With
         `page: "skip"` (the default) history leaves the hidden rows out and goes on; with `page: "end"` it ends before
         the first of them, its last id too. Hidden things appear, the messages late, after `seconds` of the wall clock
@@ -176,8 +177,8 @@ def _check_hide(fault: Fault) -> None:
         raise ValueError(f'args.page must be "skip" or "end", not {args["page"]!r}')
     if fault.hides_fill and fault.route != "*":
         raise ValueError('what: "fill" hides a fill whatever causes it: the route must be "*"')
-    if not fault.hides_fill and {"account", "client_id", "tag"} & set(args):
-        raise ValueError('account, client_id and tag are for what: "fill"; an order is chosen by its route')
+    if not fault.hides_fill and {"account", "client_id", "tag", "instruments"} & set(args):
+        raise ValueError('account, client_id, tag and instruments are for what: "fill"; a route chooses an order')
 
 
 def find(faults: Iterable[Fault], broker: str, method: str, path: str, pages: bool = True) -> Fault | None:

@@ -77,5 +77,7 @@ def means_fill(fault: Fault, account: Account, order: Order) -> bool:
         return False
     if args.get("account", account.id) != account.id or args.get("client_id", order.client_id) != order.client_id:
         return False
+    if order.instrument not in args.get("instruments", [order.instrument]):
+        return False
     tag = order.wire.get("base", {}).get("clientExtensions", {}).get("tag", "")
     return args.get("tag", tag) in (tag, order.type)

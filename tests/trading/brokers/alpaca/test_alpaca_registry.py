@@ -10,6 +10,7 @@ from trading.brokers.alpaca import AlpacaBroker
 from trading.brokers.registry import (
     BadConnection,
     Connection,
+    HalfCredentials,
     MissingCredentials,
     credentials_from_environment,
     open_broker,
@@ -37,8 +38,22 @@ def test_live_must_be_named(word: str) -> None:
 
 
 @pytest.mark.parametrize("missing", ["ALPACA_API_KEY", "ALPACA_SECRET_KEY"])
-def test_without_key_or_secret_there_is_no_connection(missing: str) -> None:
-    assert found(**{**PAPER, missing: ""}) is None
+def test_half_of_a_pair_is_refused_and_never_the_simulator(missing: str) -> None:
+    with pytest.raises(HalfCredentials) as caught:
+        found(**{**PAPER, missing: ""})
+    assert isinstance(caught.value, BadConnection) and isinstance(caught.value, MissingCredentials)
+    assert "ALPACA_API_KEY and ALPACA_SECRET_KEY must be set" in str(caught.value)
+    assert f"({missing} is missing)" in str(caught.value) and "nothing was sent" in str(caught.value)
+    assert "the-" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["ALPACA_API_KEY", "ALPACA_SECRET_KEY"])
+def test_beside_a_simulator_that_is_named_the_missing_half_is_the_simulators(missing: str) -> None:
+    connection = found(**{**PAPER, missing: "", "SIMULATOR_URL": "http://127.0.0.1:9100"})
+    assert connection is not None and connection.environment == "simulator"
+
+
+def test_without_both_there_is_no_connection() -> None:
     assert found() is None
 
 
