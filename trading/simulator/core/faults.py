@@ -87,12 +87,12 @@ class Fault:
 
         `what: "order"` (the default) hides what the next request that creates or changes anything brings about: its
         orders, the trades they open and its rows of history are absent from lists, look-ups, history and streams.
-        `what: "fill"` hides the next fill, whatever causes it, a stop or target inside the engine too, that belongs
-        to `account`, `client_id` (the order's), `tag` (of the order's client extensions) and `instruments` (a list) where
-        these are given:
-        only its row of history and its message are absent. Positions and cash always include what is hidden. With
-        `page: "skip"` (the default) history leaves the hidden rows out and goes on; with `page: "end"` it ends before
-        the first of them, its last id too. Hidden things appear, the messages late, after `seconds` of the wall clock
+        `what: "fill"` hides the next fill, whatever causes it, a stop or target inside the engine too, that
+        belongs to `account`, `client_id` (the order's), `tag` (of the order's client extensions) and
+        `instruments` (a list) where these are given: only its row of history and its message are absent.
+        Positions and cash always include what is hidden. With `page: "skip"` (the default) history leaves the
+        hidden rows out and goes on; with `page: "end"` it ends before the first of them, its last id too.
+        Hidden things appear, the messages late, after `seconds` of the wall clock
         or at `until`, or when the faults are cleared.
         """
         return self.action == "hide" and self.args.get("what") == "fill"
