@@ -6,7 +6,7 @@ import logging
 
 from celery import shared_task
 
-from trading.brokers.registry import MissingCredentials
+from trading.brokers.registry import BadConnection, MissingCredentials
 from trading.domain.broker import BrokerUnreachable
 from trading.engine.desk import live_setups
 from trading.engine.live import evaluate_due
@@ -26,7 +26,7 @@ def tick() -> int:
     for setup in live_setups():
         try:
             done += evaluate_due(setup)
-        except (BrokerUnreachable, MissingCredentials) as error:
+        except (BrokerUnreachable, MissingCredentials, BadConnection) as error:
             log.warning("%s: no bars: %s", setup.account.name, error)
     return done
 
