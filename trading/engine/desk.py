@@ -68,8 +68,19 @@ def ensure_desk(*, control_url: str) -> list[LiveSetup]:
     policy = ensure_policy(DEMO_POLICY) if is_demo() else None
     made = []
     for venue in VENUES:
+        endpoint = simulator_url(control_url, venue.broker.lower())
         session = session_of(venue)
         if session is None:
+            # Nothing trades there today, but what was traded there before is still reconciled, at today's address.
+            for standing in Account.objects.filter(name=venue.mirror, scope=""):
+                ensure_account(
+                    name=standing.name,
+                    broker=standing.broker,
+                    environment=standing.environment,
+                    external_id=standing.external_id,
+                    currency=standing.currency,
+                    endpoint=endpoint,
+                )
             continue
         paper = session_account(session, name=venue.paper, policy=policy)
         mirror = ensure_account(
@@ -79,7 +90,7 @@ def ensure_desk(*, control_url: str) -> list[LiveSetup]:
             external_id=venue.external_id,
             currency=session.currency,
             time_zone=paper.time_zone,
-            endpoint=simulator_url(control_url, venue.broker.lower()),
+            endpoint=endpoint,
             mirror_of=paper,
             policy=paper.policy,
         )

@@ -107,6 +107,16 @@ def test_what_is_planted_at_once_opens_as_three_cases_and_is_never_planted_twice
     assert AuditEvent.objects.filter(kind="demo.planted").count() == len(AT_ONCE) + 1
 
 
+def test_a_desk_without_the_demo_still_finds_the_accounts_of_the_demo_where_its_simulator_is(
+    committed_db: CommittedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(ensure_desk(control_url="http://127.0.0.1:9100")) == 2
+    monkeypatch.delenv("BACKOFFICE_DEMO")
+    assert len(ensure_desk(control_url="http://127.0.0.1:9200")) == 1, "the shipped session trades no shares"
+    found = dict(Account.objects.exclude(broker="PAPER").values_list("name", "endpoint"))
+    assert found == {"desk-oanda": "http://127.0.0.1:9201", "desk-alpaca": "http://127.0.0.1:9202"}
+
+
 def test_a_day_without_accounts_says_what_it_waits_for(committed_db: CommittedDatabase) -> None:
     day = Day(SimulatorControl("http://127.0.0.1:1"), print)
     with pytest.raises(DemoStopped, match=r"Not within 0\.1 seconds: nothing"):
