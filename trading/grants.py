@@ -1,7 +1,7 @@
 """What the application login may do in the database.
 
 What always holds: it may never change or delete a row of an append-only table, never write the ledger except through
-`ledger_post`, never change the schema, and it is not a member of the owner. Granted after every `migrate`, which runs
+`ledger_post` and `ledger_post_many`, never seal a block of the chain, never change the schema, and it is not a member of the owner. Granted after every `migrate`, which runs
 under the owner's login.
 """
 
@@ -11,7 +11,8 @@ from django.apps import AppConfig, apps
 from django.db import connections
 
 LEDGER_TABLES = {"trading_entry", "trading_transfer", "trading_lot", "trading_lotclose"}
-READ_ONLY_TABLES = {"django_migrations", "trading_chainhead"}
+READ_ONLY_TABLES = {"django_migrations", "trading_chainhead", "trading_chainblock"}
+DOORS = ("ledger_post", "ledger_post_many")
 
 
 def grant_application_login(sender: AppConfig, using: str = "default", **kwargs: Any) -> None:
@@ -39,7 +40,12 @@ def grant_application_login(sender: AppConfig, using: str = "default", **kwargs:
             cursor.execute(f"REVOKE ALL ON {name} FROM {login}")
             cursor.execute(f"GRANT {rights} ON {name} TO {login}")
         cursor.execute(f"GRANT USAGE ON SCHEMA public TO {login}")
-        cursor.execute("SELECT 1 FROM pg_proc WHERE proname = 'ledger_post'")
-        if cursor.fetchone():
-            cursor.execute("REVOKE ALL ON FUNCTION ledger_post(jsonb) FROM PUBLIC")
-            cursor.execute(f"GRANT EXECUTE ON FUNCTION ledger_post(jsonb) TO {login}")
+        # Of our functions the application may call the ledger's doors; everything else is called by triggers.
+        cursor.execute(
+            "SELECT oid::regprocedure::text FROM pg_proc "
+            "WHERE pronamespace = 'public'::regnamespace AND proname = ANY(%s)",
+            [list(DOORS)],
+        )
+        for (signature,) in cursor.fetchall():
+            cursor.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
+            cursor.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO {login}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.db import connections
 
-from trading.grants import LEDGER_TABLES
+from trading.grants import DOORS, LEDGER_TABLES
 
 from .registry import Invariant, Offence, either
 
@@ -48,6 +48,15 @@ def append_only() -> set[str]:
     return {model._meta.db_table for model in models() if getattr(model, "append_only", False)}
 
 
+def chained() -> set[str]:
+    """The tables whose every insert is sealed by a block of the chain."""
+    return {
+        model._meta.db_table
+        for model in models()
+        if getattr(model, "append_only", False) and getattr(model, "is_chained", True)
+    }
+
+
 def _offence(kind: str, name: str, problem: str) -> Offence:
     return Offence(None, kind, name, problem)
 
@@ -75,9 +84,12 @@ def _written_triggers() -> dict[tuple[str, str], tuple[str, int, str]]:
 def _triggers(cursor: CursorWrapper) -> Iterator[Offence]:
     """The triggers that refuse changes: present, of the right kind, and also awake in replica mode."""
     wanted = _written_triggers()
-    for table in append_only():
+    for table in append_only() - {"trading_chainblock"}:  # blocks are written by those who hold the lock
         wanted[table, "a_append_lock"] = ("append_lock", _kind("INSERT", "STATEMENT"), "A")
+    for table in append_only():
         wanted[table, "a_append_only"] = ("refuse_change", _kind("UPDATE OR DELETE OR TRUNCATE", "STATEMENT"), "A")
+    for table in chained():
+        wanted[table, "z_chain"] = ("chain_add", BITS["INSERT"], "A")
     cursor.execute("""
         SELECT c.relname, t.tgname, p.proname, t.tgtype, t.tgenabled::text, t.tgqual IS NULL
         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -150,7 +162,7 @@ def _rights(cursor: CursorWrapper, login: str) -> Iterator[Offence]:
         [sorted(append_only() | {"trading_chainhead"}), login, login],
     )
     for table, privilege in cursor.fetchall():
-        through_function = table in LEDGER_TABLES or table == "trading_chainhead"
+        through_function = table in LEDGER_TABLES or table in ("trading_chainhead", "trading_chainblock")
         if privilege != "INSERT" or through_function:
             yield _offence("table", table, f"the application's login {login} has {privilege} on it")
     cursor.execute(
@@ -251,7 +263,7 @@ def _functions(cursor: CursorWrapper) -> Iterator[Offence]:
             yield _offence("function", name, "is another one than the migrations made")
         elif definer and "search_path=public, pg_temp" not in settings:
             yield _offence("function", name, "runs with the owner's rights and looks where its caller says")
-        elif name == "ledger_post" and public:
+        elif public and (name.startswith("chain_") or (name in DOORS)):
             yield _offence("function", name, "may be called by everybody")
 
 
@@ -272,7 +284,7 @@ INVARIANTS = (
         title="The application's login can change no fact",
         rule="It owns nothing, is no member of the owner, has no UPDATE, DELETE, TRUNCATE or TRIGGER on append-only "
         "tables "
-        "and no INSERT on the ledger; nobody else has any right to write.",
+        "and no INSERT on the ledger or the chain; nobody else has any right to write.",
         means="whoever takes over the application can rewrite the books",
         todo="revoke the right named here; run `migrate` as the owner, which sets the rights again",
         looks_at=_TABLES,

@@ -1,6 +1,6 @@
 """What reconciliation keeps, one aggregate a file."""
 
 from .discrepancies import Discrepancy, DiscrepancyEvent
-from .runs import Run, Snapshot
+from .runs import Run, SignOff, Snapshot
 
-__all__ = ["Discrepancy", "DiscrepancyEvent", "Run", "Snapshot"]
+__all__ = ["Discrepancy", "DiscrepancyEvent", "Run", "SignOff", "Snapshot"]

@@ -70,3 +70,19 @@ class Run(Fact):
 
     def __str__(self) -> str:
         return f"{self.trigger} run {self.pk} {self.status}"
+
+
+class SignOff(Fact):
+    """That two people signed off an account's trading day on the evidence of one run: prepared and reviewed."""
+
+    account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="sign_offs")
+    trading_day = models.DateField()
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="sign_offs")
+    application = models.OneToOneField("trading.Application", on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-trading_day"]
+        constraints = [models.UniqueConstraint(fields=["account", "trading_day"], name="a_day_is_signed_off_once")]
+
+    def __str__(self) -> str:
+        return f"sign-off of {self.account} {self.trading_day}"

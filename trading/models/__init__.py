@@ -3,11 +3,12 @@
 from .accounts import Account, AccountClock
 from .approvals import Application, Approval, Proposal
 from .audit import AuditEvent
+from .chain import Anchor, ChainBlock, ChainHead
 from .config import ConfigVersion
 from .control import Cursor, Heartbeat, Lease, Notification, Restriction, RiskEvent, TaskAttempt
 from .fills import BrokerEvent, CashEvent, Fill
 from .instruments import Instrument, InstrumentAlias
-from .ledger import ChainHead, Commodity, Entry, LedgerAccount, Lot, LotClose, Transfer
+from .ledger import BalanceSnapshot, ClosedDay, Commodity, Entry, LedgerAccount, Lot, LotClose, Transfer
 from .market import Bar, Mark, Rate
 from .orders import BrokerMessage, Order, OrderEvent, OrderGroup
 from .people import AccountGrant, Person, User
@@ -18,14 +19,18 @@ __all__ = [
     "Account",
     "AccountClock",
     "AccountGrant",
+    "Anchor",
     "Application",
     "Approval",
     "AuditEvent",
+    "BalanceSnapshot",
     "Bar",
     "BrokerEvent",
     "BrokerMessage",
     "CashEvent",
+    "ChainBlock",
     "ChainHead",
+    "ClosedDay",
     "Commodity",
     "ConfigVersion",
     "Cursor",

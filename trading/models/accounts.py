@@ -27,6 +27,10 @@ class Account(models.Model):
         PAPER = "PAPER"
         LIVE = "LIVE"
 
+    class LotMethod(models.TextChoices):
+        FIFO = "FIFO", "first in, first out"
+        AVERAGE = "AVERAGE", "average cost"
+
     name = models.CharField(max_length=80, unique=True)
     broker = models.CharField(max_length=12, choices=Broker)
     environment = models.CharField(max_length=12, choices=Environment)
@@ -36,6 +40,7 @@ class Account(models.Model):
     currency = models.CharField(max_length=3)
     time_zone = models.CharField(max_length=64, default="UTC")
     hedging = models.BooleanField(default=False)
+    lot_method = models.CharField(max_length=8, choices=LotMethod, default=LotMethod.FIFO)
     policy = models.ForeignKey("trading.ConfigVersion", on_delete=models.PROTECT, related_name="+")
     mirror_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="mirrors")
     mirror_scale = Numeric(default=1)

@@ -19,6 +19,7 @@ class AuditEvent(Fact):
     actor_name = models.CharField(max_length=150)
     via = models.CharField(max_length=20)
     request_id = models.CharField(max_length=64, blank=True, default="")
+    address = models.CharField(max_length=45, blank=True, default="", help_text="Where the request came from")
     account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, null=True, related_name="audit_events")
     object_type = models.CharField(max_length=60, blank=True, default="")
     object_id = models.CharField(max_length=40, blank=True, default="")

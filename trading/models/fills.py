@@ -77,7 +77,10 @@ class Fill(Fact):
 
 
 class CashEvent(Fact):
-    """A booked movement of cash that is not an execution; amount signed, in `currency`."""
+    """A booked movement of cash that is not an execution; amount signed, in `currency`.
+
+    A conversion has a second side: what came in or went out in `counter_currency`, signed as well.
+    """
 
     account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="cash_events")
     external_id = models.CharField(max_length=80)
@@ -86,6 +89,8 @@ class CashEvent(Fact):
     kind = models.CharField(max_length=20)
     currency = models.CharField(max_length=3)
     amount = Numeric()
+    counter_currency = models.CharField(max_length=3, blank=True, default="")
+    counter_amount = Numeric(null=True)
     instrument = models.ForeignKey("trading.Instrument", on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:

@@ -2,8 +2,9 @@
 
 What always holds: rows are written only by the database function `ledger_post` (the application login has no INSERT
 here); a key posts once, the same key with another payload is an error; amounts are positive; a transfer cannot mix
-commodities (composite foreign keys); corrections are reversals, at most one for an entry; lots cannot be over-closed;
-what a cash instrument's fill owes or is owed stands in UNSETTLED until it is settled, once, on its value date.
+commodities (composite foreign keys); corrections are reversals, at most one for an entry, and what is booked instead
+names the entry that it replaces; lots cannot be over-closed; what a cash instrument's fill owes or is owed stands in
+UNSETTLED until it is settled, once, on its value date; a day that was signed off takes approved entries only.
 """
 
 from django.db import models
@@ -14,6 +15,9 @@ from .fields import Fact, Numeric, sha256_field
 
 class Commodity(models.Model):
     """A currency or the contracts of an instrument; `scale` is how many decimals its amounts may have."""
+
+    append_only = True
+    is_chained = False  # it has no number; an amount's own row names it
 
     class Kind(models.TextChoices):
         CURRENCY = "CURRENCY"
@@ -33,6 +37,8 @@ class Commodity(models.Model):
 class LedgerAccount(models.Model):
     """An account of the books, in exactly one commodity. Assets grow on the debit side."""
 
+    append_only = True
+
     class Kind(models.TextChoices):
         CASH = "CASH"
         UNSETTLED = "UNSETTLED", "receivable or payable until the value date"
@@ -44,6 +50,9 @@ class LedgerAccount(models.Model):
         FINANCING = "FINANCING"
         DIVIDEND = "DIVIDEND"
         FEE = "FEE"
+        TAX = "TAX", "taxes withheld or paid"
+        TRADING = "TRADING", "the other side of currency conversions"
+        ROUNDING = "ROUNDING", "what rounding left over"
         SUSPENSE = "SUSPENSE", "approved adjustments"
 
     account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="ledger_accounts")
@@ -70,34 +79,78 @@ class Entry(Fact):
         FINANCING = "FINANCING"
         DIVIDEND = "DIVIDEND"
         FEE = "FEE"
+        TAX = "TAX", "tax withheld or paid"
+        CONVERSION = "CONVERSION", "one currency paid for another"
         EXTERNAL_FILL = "EXTERNAL_FILL", "approved fill of somebody else's order"
+        MARGIN_CLOSEOUT = "MARGIN_CLOSEOUT", "approved fill of the broker's own margin close-out"
         ADOPTION = "ADOPTION", "approved position of the broker's"
         ESTIMATE = "ESTIMATE", "approved close at an estimate"
         SPLIT = "SPLIT", "approved split of an instrument"
+        SYMBOL_CHANGE = "SYMBOL_CHANGE", "approved change of an instrument into another"
         ADJUSTMENT = "ADJUSTMENT"
         REVERSAL = "REVERSAL"
 
-    NEEDS_APPROVAL = (Kind.EXTERNAL_FILL, Kind.ADOPTION, Kind.ESTIMATE, Kind.SPLIT, Kind.ADJUSTMENT, Kind.REVERSAL)
+    NEEDS_APPROVAL = (
+        Kind.EXTERNAL_FILL,
+        Kind.MARGIN_CLOSEOUT,
+        Kind.ADOPTION,
+        Kind.ESTIMATE,
+        Kind.SPLIT,
+        Kind.SYMBOL_CHANGE,
+        Kind.ADJUSTMENT,
+        Kind.REVERSAL,
+    )
 
-    account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="entries")
+    account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="entries", db_index=False)
     idempotency_key = models.CharField(max_length=120, unique=True)
     payload_sha256 = sha256_field()
     kind = models.CharField(max_length=16, choices=Kind)
     value_date = models.DateField()
     trading_day = models.DateField()
-    fill = models.ForeignKey("trading.Fill", on_delete=models.PROTECT, null=True, related_name="entries")
-    cash_event = models.ForeignKey("trading.CashEvent", on_delete=models.PROTECT, null=True, related_name="entries")
-    application = models.ForeignKey("trading.Application", on_delete=models.PROTECT, null=True, related_name="entries")
-    reverses = models.OneToOneField("self", on_delete=models.PROTECT, null=True, related_name="reversed_by")
+    fill = models.ForeignKey(
+        "trading.Fill", on_delete=models.PROTECT, null=True, related_name="entries", db_index=False
+    )
+    cash_event = models.ForeignKey(
+        "trading.CashEvent", on_delete=models.PROTECT, null=True, related_name="entries", db_index=False
+    )
+    application = models.ForeignKey(
+        "trading.Application", on_delete=models.PROTECT, null=True, related_name="entries", db_index=False
+    )
+    reverses = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, related_name="reversals", db_index=False
+    )
+    replaces = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, related_name="replacements", db_index=False
+    )
     memo = models.CharField(max_length=200, blank=True, default="")
 
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "entries"
-        indexes = [models.Index(fields=["account"], condition=Q(kind="SPLIT"), name="splits_of_an_account")]
+        # Partial where most rows have nothing: the books are mostly indexes, and an empty reference needs none.
+        indexes = [
+            models.Index(fields=["account", "at"], name="entries_of_an_account"),
+            models.Index(fields=["account"], condition=Q(kind="SPLIT"), name="splits_of_an_account"),
+            models.Index(fields=["fill"], condition=Q(fill__isnull=False), name="entries_of_a_fill"),
+            models.Index(fields=["cash_event"], condition=Q(cash_event__isnull=False), name="entries_of_cash"),
+            models.Index(
+                fields=["application"], condition=Q(application__isnull=False), name="entries_of_an_application"
+            ),
+        ]
         constraints = [
             models.CheckConstraint(
-                condition=~Q(kind__in=["EXTERNAL_FILL", "ADOPTION", "ESTIMATE", "SPLIT", "ADJUSTMENT", "REVERSAL"])
+                condition=~Q(
+                    kind__in=[
+                        "EXTERNAL_FILL",
+                        "MARGIN_CLOSEOUT",
+                        "ADOPTION",
+                        "ESTIMATE",
+                        "SPLIT",
+                        "SYMBOL_CHANGE",
+                        "ADJUSTMENT",
+                        "REVERSAL",
+                    ]
+                )
                 | Q(application__isnull=False),
                 name="a_correcting_entry_needs_an_application",
             ),
@@ -106,6 +159,16 @@ class Entry(Fact):
                 name="only_a_reversal_reverses",
             ),
             models.UniqueConstraint(fields=["fill"], condition=Q(kind="SETTLEMENT"), name="a_fill_settles_once"),
+            models.UniqueConstraint(
+                fields=["reverses"], condition=Q(reverses__isnull=False), name="an_entry_is_reversed_once"
+            ),
+            models.UniqueConstraint(
+                fields=["replaces"], condition=Q(replaces__isnull=False), name="an_entry_is_replaced_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(replaces=None) | Q(application__isnull=False),
+                name="a_replacement_needs_an_application",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -118,9 +181,9 @@ class Transfer(models.Model):
     append_only = True
 
     entry = models.ForeignKey(Entry, on_delete=models.PROTECT, related_name="transfers")
-    debit = models.ForeignKey(LedgerAccount, on_delete=models.PROTECT, related_name="debits")
-    credit = models.ForeignKey(LedgerAccount, on_delete=models.PROTECT, related_name="credits")
-    commodity = models.ForeignKey(Commodity, on_delete=models.PROTECT, related_name="+")
+    debit = models.ForeignKey(LedgerAccount, on_delete=models.PROTECT, related_name="debits", db_index=False)
+    credit = models.ForeignKey(LedgerAccount, on_delete=models.PROTECT, related_name="credits", db_index=False)
+    commodity = models.ForeignKey(Commodity, on_delete=models.PROTECT, related_name="+", db_index=False)
     amount = Numeric()
 
     class Meta:
@@ -187,10 +250,36 @@ class LotClose(models.Model):
         return f"close of {self.lot_id}: {self.quantity}"
 
 
-class ChainHead(models.Model):
-    """One row: whoever inserts into an append-only table holds it until commit, so ids appear in commit order."""
+class BalanceSnapshot(models.Model):
+    """A ledger account's balance after all transfers up to one: a cache that may be thrown away at any time.
 
-    number = models.BigIntegerField(default=0)
+    A balance is the newest snapshot plus the transfers after it. Proofs never read it.
+    """
+
+    ledger_account = models.ForeignKey(LedgerAccount, on_delete=models.CASCADE, related_name="snapshots")
+    last_transfer = models.BigIntegerField(help_text="Number of the last transfer that is in it")
+    balance = Numeric(help_text="debits − credits")
+    made_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["ledger_account", "last_transfer"], name="one_snapshot_per_cut"),
+        ]
 
     def __str__(self) -> str:
-        return f"head {self.number}"
+        return f"{self.ledger_account} up to {self.last_transfer}"
+
+
+class ClosedDay(Fact):
+    """A trading day of an account that two people signed off: from here on it takes approved entries only."""
+
+    account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="closed_days")
+    trading_day = models.DateField()
+    application = models.OneToOneField("trading.Application", on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-trading_day"]
+        constraints = [models.UniqueConstraint(fields=["account", "trading_day"], name="a_day_closes_once")]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.trading_day}"

@@ -38,6 +38,9 @@ class Mark(Fact):
     source = models.CharField(max_length=80)
     purpose = models.CharField(max_length=40)
 
+    class Meta:
+        indexes = [models.Index(fields=["account", "instrument", "at"], name="marks_of_an_instrument")]
+
     def __str__(self) -> str:
         return f"{self.instrument_id} {self.price} ({self.purpose})"
 

@@ -46,6 +46,8 @@ class Trade(models.Model):
     pnl = Numeric(default=0)
     fees = Numeric(default=0)
     r = Numeric(default=0)
+    mfe_r = Numeric(null=True, help_text="Most favourable excursion while it was open, in R; empty without marks")
+    mae_r = Numeric(null=True, help_text="Most adverse excursion while it was open, in R (zero or below)")
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
     trading_day = models.DateField(null=True, help_text="Account's trading day of the close")

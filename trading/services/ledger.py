@@ -1,11 +1,12 @@
 """Posting: the one way into the books.
 
-What always holds: everything goes through the database function `ledger_post`, which posts a key once; the same key
-with the same payload answers the entry that stands, with another payload it raises RuleBroken.
+What always holds: everything goes through the database function `ledger_post_many`, which posts a key once; the same
+key with the same payload answers the entry that stands, with another payload it raises RuleBroken.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -34,6 +35,8 @@ class Draft:
     fill: Fill | None = None
     cash_event: CashEvent | None = None
     application: Application | None = None
+    reverses: Entry | None = None
+    replaces: Entry | None = None
     transfers: list[dict[str, str]] = field(default_factory=list)
     lots: list[dict[str, str]] = field(default_factory=list)
     lot_closes: list[dict[str, str]] = field(default_factory=list)
@@ -72,8 +75,54 @@ def ledger_account(account: Account, kind: str, commodity: str) -> LedgerAccount
     return LedgerAccount.objects.get_or_create(account=account, kind=kind, commodity_id=commodity)[0]
 
 
+def reversal(entry: Entry, *, application: Application, at: datetime, memo: str) -> Draft:
+    """A draft that takes back everything an entry moved. Lots are the caller's to add; an entry is reversed once.
+
+    It is dated `at` (the day of the correction), so that days that were signed off keep their figures.
+    """
+    draft = Draft(
+        account=entry.account,
+        key=f"reversal:{entry.pk}",
+        kind=Entry.Kind.REVERSAL,
+        at=at,
+        memo=memo,
+        application=application,
+        reverses=entry,
+    )
+    for transfer in entry.transfers.order_by("id"):
+        draft.transfers.append(
+            {
+                "debit": str(transfer.credit_id),
+                "credit": str(transfer.debit_id),
+                "commodity": transfer.commodity_id,
+                "amount": plain(transfer.amount),
+            }
+        )
+    return draft
+
+
 def post(draft: Draft) -> Entry:
     """Post the draft in the caller's transaction. Raises RuleBroken when the books refuse it."""
+    return post_many([draft])[0]
+
+
+def post_many(drafts: Sequence[Draft]) -> list[Entry]:
+    """Post drafts in the caller's transaction, all or none; the entries in the order of the drafts.
+
+    Raises RuleBroken when the books refuse any of them.
+    """
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            payload = canonical_json([_payload(draft) for draft in drafts])
+            cursor.execute("SELECT ledger_post_many(%s::jsonb)", [payload])
+            numbers = cursor.fetchone()[0]
+    except (IntegrityError, DataError) as error:
+        raise RuleBroken(f"The books refuse this entry: {sentence(error)}. Nothing was posted.") from error
+    entries = Entry.objects.in_bulk(numbers)
+    return [entries[number] for number in numbers]
+
+
+def _payload(draft: Draft) -> dict[str, Any]:
     day = trading_day(draft.account, draft.at)
     payload: dict[str, Any] = {
         "key": draft.key,
@@ -91,13 +140,9 @@ def post(draft: Draft) -> Entry:
         ("fill_id", draft.fill),
         ("cash_event_id", draft.cash_event),
         ("application_id", draft.application),
+        ("reverses_id", draft.reverses),
+        ("replaces_id", draft.replaces),
     ):
         if row is not None:
             payload[name] = row.pk
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT ledger_post(%s::jsonb)", [canonical_json(payload)])
-            entry_id = cursor.fetchone()[0]
-    except (IntegrityError, DataError) as error:
-        raise RuleBroken(f"The books refuse this entry: {sentence(error)}. Nothing was posted.") from error
-    return Entry.objects.get(pk=entry_id)
+    return payload

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.db import models, transaction
 from tests.trading.services import making
 from trading.domain.broker import Evidence
 from trading.engine.messages import keep
-from trading.models import Bar, Mark, Rate, RiskEvent, User
+from trading.models import Anchor, Bar, ClosedDay, Mark, Rate, RiskEvent, User
 from trading.services import approvals
 
 __all__ = ["facts", "furnish"]
@@ -63,4 +64,8 @@ def furnish() -> None:
         subject_version=1,
         actor=making.TEST,
     )
-    approvals.record_application(proposal=proposal, applied_by=bob, result={}, actor=making.TEST)
+    application = approvals.record_application(proposal=proposal, applied_by=bob, result={}, actor=making.TEST)
+    ClosedDay.objects.create(
+        at=making.START, account=account, trading_day=making.START.date() - timedelta(days=30), application=application
+    )
+    Anchor.objects.create(at=making.START, number=1, hash=bytes(32), sink="a test", seal="0" * 64)

@@ -213,7 +213,7 @@ def test_a_lot_with_more_decimals_than_are_stored_is_refused_not_rounded(world: 
     "kind", ["FILL", "EXTERNAL_FILL", "ADOPTION", "ESTIMATE", "TRANSFER", "FINANCING", "DIVIDEND", "FEE", "ADJUSTMENT"]
 )
 def test_an_entry_without_what_happened_is_refused(world: World, kind: str) -> None:
-    refused(payload(world, kind=kind, cash_event_id=None), "names nothing that happened")
+    refused(payload(world, kind=kind, cash_event_id=None), "names nothing that happened|needs_an_application")
 
 
 @pytest.mark.parametrize("kind", ["EXTERNAL_FILL", "ADOPTION", "ESTIMATE", "ADJUSTMENT", "REVERSAL"])

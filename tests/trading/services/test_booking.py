@@ -40,6 +40,7 @@ from trading.models import (
 from trading.selectors import books, risk
 from trading.selectors.inbox import unposted
 from trading.services import approvals, booking, orders, projections
+from trading.services.errors import RuleBroken
 from trading.services.event_facts import cash_in, fills_in
 from trading.services.settlement import settle_due
 
@@ -53,11 +54,12 @@ def account() -> Account:
 
 @pytest.fixture
 def application(account: Account) -> Application:
-    """Ada proposed, bob approved."""
+    """Ada proposed, bob approved: anything, or one of two adjustments."""
+    adjustments = [{"entry": "ADJUSTMENT", "currency": "USD", "amount": amount} for amount in ("-1.5", "-37.5")]
     ada, bob = User.objects.create_user("ada"), User.objects.create_user("bob")
     proposal = approvals.propose(
-        kind="test", account=account, subject_type="a test", subject_id=1, subject_version=1, payload={},
-        reason="because of a test", proposer=ada, actor=TEST,
+        kind="test", account=account, subject_type="a test", subject_id=1, subject_version=1,
+        payload={"entries": adjustments}, reason="because of a test", proposer=ada, actor=TEST,
     )  # fmt: skip
     approvals.decide(
         proposal=proposal, approver=bob, verdict="APPROVE", payload_sha256=proposal.payload_sha256,
@@ -127,6 +129,17 @@ def test_an_adjustment_goes_through_suspense_under_its_application(account: Acco
     assert books.balances(account, "SUSPENSE") == {"USD": Decimal("1.5")}
     assert Entry.objects.get().kind == "ADJUSTMENT" and CashEvent.objects.get().application == application
     assert AuditEvent.objects.filter(kind="cash.booked", reason="a rebate").exists()
+
+
+@pytest.mark.parametrize(("currency", "amount"), [("USD", "-1.6"), ("EUR", "-1.5")])
+def test_an_adjustment_that_nobody_approved_is_refused_whatever_else_was(
+    account: Account, application: Application, currency: str, amount: str
+) -> None:
+    with pytest.raises(RuleBroken, match="cites an approval that is not for it"), transaction.atomic():
+        booking.adjust_cash(
+            account=account, currency=currency, amount=Decimal(amount), application=application, reason="x", actor=TEST
+        )
+    assert not Entry.objects.exists() and not CashEvent.objects.exists()
 
 
 def test_cash_without_an_event_or_an_application_is_refused(account: Account) -> None:

@@ -1,0 +1,246 @@
+-- The ledger's door, for one entry and for many at once.
+-- ledger_post_many(array): entries with their transfers, lots and lot closes: all of them, or nothing. Returns the
+-- numbers of the entries in the order given. The same key with the same payload is the entry that stands; with another
+-- payload it is an error (23505).
+-- Rows are inserted first and checked as they stand: what is wrong takes everything back.
+CREATE FUNCTION ledger_post_many(p jsonb) RETURNS bigint[] LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = public, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    given int := jsonb_array_length(p);
+    drafts jsonb[];
+    keys text[];
+    hashes text[];
+    first_entry bigint;
+    last_entry bigint;
+    bad text;
+BEGIN
+    PERFORM 1 FROM trading_chainhead WHERE id = 1 FOR UPDATE;
+    -- What stands already under the same key and payload is left out of what is posted.
+    SELECT array_agg(x.d ORDER BY x.n) FILTER (WHERE x.stands IS NULL AND x.copy = 1),
+           array_agg(x.key ORDER BY x.n) FILTER (WHERE x.stands IS NULL AND x.copy = 1),
+           array_agg(x.hash ORDER BY x.n) FILTER (WHERE x.stands IS NULL AND x.copy = 1),
+           string_agg(x.key, ', ') FILTER (WHERE x.hash <> x.stands OR x.hash <> x.hash_of_first)
+    INTO drafts, keys, hashes, bad
+    FROM (SELECT g.*, e.payload_sha256 AS stands,
+                 row_number() OVER (PARTITION BY g.key ORDER BY g.n) AS copy,
+                 first_value(g.hash) OVER (PARTITION BY g.key ORDER BY g.n) AS hash_of_first
+          FROM (SELECT d, n, d->>'key' AS key, encode(sha256(convert_to(d::text, 'UTF8')), 'hex') AS hash
+                FROM jsonb_array_elements(p) WITH ORDINALITY AS a(d, n)) g
+          LEFT JOIN trading_entry e ON e.idempotency_key = g.key) x;
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'ledger key % was posted before with another payload', bad USING errcode = '23505';
+    END IF;
+
+    IF drafts IS NOT NULL THEN
+        SELECT string_agg(d->>'key', ', ') INTO bad
+        FROM unnest(drafts) d WHERE jsonb_array_length(coalesce(d->'transfers', '[]')) = 0;
+        IF bad IS NOT NULL THEN
+            RAISE EXCEPTION 'entry % has no transfer', bad USING errcode = '23514';
+        END IF;
+
+        WITH made AS (
+            INSERT INTO trading_entry (account_id, idempotency_key, payload_sha256, kind, at, recorded_at, value_date,
+                                       trading_day, fill_id, cash_event_id, application_id, reverses_id, replaces_id,
+                                       memo)
+            SELECT (d->>'account_id')::bigint, k, h, d->>'kind', (d->>'at')::timestamptz, clock_timestamp(),
+                   (d->>'value_date')::date, (d->>'trading_day')::date, (d->>'fill_id')::bigint,
+                   (d->>'cash_event_id')::bigint, (d->>'application_id')::bigint, (d->>'reverses_id')::bigint,
+                   (d->>'replaces_id')::bigint, coalesce(d->>'memo', '')
+            FROM unnest(drafts, keys, hashes) WITH ORDINALITY AS x(d, k, h, n) ORDER BY n
+            RETURNING id)
+        SELECT min(id), max(id) INTO first_entry, last_entry FROM made;
+        PERFORM ledger_check_entries(first_entry, last_entry);
+
+        SELECT string_agg(concat(e.idempotency_key, ': ', t->>'commodity', ' ', t->>'amount'), ', ') INTO bad
+        FROM unnest(drafts, keys) AS x(d, k)
+        JOIN trading_entry e ON e.idempotency_key = x.k
+        CROSS JOIN LATERAL jsonb_array_elements(x.d->'transfers') t
+        LEFT JOIN trading_commodity c ON c.code = t->>'commodity'
+        LEFT JOIN trading_ledgeraccount r ON r.id = (t->>'debit')::bigint
+        LEFT JOIN trading_ledgeraccount s ON s.id = (t->>'credit')::bigint
+        WHERE c.code IS NULL OR r.account_id IS DISTINCT FROM e.account_id OR s.account_id IS DISTINCT FROM e.account_id
+           OR (t->>'amount')::numeric <> round((t->>'amount')::numeric, c.scale);
+        IF bad IS NOT NULL THEN
+            RAISE EXCEPTION 'entry %: foreign ledger account, unknown commodity, or more decimals than it has', bad
+                USING errcode = '23514';
+        END IF;
+
+        INSERT INTO trading_transfer (entry_id, debit_id, credit_id, commodity_id, amount)
+        SELECT e.id, (t->>'debit')::bigint, (t->>'credit')::bigint, t->>'commodity', (t->>'amount')::numeric
+        FROM unnest(drafts, keys) AS x(d, k)
+        JOIN trading_entry e ON e.idempotency_key = x.k
+        CROSS JOIN LATERAL jsonb_array_elements(x.d->'transfers') WITH ORDINALITY AS y(t, n)
+        ORDER BY e.id, y.n;
+        PERFORM ledger_check_transfers(first_entry, last_entry);
+
+        IF EXISTS (SELECT 1 FROM unnest(drafts) d WHERE d->'lots' <> '[]' OR d->'lot_closes' <> '[]') THEN
+            PERFORM ledger_move_lots(drafts, first_entry, last_entry);
+        END IF;
+    END IF;
+
+    RETURN ARRAY(SELECT e.id FROM jsonb_array_elements(p) WITH ORDINALITY AS a(d, n)
+                 JOIN trading_entry e ON e.idempotency_key = a.d->>'key' ORDER BY a.n);
+END $$;
+
+-- What entries must name: what happened, on their own account; approval where a person decided, or the day is closed.
+CREATE FUNCTION ledger_check_entries(first_entry bigint, last_entry bigint) RETURNS void LANGUAGE plpgsql
+    SET search_path = public, pg_temp AS $$
+DECLARE
+    wrong record;
+BEGIN
+    SELECT * INTO wrong FROM (
+        SELECT e.idempotency_key AS key, CASE
+            WHEN (CASE
+                    WHEN e.kind IN ('FILL', 'SETTLEMENT', 'EXTERNAL_FILL', 'MARGIN_CLOSEOUT', 'ADOPTION', 'ESTIMATE',
+                                    'SPLIT', 'SYMBOL_CHANGE') THEN e.fill_id
+                    WHEN e.kind IN ('TRANSFER', 'FINANCING', 'DIVIDEND', 'FEE', 'TAX', 'CONVERSION', 'ADJUSTMENT')
+                        THEN e.cash_event_id
+                    WHEN e.kind = 'REVERSAL' THEN e.reverses_id END) IS NULL
+                THEN concat('of kind ', e.kind, ' names nothing that happened')
+            WHEN e.fill_id IS NOT NULL AND f.account_id <> e.account_id
+              OR e.cash_event_id IS NOT NULL AND c.account_id <> e.account_id
+              OR e.reverses_id IS NOT NULL AND r.account_id <> e.account_id
+              OR e.replaces_id IS NOT NULL AND i.account_id <> e.account_id
+                THEN 'books what happened on another account'
+            WHEN r.kind = 'REVERSAL' OR i.kind = 'REVERSAL' OR e.reverses_id >= e.id OR e.replaces_id >= e.id
+                THEN 'reverses or replaces an entry that is a reversal itself, or is not there yet'
+            WHEN e.application_id IS NULL AND e.kind IN ('EXTERNAL_FILL', 'MARGIN_CLOSEOUT', 'ADOPTION', 'ESTIMATE',
+                                                         'SPLIT', 'SYMBOL_CHANGE', 'ADJUSTMENT', 'REVERSAL')
+                THEN NULL  -- the table's own rule says so
+            WHEN e.application_id IS NULL AND EXISTS (
+                    SELECT 1 FROM trading_closedday z
+                    WHERE z.account_id = e.account_id AND z.trading_day = e.trading_day)
+                THEN concat('falls into ', e.trading_day, ', which was signed off: only an approved entry may be added')
+            WHEN e.application_id IS NOT NULL AND NOT ledger_may_cite(e)
+                THEN 'cites an approval that is not for it: one of the same transaction, which says this, is needed'
+            WHEN e.replaces_id IS NOT NULL AND NOT EXISTS (
+                    SELECT 1 FROM trading_entry v WHERE v.reverses_id = e.replaces_id)
+                THEN 'replaces an entry that was not reversed'
+            WHEN e.kind = 'SETTLEMENT' AND (f.settles_on IS NULL OR f.settles_on <> e.value_date
+                    OR f.settles_on > (e.at AT TIME ZONE a.time_zone)::date)
+                THEN 'settles a fill before, or not on, its value date'
+            END AS problem
+        FROM trading_entry e JOIN trading_account a ON a.id = e.account_id
+        LEFT JOIN trading_fill f ON f.id = e.fill_id LEFT JOIN trading_cashevent c ON c.id = e.cash_event_id
+        LEFT JOIN trading_entry r ON r.id = e.reverses_id LEFT JOIN trading_entry i ON i.id = e.replaces_id
+        WHERE e.id BETWEEN first_entry AND last_entry) x
+    WHERE x.problem IS NOT NULL LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'entry % %', wrong.key, wrong.problem USING errcode = '23514';
+    END IF;
+END $$;
+
+-- Whether an entry's approval was applied in this very transaction, for this account, and says what is posted:
+-- a reversal names its entry, an adjustment its currency and amount. An old approval can never be used again.
+CREATE FUNCTION ledger_may_cite(e trading_entry) RETURNS boolean LANGUAGE sql STABLE
+    SET search_path = public, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT 1 FROM trading_application a JOIN trading_proposal q ON q.id = a.proposal_id
+        WHERE a.id = e.application_id AND q.account_id = e.account_id
+          AND (SELECT b.transaction FROM trading_chainblock b
+               WHERE b.table_name = 'trading_application' AND b.last_id >= a.id ORDER BY b.last_id LIMIT 1)
+              = pg_current_xact_id()::text::bigint
+          AND (e.kind NOT IN ('REVERSAL', 'ADJUSTMENT') OR EXISTS (
+              SELECT 1 FROM jsonb_array_elements(q.payload::jsonb->'entries') x
+              LEFT JOIN trading_cashevent c ON c.id = e.cash_event_id
+              WHERE x->>'entry' = e.kind
+                AND (e.kind <> 'REVERSAL' OR (x->>'reverses')::bigint = e.reverses_id)
+                AND (e.kind <> 'ADJUSTMENT'
+                     OR x->>'currency' = c.currency AND (x->>'amount')::numeric = c.amount))));
+$$;
+
+-- What transfers must come to: a settlement pays exactly what is outstanding, a reversal is the exact mirror.
+CREATE FUNCTION ledger_check_transfers(first_entry bigint, last_entry bigint) RETURNS void LANGUAGE plpgsql
+    SET search_path = public, pg_temp AS $$
+DECLARE
+    wrong record;
+BEGIN
+    FOR wrong IN SELECT e.id, e.idempotency_key AS key, e.kind, e.fill_id, e.reverses_id FROM trading_entry e
+                 WHERE e.id BETWEEN first_entry AND last_entry AND e.kind IN ('SETTLEMENT', 'REVERSAL') LOOP
+        IF wrong.kind = 'REVERSAL' THEN
+            IF EXISTS (
+                (SELECT debit_id, credit_id, amount FROM trading_transfer WHERE entry_id = wrong.id
+                 EXCEPT ALL
+                 SELECT credit_id, debit_id, amount FROM trading_transfer WHERE entry_id = wrong.reverses_id)
+                UNION ALL
+                (SELECT credit_id, debit_id, amount FROM trading_transfer WHERE entry_id = wrong.reverses_id
+                 EXCEPT ALL
+                 SELECT debit_id, credit_id, amount FROM trading_transfer WHERE entry_id = wrong.id)) THEN
+                RAISE EXCEPTION 'entry % is not the exact mirror of entry %', wrong.key, wrong.reverses_id
+                    USING errcode = '23514';
+            END IF;
+        ELSIF EXISTS (
+            SELECT 1 FROM trading_entry e JOIN ledger_posting s ON s.entry_id = e.id
+            JOIN trading_ledgeraccount l ON l.id = s.ledger_account_id AND l.kind = 'UNSETTLED'
+            WHERE e.fill_id = wrong.fill_id GROUP BY s.commodity_id HAVING sum(s.amount) <> 0)
+           OR EXISTS (
+            SELECT 1 FROM ledger_posting s JOIN trading_ledgeraccount l ON l.id = s.ledger_account_id
+            WHERE s.entry_id = wrong.id AND l.kind NOT IN ('CASH', 'UNSETTLED')) THEN
+            RAISE EXCEPTION 'entry % settles another amount than is outstanding', wrong.key USING errcode = '23514';
+        END IF;
+    END LOOP;
+END $$;
+
+-- Lots that entries open and close. Those that stood are closed first; none may be closed beyond what it holds.
+CREATE FUNCTION ledger_move_lots(drafts jsonb[], first_entry bigint, last_entry bigint) RETURNS void LANGUAGE plpgsql
+    SET search_path = public, pg_temp AS $$
+DECLARE
+    bad text;
+BEGIN
+    SELECT string_agg(concat(d->>'key', ': ', n.key, ' ', n.value), ', ') INTO bad
+    FROM unnest(drafts) d
+    CROSS JOIN LATERAL jsonb_array_elements(coalesce(d->'lots', '[]') || coalesce(d->'lot_closes', '[]')) t
+    CROSS JOIN LATERAL jsonb_each_text(t) n
+    WHERE n.key IN ('quantity', 'unit_cost', 'unit_price', 'profit_quote')
+      AND n.value::numeric <> round(n.value::numeric, 12);
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'entry %: lots with more decimals than are stored', bad USING errcode = '23514';
+    END IF;
+
+    INSERT INTO trading_lot (entry_id, account_id, instrument_id, fill_id, origin_id, side, quantity, unit_cost,
+                             opened_at)
+    SELECT e.id, e.account_id, (t->>'instrument_id')::bigint, e.fill_id, (t->>'origin_id')::bigint,
+           (t->>'side')::smallint, (t->>'quantity')::numeric, (t->>'unit_cost')::numeric,
+           coalesce((t->>'opened_at')::timestamptz, e.at)
+    FROM unnest(drafts) d JOIN trading_entry e ON e.idempotency_key = d->>'key'
+    CROSS JOIN LATERAL jsonb_array_elements(coalesce(d->'lots', '[]')) WITH ORDINALITY AS y(t, n)
+    ORDER BY e.id, y.n;
+
+    INSERT INTO trading_lotclose (entry_id, lot_id, fill_id, quantity, unit_price, profit_quote, closed_at)
+    SELECT e.id, (t->>'lot_id')::bigint, e.fill_id, (t->>'quantity')::numeric, (t->>'unit_price')::numeric,
+           (t->>'profit_quote')::numeric, e.at
+    FROM unnest(drafts) d JOIN trading_entry e ON e.idempotency_key = d->>'key'
+    CROSS JOIN LATERAL jsonb_array_elements(coalesce(d->'lot_closes', '[]')) WITH ORDINALITY AS y(t, n)
+    ORDER BY e.id, y.n;
+
+    SELECT string_agg(x.told, ', ') INTO bad FROM (
+        SELECT concat(e.idempotency_key, ' opens or closes lots without a fill') AS told
+        FROM trading_entry e
+        WHERE e.id BETWEEN first_entry AND last_entry
+          AND (e.fill_id IS NULL AND e.kind <> 'REVERSAL' OR e.kind = 'SETTLEMENT')
+          AND (EXISTS (SELECT 1 FROM trading_lot l WHERE l.entry_id = e.id)
+               OR EXISTS (SELECT 1 FROM trading_lotclose c WHERE c.entry_id = e.id))
+        UNION ALL
+        SELECT concat(e.idempotency_key, ' gives a lot an origin that it cannot have')
+        FROM trading_entry e JOIN trading_lot l ON l.entry_id = e.id JOIN trading_fill f ON f.id = l.origin_id
+        WHERE e.id BETWEEN first_entry AND last_entry AND f.account_id <> e.account_id
+        UNION ALL
+        SELECT concat(e.idempotency_key, ' would close more of lot ', l.id, ' than it holds')
+        FROM trading_entry e JOIN trading_lotclose c ON c.entry_id = e.id JOIN trading_lot l ON l.id = c.lot_id
+        WHERE e.id BETWEEN first_entry AND last_entry
+          AND (l.account_id <> e.account_id
+               OR l.quantity < (SELECT sum(z.quantity) FROM trading_lotclose z WHERE z.lot_id = l.id))) x;
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'entry %', bad USING errcode = '23514';
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger_post(p jsonb) RETURNS bigint LANGUAGE sql SECURITY DEFINER
+    SET search_path = public, pg_temp AS $$ SELECT (ledger_post_many(jsonb_build_array(p)))[1] $$;
+
+-- Only the two doors are open, and only to the application's login.
+REVOKE ALL ON FUNCTION ledger_post_many(jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger_check_entries(bigint, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger_check_transfers(bigint, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger_move_lots(jsonb[], bigint, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger_may_cite(trading_entry) FROM PUBLIC;
