@@ -40,6 +40,7 @@ def grant_application_login(sender: AppConfig, using: str = "default", **kwargs:
             cursor.execute(f"REVOKE ALL ON {name} FROM {login}")
             cursor.execute(f"GRANT {rights} ON {name} TO {login}")
         cursor.execute(f"GRANT USAGE ON SCHEMA public TO {login}")
+        cursor.execute(f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {login}")
         # Of our functions the application may call the ledger's doors; everything else is called by triggers.
         cursor.execute(
             "SELECT oid::regprocedure::text FROM pg_proc "

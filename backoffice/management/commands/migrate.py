@@ -38,8 +38,10 @@ class Command(DjangoMigrate):
         try:
             with connection.cursor() as cursor:
                 cursor.execute(f"GRANT USAGE ON SCHEMA public TO {role}")
-                for rights in ("SELECT, INSERT, UPDATE, DELETE ON TABLES", "USAGE, SELECT ON SEQUENCES"):
-                    cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {rights} TO {role}")
+                rights = "ALTER DEFAULT PRIVILEGES IN SCHEMA public"
+                cursor.execute(f"{rights} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}")
+                # Identity columns number their rows by themselves: nobody else may draw or set a number.
+                cursor.execute(f"{rights} REVOKE ALL ON SEQUENCES FROM {role}")
         except OperationalError as error:
             raise CommandError(f"The database does not answer, nothing was changed: {error}") from error
         super().handle(*args, **options)
