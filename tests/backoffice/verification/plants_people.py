@@ -136,6 +136,9 @@ DATABASE: dict[str, dict[str, str]] = {
     "I-11": {
         "a trigger is gone": "DROP TRIGGER a_append_only ON trading_fill",
         "a trigger is off": "ALTER TABLE trading_entry DISABLE TRIGGER a_append_only",
+        "rows are not sealed": "ALTER TABLE trading_fill DISABLE TRIGGER z_chain",
+        "rows are not sealed in replica mode": "ALTER TABLE trading_transfer ENABLE TRIGGER z_chain",
+        "the seal is gone": "DROP TRIGGER z_chain ON trading_auditevent",
         "a trigger sleeps in replica mode": "ALTER TABLE trading_entry ENABLE TRIGGER a_append_only",
         "the guard of approvals is gone": "DROP TRIGGER guard_approval ON trading_approval",
         "a trigger refuses less": "DROP TRIGGER a_append_only ON trading_lot; CREATE TRIGGER a_append_only BEFORE "
