@@ -26,7 +26,8 @@ INSERT INTO trading_ledgeraccount (account_id, kind, commodity_id) VALUES (1, 'C
 """
 ENTRY = """
 SELECT ledger_post(jsonb_build_object('key', %s::text, 'kind', 'TRANSFER', 'account_id', 1,
-    'at', '2026-03-02T08:00:00Z', 'trading_day', '2026-03-02', 'value_date', '2026-03-02', 'cash_event_id', 1, 'memo', '', 'lots', '[]'::jsonb,
+    'at', '2026-03-02T08:00:00Z', 'trading_day', '2026-03-02', 'value_date', '2026-03-02',
+    'cash_event_id', 1, 'memo', '', 'lots', '[]'::jsonb,
     'lot_closes', '[]'::jsonb, 'transfers', jsonb_build_array(jsonb_build_object('debit', '1', 'credit', '2',
     'commodity', 'USD', 'amount', '5'))))
 """
