@@ -42,7 +42,7 @@ lock: ## pin requirements*.in with hashes (needs uv)
 	uv pip compile --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 
 # --- Running ----------------------------------------------------------------------------------------------------------
-.PHONY: run paper recon verify digest digest_now simulator live_port_replay live_oanda_replay
+.PHONY: run paper recon verify verify_chain anchor backup restore rebuild digest digest_now simulator live_port_replay live_oanda_replay
 run: $(VENV)/.installed ## run everything, and the demo day: servers, simulator, web, workers (Ctrl-C stops it)
 	@BACKOFFICE_STOP_WITH_PARENT=1 exec $(MANAGE) desk --demo
 
@@ -54,6 +54,19 @@ recon: $(VENV)/.installed ## compare the books with the broker's now and print t
 
 verify: $(VENV)/.installed ## check every rule that can be seen in the data
 	@$(MANAGE) verify
+
+verify_chain: $(VENV)/.installed ## prove that nothing in the books was changed: make verify_chain ANCHOR=copy.jsonl
+	@$(MANAGE) verify_chain $(if $(ANCHOR),--anchor $(ANCHOR))
+
+anchor: $(VENV)/.installed ## write the head of the books' hash chain down outside the database, now
+	@$(MANAGE) anchor
+
+backup: $(VENV)/.installed ## save the books and their anchors as one file: make backup TO=books.tar (default var/backups/)
+	@$(MANAGE) backup $(if $(TO),--to $(TO))
+
+restore: $(VENV)/.installed ## bring a backup back: make restore FROM=books.tar (REPLACE=1 keeps the present books aside)
+	@test -n "$(FROM)" || { echo "Say which backup: make restore FROM=books.tar"; exit 1; }
+	@$(MANAGE) restore --from $(FROM) $(if $(REPLACE),--replace)
 
 digest: $(VENV)/.installed ## a trading day's digest as CSV, Markdown and picture in reports/: make digest DATE=2026-01-31
 	@$(MANAGE) digest $(if $(DATE),--date $(DATE))
@@ -72,8 +85,11 @@ live_oanda_replay: $(VENV)/.installed ## the same, mirrored to a simulator of it
 	@test -n "$(CSV)" || { echo 'Say which bars: make live_oanda_replay CSV="EURUSD=bars.csv"'; exit 1; }
 	@$(MANAGE) live_oanda --cfg $(CONFIG) --mode replay --mirror oanda --source csv $(foreach pair,$(CSV),--csv $(pair))
 
+rebuild: $(VENV)/.installed ## make trades, positions, days and equity again from the facts; CHECK=1 changes nothing
+	@$(MANAGE) rebuild $(if $(CHECK),--check)
+
 # --- Testing ----------------------------------------------------------------------------------------------------------
-.PHONY: test lint crash-first soak screenshots
+.PHONY: test lint crash-first soak bench-ledger nightly-ledger tamper kill-ledger screenshots
 WORKERS ?= 2
 test: $(VENV)/.installed-dev ## run the whole suite, checks included, in WORKERS (2) processes; nothing else needs to run
 	@echo "Running the tests (their own PostgreSQL, Redis and simulator in the temporary directory) …"
@@ -91,6 +107,29 @@ crash-first: $(VENV)/.installed-dev ## kill workers around the send, 20 times ea
 MINUTES ?= 30
 soak: $(VENV)/.installed-dev ## a simulated week on the real desk in MINUTES (30): memory flat, books equal, nothing open
 	@$(VENV)/bin/python -m benchmarks.soak --minutes $(MINUTES)
+
+# The peers' packages never mix with ours: they have a virtual environment of their own.
+BENCH_VENV := .venv-bench
+PEERS := benchmarks/ledger/requirements-peers.txt
+$(BENCH_VENV)/.installed: $(PEERS) | $(VENV)/bin/python
+	@echo "Installing the ledger that ours is measured against into $(BENCH_VENV), checked by hashes (once) …"
+	@$(VENV)/bin/python -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(PEERS)
+	@touch $@
+
+bench-ledger: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## measure the books beside django-hordak and a two-row ledger on one server
+	@$(VENV)/bin/python -m benchmarks.ledger
+
+SEQUENCES ?= 10000
+nightly-ledger: $(VENV)/.installed-dev ## SEQUENCES (10,000) random sequences of 50 operations on the books, legal and refused, against a model
+	@$(VENV)/bin/python -m benchmarks.nightly_ledger --sequences $(SEQUENCES)
+
+tamper: $(VENV)/.installed-dev ## a superuser changes what was written, 1,000 times: always found, the row named
+	@$(VENV)/bin/python -m benchmarks.tamper
+
+KILLS ?= 200
+kill-ledger: $(VENV)/.installed-dev ## kill -9 of PostgreSQL and of writers, KILLS (200) times: nothing acknowledged is lost, nothing is in part
+	@$(VENV)/bin/python -m benchmarks.kill_ledger --kills $(KILLS)
 
 screenshots: $(VENV)/.installed-dev ## pictures of every screen into reports/screenshots, and the README's two (needs chromium)
 	@mkdir -p reports/screenshots docs/pictures

@@ -13,6 +13,9 @@ def main() -> None:
     with join_or_start_database(sys.argv):
         from django.core.management import execute_from_command_line
 
+        from trading.context import begin_process
+
+        begin_process(via="command", name=" ".join(["manage.py", *sys.argv[1:2]]))
         execute_from_command_line(sys.argv)
 
 

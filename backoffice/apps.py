@@ -14,7 +14,9 @@ class BackOfficeConfig(AppConfig):
     verbose_name = "Back office"
 
     def ready(self) -> None:
-        """Make our Celery application the one that tasks are sent through, where there is a queue at all."""
+        """Listen to sign-ins and the schedule; make our Celery application the one that tasks are sent through."""
+        for listening in ("backoffice.doors", "backoffice.schedule_trail"):
+            import_module(listening).connect()
         if settings.REDIS_URL:
             import_module("backoffice.celery")
 

@@ -8,7 +8,9 @@ from typing import Any
 from celery import Celery
 from celery.signals import beat_init, worker_init, worker_ready
 
+from backoffice import context  # noqa: F401 - its hooks carry the context from whoever wakes a worker to the task
 from backoffice.demands import demand
+from trading.context import begin_process
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backoffice.settings")
 
@@ -20,6 +22,7 @@ app.autodiscover_tasks()
 @worker_init.connect  # type: ignore[untyped-decorator]
 def refuse_half_a_worker(**_: Any) -> None:
     """Refuse to start a worker that could not do its work, or that nobody could reach."""
+    begin_process(via="task", name="worker")
     missing = demand("BACKOFFICE_SECRET_KEY", "DATABASE_URL", "REDIS_URL")
     if missing:
         sys.exit(missing)  # Celery logs and ignores any lesser exception of a signal handler
@@ -32,10 +35,24 @@ def block_entries(**_: Any) -> None:
     from django.db import connections
 
     django.setup()
+    from backoffice.starts import record_start
     from reconciliation.engine.startup import block_entries_until_reconciled
 
+    record_start("worker", via="task")
     block_entries_until_reconciled()
     connections.close_all()  # the pool's children must not share this process's connection
+
+
+@beat_init.connect  # type: ignore[untyped-decorator]
+def audit_the_start_of_beat(**_: Any) -> None:
+    """Beat belongs to the desk's standing parts; what it asks for gets an id of its own each time."""
+    from django.db import connections
+
+    from backoffice.starts import try_to_record_start
+
+    begin_process(via="task", name="beat")
+    try_to_record_start("beat", via="task")
+    connections.close_all()
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

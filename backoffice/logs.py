@@ -1,6 +1,7 @@
 """How every process of ours logs: one line a record on stderr, times in UTC; the desk keeps them in `var/log`.
 
-What always holds here: stdout is never touched (it belongs to blocks and JSON).
+What always holds here: stdout is never touched (it belongs to blocks and JSON); each line names the request, command or
+task it belongs to, by the same id as the audit trail.
 """
 
 from __future__ import annotations
@@ -9,16 +10,23 @@ import logging
 import time
 from typing import Any
 
+from trading import context
+
 
 class UtcFormatter(logging.Formatter):
-    """`2026-01-31T09:30:00.123Z WARNING trading.engine sentence`."""
+    """`2026-01-31T09:30:00.123Z WARNING trading.engine [request id] sentence`."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+        super().__init__("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """With the id of the work at hand, unless the record names one."""
+        record.__dict__.setdefault("request_id", context.current().request_id)
+        return super().format(record)
 
 
 def configuration(level: str) -> dict[str, Any]:

@@ -23,6 +23,8 @@ SCHEDULE = {
     "reconciliations that are due": every("reconciliation.tick", 5.0, "reconciliation"),
     "digests of days that are over": every("slow.digest", 30.0, "slow"),
     "payments that are due": every("slow.settle", 30.0, "slow"),
+    "anchors of the books": every("slow.anchor", 60.0, "slow"),
+    "balances of the night": every("slow.snapshot", 600.0, "slow"),
 }
 
 

@@ -9,14 +9,12 @@ from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from reconciliation.models import Discrepancy
 from trading.models import Account, User
-from trading.services import audit
-from trading.services.audit import Actor
 
 TASKS: dict[str, list[str]] = {
     "Review": ["Discrepancy", "Proposal", "Approval", "Application", "AuditEvent"],
@@ -49,10 +47,17 @@ class BackOfficeSite(AdminSite):
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Django's own, with its audit event in the same transaction."""
         with transaction.atomic():
-            answer = super().password_change(request, extra_context)
-            if request.method == "POST" and answer.status_code == 302 and isinstance(request.user, User):
-                audit.record(kind="user.password_changed", actor=Actor.of(request.user, via="admin"), obj=request.user)
-        return answer
+            return super().password_change(request, extra_context)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Django's own: a sign-in whose audit event cannot be written is none."""
+        with transaction.atomic():
+            return super().login(request, extra_context)
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """Django's own, with its audit event in the same transaction."""
+        with transaction.atomic():
+            return super().logout(request, extra_context)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """With the PAPER/LIVE pill for whoever is signed in."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import date
 
 from celery import shared_task
 
 from backoffice.digest.due import due_days
 from backoffice.digest.making import make_daily, make_intraday
+from backoffice.proof.anchoring import anchor_now
+from trading.engine.anchors import AnchorRefused
 from trading.services import heartbeats
 from trading.services.audit import Actor
 
 ACTOR = Actor.system("digest", via="task")
+log = logging.getLogger(__name__)
 
 
 @shared_task(name="slow.digest")  # type: ignore[untyped-decorator]
@@ -29,3 +33,18 @@ def digest_now(hours: int = 6, account: str = "") -> dict[str, str]:
     """Make the digest of the last hours; what each channel's message came to."""
     heartbeats.beat("slow")
     return make_intraday(hours=hours, account=account, by_hand=False, actor=ACTOR).sent
+
+
+@shared_task(name="slow.anchor")  # type: ignore[untyped-decorator]
+def anchor() -> int:
+    """Write the chain's head down outside the database if it has moved; the number of the block, 0 for none."""
+    heartbeats.beat("slow")
+    try:
+        line = anchor_now(Actor.system("anchor", via="task"))
+    except AnchorRefused as error:
+        log.critical("%s", error)
+        return 0
+    except OSError as error:
+        log.error("The anchors cannot be written (%s); the next minute tries again.", error)
+        return 0
+    return line.number if line is not None else 0

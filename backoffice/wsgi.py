@@ -19,7 +19,21 @@ def make_application() -> WSGIHandler:
     missing = demand("BACKOFFICE_SECRET_KEY", "DATABASE_URL")
     if missing:
         raise ImproperlyConfigured(missing)
-    return get_wsgi_application()
+    application = get_wsgi_application()
+    _audit_the_start()
+    return application
+
+
+def _audit_the_start() -> None:
+    """The web starts without a database, too; then its start stands in the log alone."""
+    from django.db import connections
+
+    from backoffice.starts import try_to_record_start
+    from trading.context import begin_process
+
+    begin_process(via="web", name="web")
+    try_to_record_start("web", via="web")
+    connections.close_all()
 
 
 application = make_application()

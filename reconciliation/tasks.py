@@ -8,6 +8,7 @@ from reconciliation.engine.applications import apply_proposal, sweep
 from reconciliation.engine.due import due, reconcilable, run_if_due
 from reconciliation.engine.run import run_reconciliation
 from reconciliation.models import Run
+from trading import context
 from trading.models import Account
 from trading.services import heartbeats
 from trading.wake import wake
@@ -18,7 +19,10 @@ def tick() -> dict[str, int]:
     """Carry out what was approved; then run what is due: here when it is one account, else a task for each."""
     heartbeats.beat("reconciliation")
     accounts = reconcilable()
-    applied = sum(sweep(account) for account in accounts)
+    applied = 0
+    for account in accounts:
+        with context.part():
+            applied += sweep(account)
     waiting = [account for account in accounts if due(account) is not None]
     if len(waiting) == 1:
         run_if_due(waiting[0])

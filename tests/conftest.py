@@ -17,13 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from backoffice.desk import logins, paths
 from backoffice.desk.postgres import PostgresServer
+from tests.audited import watching
 from tests.servers import DatabaseServer, Simulator, start_redis
 
 _KEPT = ("BACKOFFICE_VAR", "BACKOFFICE_SECRET_KEY", "DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")
 _directory: Path | None = None
+
+# How hard property tests look: `HYPOTHESIS_PROFILE=nightly`, or `--hypothesis-profile nightly`. Without one it is "ci".
+hypothesis_settings.register_profile("ci", deadline=None)
+hypothesis_settings.register_profile("nightly", deadline=None, max_examples=10_000)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +55,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         sockets = paths.run_directory()  # named after the directory, so ask before that is gone
         for leftover in (sockets, _directory):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_changes_silently() -> Iterator[None]:
+    """Whatever a test makes the project write, it writes with an audit event in the same transaction."""
+    with watching() as watch:
+        yield
+    assert not watch.silent, "written without an audit event in the same transaction:\n" + "\n".join(watch.silent)
+    assert not watch.undeclared, "fields that the kind does not declare (domain/audit_kinds.py): " + "; ".join(
+        watch.undeclared
+    )
 
 
 @pytest.fixture(scope="module")

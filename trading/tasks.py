@@ -13,7 +13,7 @@ from trading.engine.live import evaluate_due
 from trading.engine.sender import send_order
 from trading.engine.settling import settle_all
 from trading.engine.watcher import watch_once
-from trading.services import heartbeats
+from trading.services import heartbeats, snapshots
 
 log = logging.getLogger(__name__)
 
@@ -48,3 +48,9 @@ def watch() -> dict[str, int]:
 def settle() -> int:
     """Settle what is due, on each account's own clock; returns how many fills."""
     return settle_all()
+
+
+@shared_task(name="slow.snapshot")  # type: ignore[untyped-decorator]
+def snapshot() -> int:
+    """Once a day, keep what every ledger account has come to; returns how many."""
+    return snapshots.take_nightly()

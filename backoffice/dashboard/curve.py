@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 
 from django.db import connection
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from trading.admin import values
+from trading.admin import moments, values
 from trading.models import Account, EquityPoint
 
 RANGES = {"1D": timedelta(days=1), "1W": timedelta(days=7), "1M": timedelta(days=31), "All": None}
@@ -101,7 +102,7 @@ def _svg(account: Account, points: list[tuple[datetime, Decimal]], until: dateti
         '<svg class="curve" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}'
         '<path class="area" d="{}"/><path class="line" d="{}"/>{}{}</svg>',
         WIDTH, HEIGHT, said, _grid(low, high, down), _days(begin, end, across), area, path,
-        _dots(points, across, down), _end(end, points[-1][1], across, down),
+        _dots(account, points, across, down), _end(end, points[-1][1], across, down),
     )  # fmt: skip
 
 
@@ -131,12 +132,21 @@ def _days(begin: datetime, end: datetime, across) -> SafeString:  # type: ignore
     return format_html_join("", '<text class="when" x="{}" y="{}" text-anchor="middle">{}</text>', rows)
 
 
-def _dots(points: list[tuple[datetime, Decimal]], across, down) -> SafeString:  # type: ignore[no-untyped-def]
-    """Places to point at, each with its time and amount."""
+def _dots(account: Account, points: list[tuple[datetime, Decimal]], across, down) -> SafeString:  # type: ignore[no-untyped-def]
+    """Places to point at, each with its time and amount; they lead to the books as they were then."""
     if len(points) > DOTS:
         return SafeString("")
-    rows = ((across(at), down(value), values.moment(at), values.rounded(value)) for at, value in points)
-    return format_html_join("", '<circle class="dot" cx="{}" cy="{}" r="7"><title>{} UTC: {}</title></circle>', rows)
+    books = reverse("admin:trading_ledgeraccount_trial_balance")
+    rows = (
+        (
+            books + moments.query(account=account.pk, as_of=moments.written(at)),
+            across(at), down(value), values.moment(at), values.rounded(value),
+        )
+        for at, value in points
+    )  # fmt: skip
+    place = '<circle class="dot" cx="{}" cy="{}" r="7"><title>{} UTC: {}</title></circle>'
+    shape = f'<a href="{{}}" tabindex="-1">{place}</a>'
+    return format_html_join("", shape, rows)
 
 
 def _end(end: datetime, value: Decimal, across, down) -> SafeString:  # type: ignore[no-untyped-def]

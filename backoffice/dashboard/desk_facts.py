@@ -12,10 +12,11 @@ from django.db.models import Count, Q
 from reconciliation.models import Run
 from trading.clock import day_bounds, now, trading_day, wall_now
 from trading.domain.money import ZERO
-from trading.models import Account, EquityPoint, Heartbeat, Order, Restriction
+from trading.models import Account, Anchor, ChainBlock, ChainHead, EquityPoint, Heartbeat, Order, Restriction
 from trading.services.restrictions import OPEN, trading_state
 
 MANY = 2  # a measured speed of 19.9 is said as 20
+ANCHORED = timedelta(seconds=90)  # a minute, and time to notice
 FRESH, STALE = timedelta(seconds=30), timedelta(minutes=2)
 
 
@@ -196,7 +197,7 @@ def beats(lines: list[AccountLine]) -> list[Beat]:
     asked = [row.at for row in rows if row.name in TICKS]
     if asked:  # beat leaves no row of its own: it is alive when a worker was asked by it
         shown.insert(0, Beat("Beat", wall - max(asked), _tone(wall - max(asked)), "asks the workers what is due"))
-    return [*shown, *_broker_beats(lines, wall)]
+    return [*shown, *(_anchor_beat(wall) if shown else []), *_broker_beats(lines, wall)]
 
 
 TICKS = ("signals", "orders", "reconciliation", "slow")
@@ -220,6 +221,22 @@ def _beat(row: Heartbeat, wall: datetime) -> Beat:
     if row.details.get("connected") is False:
         return Beat(name.format(account), wall - row.at, "bad", "not connected")
     return Beat(name.format(account), wall - row.at, _tone(wall - row.at), says)
+
+
+def _anchor_beat(wall: datetime) -> list[Beat]:
+    """The last anchor; it is late when books that were sealed since wait for the next one longer than they should."""
+    head, last = ChainHead.objects.get(), Anchor.objects.order_by("-id").first()
+    newest = ChainBlock.objects.filter(number=head.number).first()
+    if newest is None:
+        return []
+    says = f"block {head.number} was sealed {int((wall - newest.sealed_at).total_seconds())} s ago"
+    if last is None:
+        return [Beat("Anchor of the books", wall - newest.sealed_at, "waiting", f"none yet; {says}")]
+    own = ChainBlock.objects.filter(table_name=Anchor._meta.db_table, last_id=last.pk).values("transaction")
+    waiting = ChainBlock.objects.filter(number__gt=last.number).exclude(transaction__in=own).order_by("number").first()
+    late = wall - waiting.sealed_at if waiting is not None else timedelta(0)
+    tone = "good" if late <= ANCHORED else "waiting" if late <= 2 * ANCHORED else "bad"
+    return [Beat("Anchor of the books", wall - last.at, tone, f"block {last.number} is anchored; {says}")]
 
 
 def _broker_beats(lines: list[AccountLine], wall: datetime) -> list[Beat]:

@@ -20,7 +20,7 @@ from backoffice.desk.paths import DeskError
 WITHOUT_DATABASE = frozenset(
     {"help", "version", "desk", "simulator", "check", "makemigrations", "collectstatic", "findstatic", "diffsettings"}
 )
-WITHOUT_MIGRATIONS = frozenset({"migrate", "showmigrations", "sqlmigrate", "dbshell"})
+WITHOUT_MIGRATIONS = frozenset({"migrate", "showmigrations", "sqlmigrate", "dbshell", "restore"})
 
 
 def say(sentence: str) -> None:
@@ -43,6 +43,18 @@ def embedded_server() -> postgres.PostgresServer:
     return postgres.PostgresServer(
         data, paths.run_directory() / "postgres", paths.secret("superuser_password"), log="postgres"
     )
+
+
+def embedded_urls(database: str = logins.DATABASE) -> logins.DatabaseUrls:
+    """The addresses of a database of the running embedded server, made if it is missing."""
+    owner, application = paths.secret("owner_password"), paths.secret("application_password")
+    return logins.provision(embedded_server(), owner, application, database)
+
+
+def is_embedded() -> bool:
+    """Whether the database that this command works on is that of this installation's own server."""
+    known = paths.read_json(paths.state_directory() / "database.json")
+    return bool(known) and known.get("DATABASE_URL") == os.environ.get("DATABASE_URL")
 
 
 def desk_facts() -> dict[str, str]:

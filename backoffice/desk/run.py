@@ -37,6 +37,7 @@ QUEUES = "orders,signals,reconciliation,slow"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 PATIENCE = 10.0
 SEED_SECONDS = 60.0
+ANCHOR_SECONDS = 20.0
 
 
 def free_port(first: int, tries: int = 200) -> int:
@@ -73,6 +74,7 @@ class Desk:
         self._database: join.EmbeddedDatabase | None = None
         self._redis: RedisServer | None = None
         self._stopping = False
+        self._may_anchor = False
         self._seeding: subprocess.Popen[bytes] | None = None
         self._demo_day: subprocess.Popen[bytes] | None = None
         self._facts_file = paths.state_directory() / "desk.json"
@@ -186,6 +188,7 @@ class Desk:
             if done.returncode != 0:
                 raise DeskError("The database could not be brought up to date; the reason stands above.")
         self._clock.say("the database is up to date")
+        self._may_anchor = True
 
     def _simulator(self) -> Part:
         ports_file = paths.state_directory() / "ports.json"
@@ -323,6 +326,7 @@ class Desk:
             if helper is not None:
                 children.stop(helper, (signal.SIGTERM, 5.0))
         self._supervisor.stop()
+        self._anchor()
         if self._redis is not None:
             self._redis.stop()
             self._clock.say("Redis has stopped")
@@ -333,6 +337,25 @@ class Desk:
         self._facts_file.unlink(missing_ok=True)
         Path(paths.state_directory() / "ports.json").unlink(missing_ok=True)
         self._lock.release()
+
+    def _anchor(self) -> None:
+        """Write down outside the database where the books end; whatever prevents it does not keep us from stopping."""
+        if not self._may_anchor:
+            return
+        try:
+            done = subprocess.run(
+                [sys.executable, "manage.py", "anchor"],
+                cwd=paths.PROJECT,
+                env=child_environment(),
+                capture_output=True,
+                text=True,
+                timeout=ANCHOR_SECONDS,
+                start_new_session=True,  # a second Ctrl-C in the terminal is not for it
+            )
+            said = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+        except subprocess.TimeoutExpired:
+            said = [f"no anchor after {ANCHOR_SECONDS:.0f} s; the next start makes it up"]
+        self._clock.say(f"the books: {said[-1] if said else 'not anchored'}")
 
 
 def _pass_on(day: subprocess.Popen[bytes]) -> None:

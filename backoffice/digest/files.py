@@ -26,7 +26,7 @@ from .words import NONE, markdown, r_text
 
 COLUMNS = (
     *("account", "mirror_of", "decision", "strategy", "symbol", "side", "quantity", "entry", "exit", "stop"),
-    *("opened_at", "closed_at", "close_reason", "pnl", "currency", "fees", "r", "cost_drag_r"),
+    *("opened_at", "closed_at", "close_reason", "pnl", "currency", "fees", "r", "cost_drag_r", "mfe_r", "mae_r"),
 )
 
 
@@ -90,6 +90,8 @@ def _row(account: AccountFigures, line: TradeLine) -> list[str]:
         words.exact(line.fees),
         words.exact(outcome.r),
         words.exact(outcome.drag),
+        words.exact(line.mfe_r),
+        words.exact(line.mae_r),
     ]
 
 
@@ -188,7 +190,10 @@ def _lines(digest: Digest) -> Iterator[str]:
 
 
 _SHORT = ("trades", "win rate", "total R", "P&L", "average R", "cost drag")
-_LOG = ("closed", "strategy", "symbol", "side", "quantity", "entry", "exit", "by", "P&L", "R", "cost drag")
+_LOG = (
+    *("closed", "strategy", "symbol", "side", "quantity", "entry", "exit", "by", "P&L", "R"),
+    *("MFE", "MAE", "cost drag"),
+)
 
 
 def _figures(tally: Tally, currencies: Sequence[str]) -> tuple[str, ...]:
@@ -234,6 +239,8 @@ def _log(line: TradeLine) -> tuple[str, ...]:
         markdown(line.close_reason),
         f"{words.signed(outcome.pnl, 2)} {outcome.currency}",
         r_text(outcome.r),
+        r_text(line.mfe_r),
+        r_text(line.mae_r),
         NONE if outcome.drag is None else f"{outcome.drag:.3f} R",
     )
 

@@ -6,13 +6,14 @@ finished day has one key, and each channel gets one message for it however many 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from trading.services import notifications
+from trading.services import audit, notifications
 from trading.services.audit import Actor
 
 from .content import Digest, daily, intraday, totals
@@ -81,6 +82,14 @@ def _make(digest: Digest, *, by_hand: bool, actor: Actor) -> Made:
     files = _write(digest)
     if not files:
         return Made(digest, files)
+    audit.record(
+        kind="digest.made",
+        actor=actor,
+        after={
+            "day": digest.day,
+            "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files.values()},
+        },
+    )
     message = message_of(digest, Attachment.of(files.get("png") or files["md"]))
     sent, errors = _deliver(digest.key, message, by_hand=by_hand, actor=actor)
     return Made(digest, files, sent, tuple(errors))

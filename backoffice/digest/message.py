@@ -57,6 +57,8 @@ def _text(digest: Digest) -> str:
         f"{words.counted(total.trades, 'trade')} · {total.winners} won, {total.losers} lost ({words.rate(total)}) · "
         f"{r_text(total.r)} · {words.money(total.pnl, digest.currencies)}"
     )
+    if standing.block:  # a witness that whoever rewrites the books cannot reach; early, so that it is never cut off
+        lines.append(f"Books sealed at block {standing.block} {standing.block_hash}")
     if total.trades:
         drag = "" if total.average_drag is None else f" · cost drag {total.average_drag:.3f} R a trade"
         lines.append(

@@ -26,7 +26,10 @@ from .books import Selection, Span
 
 @dataclass(frozen=True, slots=True)
 class TradeLine:
-    """A line of the trade log. Money in the account's currency, prices in the instrument's quote currency."""
+    """A line of the trade log. Money in the account's currency, prices in the instrument's quote currency.
+
+    `mfe_r` and `mae_r` say how far it went for and against us while it was open, in R; None where no bar was seen.
+    """
 
     account: str
     decision_id: int
@@ -39,6 +42,8 @@ class TradeLine:
     closed_at: datetime
     close_reason: str
     fees: Decimal
+    mfe_r: Decimal | None
+    mae_r: Decimal | None
     outcome: Outcome
 
 
@@ -163,6 +168,8 @@ def _line(account: Account, trade: Trade, exits: Sequence[ExitFill]) -> TradeLin
         closed_at=closed_at,
         close_reason=trade.close_reason,
         fees=trade.fees,
+        mfe_r=trade.mfe_r,
+        mae_r=trade.mae_r,
         outcome=Outcome(
             symbol=trade.instrument.symbol,
             strategy=trade.strategy,

@@ -12,7 +12,7 @@ from django.db.models import Max, Q, QuerySet
 from reconciliation.models import Discrepancy, Run
 from reconciliation.selectors import discrepancies
 from trading.clock import wall_now
-from trading.models import Account, Approval, AuditEvent, Entry, Proposal
+from trading.models import Account, Approval, AuditEvent, ChainHead, Entry, Proposal
 
 from .books import account_now
 
@@ -54,13 +54,18 @@ class LastRun:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """All of it. The heads are the numbers of the last entry in the ledger and of the last audit event, 0 for none."""
+    """All of it. The heads are the numbers of the last entry in the ledger and of the last audit event, 0 for none.
+
+    `block` and `block_hash` (hex) are the last block of the hash chain over all of it.
+    """
 
     cases: tuple[Case, ...]
     waiting: tuple[Waiting, ...]
     runs: tuple[LastRun, ...]
     ledger_head: int
     audit_head: int
+    block: int = 0
+    block_hash: str = ""
 
     @property
     def oldest(self) -> timedelta | None:
@@ -70,12 +75,15 @@ class Standing:
 
 def standing_of(accounts: Sequence[Account]) -> Standing:
     """How these accounts stand now."""
+    sealed = ChainHead.objects.get()
     return Standing(
         cases=tuple(case for account in accounts for case in _cases(account)),
         waiting=tuple(_waiting(accounts)),
         runs=tuple(_last_run(account) for account in accounts if not account.is_paper_book),
         ledger_head=_head(Entry.objects.all()),
         audit_head=_head(AuditEvent.objects.all()),
+        block=sealed.number,
+        block_hash=bytes(sealed.hash).hex() if sealed.number else "",
     )
 
 

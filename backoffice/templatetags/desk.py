@@ -55,6 +55,12 @@ def show(value: Any) -> SafeString:
 
 
 @register.filter
+def words(value: Any) -> str:
+    """`EXTERNAL_FILL` as `External fill`."""
+    return values.words(str(value))
+
+
+@register.filter
 def tone(value: Decimal) -> str:
     """The class of a gain or loss."""
     return "good" if value > 0 else "bad" if value < 0 else "quiet"

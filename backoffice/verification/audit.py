@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from .registry import Invariant, either
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from trading.domain.audit_kinds import KINDS
+
+from .registry import Invariant, Offence, either
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
 
 _AUDITED = """
     NOT EXISTS (SELECT 1 FROM trading_auditevent a
@@ -24,9 +32,85 @@ _SUBJECTS = {
     "trading.Restriction": "trading_restriction",
     "trading.Account": "trading_account",
     "trading.User": "trading_user",
+    "trading.ConfigVersion": "trading_configversion",
+    "trading.OrderGroup": "trading_ordergroup",
+    "trading.Notification": "trading_notification",
     "reconciliation.Discrepancy": "reconciliation_discrepancy",
     "reconciliation.Run": "reconciliation_run",
 }
+
+_OF_ROW = ("r.account_id", "")
+_OF_PROPOSAL = ("p.account_id", "JOIN trading_proposal p ON p.id = r.proposal_id")
+_AUDITED_TABLES: dict[str, tuple[str, str, str]] = {
+    "trading_signal": ("signal", *_OF_ROW),
+    "trading_decision": ("decision", *_OF_ROW),
+    "trading_orderevent": ("order event", "o.account_id", "JOIN trading_order o ON o.id = r.order_id"),
+    "trading_fill": ("fill", *_OF_ROW),
+    "trading_cashevent": ("cash event", *_OF_ROW),
+    "trading_entry": ("entry", *_OF_ROW),
+    "trading_closedday": ("closed day", *_OF_ROW),
+    "trading_proposal": ("proposal", *_OF_ROW),
+    "trading_approval": ("approval", *_OF_PROPOSAL),
+    "trading_application": ("application", *_OF_PROPOSAL),
+    "trading_configversion": ("config version", "NULL::bigint", ""),
+    "reconciliation_run": ("run", *_OF_ROW),
+    "reconciliation_signoff": ("sign-off", "x.account_id", "JOIN reconciliation_run x ON x.id = r.run_id"),
+    "reconciliation_discrepancyevent": (
+        "step of a case",
+        "d.account_id",
+        "JOIN reconciliation_discrepancy d ON d.id = r.discrepancy_id",
+    ),
+}
+"""Tables of which no row may come to be without an audit event: what a row is called, its account, and the way there.
+
+Everything that one transaction writes is one act: one event of it is enough.
+"""
+_BARE = """
+    WITH audited AS (
+        SELECT b.transaction FROM trading_chainblock b JOIN trading_auditevent e ON e.id = b.first_id
+        WHERE b.table_name = 'trading_auditevent'
+    ), bare AS (
+        SELECT b.table_name, b.first_id, b.last_id, b.transaction FROM trading_chainblock b
+        WHERE b.table_name = ANY('{{{tables}}}')
+          AND NOT EXISTS (SELECT 1 FROM audited a WHERE a.transaction = b.transaction)
+    )
+"""
+
+
+def _bare(cursor: CursorWrapper) -> Iterator[Offence]:
+    """The rows of transactions that wrote no audit event, by the transaction's number in the chain."""
+    cursor.execute(_BARE.format(tables=",".join(_AUDITED_TABLES)) + "SELECT DISTINCT table_name FROM bare")
+    for (table,) in sorted(cursor.fetchall()):
+        called, account, way = _AUDITED_TABLES[table]
+        cursor.execute(
+            _BARE.format(tables=table) + f"SELECT {account}, r.id, bare.transaction FROM bare "
+            f"JOIN {table} r ON r.id BETWEEN bare.first_id AND bare.last_id {way} ORDER BY r.id"
+        )
+        for account_id, row, transaction in cursor.fetchall():
+            told = f"was written by transaction {transaction}, which wrote no audit event"
+            yield Offence(account_id, called, str(row), told)
+
+
+_RIGHTS = """
+    SELECT NULL::bigint AS account_id, 'user' AS object, u.id::text AS id,
+           concat(u.username, ': ', v.name, ' is ', v.stands, ', and was last told as ',
+                  coalesce(t.told::text, 'nothing')) AS problem
+    FROM trading_user u CROSS JOIN LATERAL (VALUES
+        ('active', to_jsonb(u.is_active)),
+        ('staff', to_jsonb(u.is_staff)),
+        ('superuser', to_jsonb(u.is_superuser)),
+        ('person', to_jsonb(u.person_id)),
+        ('groups', (SELECT coalesce(jsonb_agg(g.name ORDER BY g.name COLLATE "C"), '[]'::jsonb)
+                    FROM trading_user_groups m JOIN auth_group g ON g.id = m.group_id WHERE m.user_id = u.id))
+    ) AS v(name, stands)
+    JOIN LATERAL (
+        SELECT a.after -> v.name AS told FROM trading_auditevent a
+        WHERE a.object_type = 'trading.User' AND a.object_id = u.id::text AND jsonb_exists(a.after, v.name)
+        ORDER BY a.id DESC LIMIT 1
+    ) t ON true
+    WHERE t.told IS DISTINCT FROM v.stands
+"""
+
 
 INVARIANTS = (
     Invariant(
@@ -164,10 +248,38 @@ INVARIANTS = (
         ),
     ),
     Invariant(
+        id="I-45e",
+        title="No fact without an audit event in its own transaction",
+        rule="Each transaction that wrote a signal, decision, step of an order, fill, cash event, entry, proposal, "
+        "approval, application, closed day, sign-off, config version, run or step of a case wrote an audit event, too.",
+        means="the row came on a way that leaves no trace of who made it",
+        todo="look at the row and at what else its transaction wrote (the chain's blocks name it); find out which way "
+        "round the services exists, and close it",
+        looks_at="SELECT NULL::bigint AS account_id FROM trading_chainblock WHERE table_name IN "
+        f"({', '.join(repr(table) for table in _AUDITED_TABLES)})",
+        find=_bare,
+    ),
+    Invariant(
+        id="I-45f",
+        title="Users are and may what the trail last told",
+        rule="Each user has an audit event of how it came to be; its person, groups, and whether it is active, staff "
+        "or a superuser are what the last event that tells of it says.",
+        means="somebody got or lost rights on a way that leaves no trace: approvals of that user may be worthless",
+        todo="look at what that user did since; take the right away in the admin; find out who could write the row",
+        looks_at="SELECT NULL::bigint AS account_id FROM trading_user",
+        find=either(
+            _RIGHTS,
+            f"""
+            SELECT NULL::bigint, 'user', u.id::text, concat(u.username, ' has no audit event user.added')
+            FROM trading_user u WHERE {_audited("trading.User", "u.id", "'user.added'")}
+            """,
+        ),
+    ),
+    Invariant(
         id="I-46",
         title="Every audit event has an actor and a subject that exists",
-        rule="An audit event names who acted and through which door; a person's door names the user; what it is about "
-        "is there; proposals, rejections and lifts by people have a reason.",
+        rule="An audit event names who acted, through which door, and a known kind; a person's door names the user; "
+        "what it is about is there; proposals, rejections and lifts by people have a reason.",
         means="the trail tells of something that is gone, or of nobody",
         todo="restore the missing row from the last backup whose `verify` was clean; find out who could remove it",
         looks_at="SELECT account_id FROM trading_auditevent",
@@ -178,6 +290,10 @@ INVARIANTS = (
                           coalesce(nullif(a.via, ''), 'no door')) AS problem
             FROM trading_auditevent a
             WHERE a.actor_name = '' OR a.via = '' OR (a.via IN ('admin', 'api') AND a.actor_id IS NULL)
+            """,
+            f"""
+            SELECT a.account_id, 'audit event', a.id::text, concat(a.kind, ' is no kind that there is')
+            FROM trading_auditevent a WHERE a.kind NOT IN ({", ".join(f"'{kind}'" for kind in sorted(KINDS))})
             """,
             """
             SELECT a.account_id, 'audit event', a.id::text, concat(a.kind, ' by ', a.actor_name, ' without a reason')

@@ -104,13 +104,14 @@ INVARIANTS = (
                           coalesce(e.fill_id, e.cash_event_id))
             FROM trading_entry e
             WHERE e.kind NOT IN ('REVERSAL', 'SETTLEMENT') AND num_nonnulls(e.fill_id, e.cash_event_id) > 0
+              AND e.idempotency_key NOT LIKE 'restated:%'
             GROUP BY e.account_id, e.fill_id, e.cash_event_id HAVING count(*) > 1
             """,
             """
             SELECT e.account_id, 'entry', e.id::text, concat(e.kind, ' does not fit its source')
             FROM trading_entry e
             LEFT JOIN trading_fill f ON f.id = e.fill_id LEFT JOIN trading_cashevent c ON c.id = e.cash_event_id
-            WHERE e.kind <> 'REVERSAL' AND num_nonnulls(f.id, c.id) = 1
+            WHERE e.kind <> 'REVERSAL' AND num_nonnulls(f.id, c.id) = 1 AND e.idempotency_key NOT LIKE 'restated:%'
               AND ((CASE WHEN e.kind <> 'SETTLEMENT' THEN coalesce(f.application_id, c.application_id) END)
                        IS DISTINCT FROM e.application_id
                    OR NOT CASE e.kind
@@ -118,12 +119,25 @@ INVARIANTS = (
                        WHEN 'SETTLEMENT' THEN f.settles_on IS NOT NULL
                        WHEN 'EXTERNAL_FILL' THEN f.id IS NOT NULL AND f.order_id IS NULL
                            AND f.broker_event_id IS NOT NULL
+                       WHEN 'MARGIN_CLOSEOUT' THEN f.id IS NOT NULL AND f.order_id IS NULL
+                           AND f.broker_event_id IS NOT NULL
                        WHEN 'ADOPTION' THEN f.id IS NOT NULL AND f.order_id IS NULL AND NOT f.is_estimate
                        WHEN 'ESTIMATE' THEN f.id IS NOT NULL AND f.order_id IS NULL AND f.is_estimate
                        WHEN 'SPLIT' THEN f.id IS NOT NULL AND f.order_id IS NULL AND f.broker_event_id IS NULL
                            AND f.realised = 0 AND f.settles_on IS NULL
+                       WHEN 'SYMBOL_CHANGE' THEN f.id IS NOT NULL AND f.order_id IS NULL
+                           AND f.broker_event_id IS NULL AND f.realised = 0 AND f.settles_on IS NULL
                        WHEN 'ADJUSTMENT' THEN c.id IS NOT NULL AND c.kind = 'ADJUSTMENT'
                        ELSE c.id IS NOT NULL AND c.kind = e.kind AND c.broker_event_id IS NOT NULL END)
+            """,
+            """
+            SELECT e.account_id, 'entry', e.id::text, 'restates a profit and moves something else than profit and cost'
+            FROM trading_entry e
+            WHERE e.idempotency_key LIKE 'restated:%' AND (e.kind <> 'FILL' OR EXISTS (
+                SELECT 1 FROM ledger_posting p JOIN trading_ledgeraccount l ON l.id = p.ledger_account_id
+                JOIN trading_account a ON a.id = l.account_id
+                WHERE p.entry_id = e.id
+                  AND (l.kind NOT IN ('MARKET', 'REALISED', 'ROUNDING') OR l.commodity_id <> a.currency)))
             """,
             """
             SELECT r.account_id, 'entry', r.id::text, concat('is not the exact reverse of entry ', r.reverses_id)
@@ -188,7 +202,11 @@ INVARIANTS = (
             FROM trading_lot l JOIN trading_entry e ON e.id = l.entry_id LEFT JOIN trading_fill f ON f.id = l.fill_id
             LEFT JOIN trading_fill o ON o.id = l.origin_id
             WHERE e.account_id <> l.account_id OR f.account_id <> l.account_id OR f.instrument_id <> l.instrument_id
-               OR o.account_id <> l.account_id OR o.instrument_id <> l.instrument_id
+               OR o.account_id <> l.account_id
+               OR (o.instrument_id <> l.instrument_id AND NOT EXISTS (
+                   SELECT 1 FROM trading_entry s JOIN trading_fill n ON n.id = s.fill_id
+                   WHERE s.kind = 'SYMBOL_CHANGE' AND n.account_id = l.account_id
+                     AND n.instrument_id = l.instrument_id))
                OR EXISTS (SELECT 1 FROM trading_lotclose c JOIN trading_fill cf ON cf.id = c.fill_id
                           WHERE c.lot_id = l.id
                             AND (cf.account_id <> l.account_id OR cf.instrument_id <> l.instrument_id))
@@ -220,13 +238,14 @@ INVARIANTS = (
         means="somebody changed the books alone",
         todo="find out in the audit trail who did it; undo it by an approved reversal",
         looks_at="SELECT account_id FROM trading_entry "
-        "WHERE kind IN ('EXTERNAL_FILL', 'ADOPTION', 'ESTIMATE', 'SPLIT', 'ADJUSTMENT', 'REVERSAL')",
+        "WHERE kind IN ('EXTERNAL_FILL', 'MARGIN_CLOSEOUT', 'ADOPTION', 'ESTIMATE', 'SPLIT', 'SYMBOL_CHANGE', "
+        "'ADJUSTMENT', 'REVERSAL')",
         find=either(
             """
             SELECT e.account_id, 'entry' AS object, e.id::text AS id, concat(e.kind, ' without an application')
                 AS problem
             FROM trading_entry e WHERE e.application_id IS NULL
-              AND e.kind NOT IN ('FILL', 'SETTLEMENT', 'TRANSFER', 'FINANCING', 'DIVIDEND', 'FEE')
+              AND e.kind NOT IN ('FILL', 'SETTLEMENT', 'TRANSFER', 'FINANCING', 'DIVIDEND', 'FEE', 'TAX', 'CONVERSION')
             """,
             """
             SELECT f.account_id, 'fill', f.id::text, 'without an order or event of ours, and without an application'

@@ -6,7 +6,14 @@ margin instrument's fill moves only what its broker realised.
 
 from __future__ import annotations
 
-from .registry import Invariant, either
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .lots import shares_at_cost
+from .registry import Invariant, Offence, either
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
 
 # What a fill moved of trade-date cash, and what of it waits for its value date.
 PAYMENTS = """
@@ -27,8 +34,28 @@ _SHARES = """
     SELECT f.account_id FROM trading_fill f JOIN trading_instrument i ON i.id = f.instrument_id AND NOT i.is_margin
 """
 _CASH = "('CASH', 'UNSETTLED')"
-# What rounding each close to twelve decimals may leave between cost and what was realised.
-_ROUNDING = "0.000001"
+# What a fill's booking moved into realised profit: its own entry, and what it restated of other fills.
+_BY_ITS_BOOKING = """
+    SELECT f.account_id, 'fill' AS object, f.id::text AS id,
+           concat('realises ', trim_scale(f.realised), ' on its row; its booking moved ', trim_scale(m.posted))
+    FROM trading_fill f JOIN trading_instrument i ON i.id = f.instrument_id AND NOT i.is_margin
+    LEFT JOIN (
+        SELECT coalesce(substring(e.idempotency_key FROM '^restated:([0-9]+):')::bigint, e.fill_id) AS fill_id,
+               -sum(s.amount) AS posted
+        FROM trading_entry e JOIN ledger_posting s ON s.entry_id = e.id
+        JOIN trading_ledgeraccount l ON l.id = s.ledger_account_id AND l.kind = 'REALISED'
+        WHERE e.kind <> 'REVERSAL' AND e.idempotency_key NOT LIKE 'restated:without:%' GROUP BY 1) b ON b.fill_id = f.id
+    CROSS JOIN LATERAL (SELECT coalesce(b.posted, 0) AS posted) m
+    WHERE f.realised <> m.posted
+"""
+
+
+def _at_cost(cursor: CursorWrapper) -> Iterator[Offence]:
+    cursor.execute(_BY_ITS_BOOKING)
+    for row in cursor.fetchall():
+        yield Offence(*row)
+    yield from shares_at_cost(cursor)
+
 
 INVARIANTS = (
     Invariant(
@@ -53,8 +80,11 @@ INVARIANTS = (
                     WHERE NOT EXISTS (SELECT 1 FROM trading_entry e JOIN trading_entry r ON r.reverses_id = e.id
                                       WHERE e.fill_id = p.id)
                     UNION ALL
-                    SELECT c.account_id, c.currency, c.amount FROM trading_cashevent c
-                    WHERE NOT EXISTS (SELECT 1 FROM trading_entry e JOIN trading_entry r ON r.reverses_id = e.id
+                    SELECT c.account_id, s.currency, s.amount FROM trading_cashevent c
+                    CROSS JOIN LATERAL (VALUES (c.currency, c.amount), (c.counter_currency, c.counter_amount))
+                        AS s (currency, amount)
+                    WHERE s.amount IS NOT NULL AND NOT EXISTS (
+                                      SELECT 1 FROM trading_entry e JOIN trading_entry r ON r.reverses_id = e.id
                                       WHERE e.cash_event_id = c.id)) moves GROUP BY 1, 2)
             SELECT account_id, 'currency' AS object, currency AS id,
                    concat('has ', trim_scale(coalesce(b.amount, 0)), ' in the books; what happened gives ',
@@ -149,42 +179,12 @@ INVARIANTS = (
     Invariant(
         id="C-04",
         title="Shares stand at cost, and their profit is realised once",
-        rule="What a cash instrument's fill realises is what the lots that it closed give, in its entry and on its "
-        "row; and what the books hold at cost is the cost of the open lots.",
+        rule="What the entries of a cash instrument's fill realised, and lost in rounding, is what the broker's order "
+        "of fills gives; its row says what its own booking realised, late restatements of other fills included; and "
+        "what the books hold at cost is the cost of the open lots, to the last digit.",
         means="a profit is in the books twice, or not at all: equity, limits and reports are wrong",
         todo="pause the account; compare the lots with the broker's cost, and correct with an approved entry",
         looks_at=_SHARES,
-        find=either(
-            f"""
-            SELECT p.account_id, 'fill' AS object, p.id::text AS id,
-                   concat('realises ', trim_scale(p.realised), ' on its row and ', trim_scale(m.posted),
-                          ' in its entry; its lots give ', trim_scale(m.given)) AS problem
-            FROM ({PAYMENTS}) p
-            CROSS JOIN LATERAL (
-                SELECT coalesce((SELECT sum(profit_quote) FROM trading_lotclose c WHERE c.fill_id = p.id), 0) AS given,
-                       coalesce((SELECT -sum(s.amount) FROM trading_entry e JOIN ledger_posting s ON s.entry_id = e.id
-                                 JOIN trading_ledgeraccount l ON l.id = s.ledger_account_id AND l.kind = 'REALISED'
-                                 WHERE e.fill_id = p.id AND e.kind <> 'REVERSAL'), 0) AS posted) m
-            WHERE NOT p.is_margin AND (p.realised <> m.given OR m.posted <> m.given)
-            """,
-            f"""
-            WITH held AS (
-                SELECT l.account_id, l.commodity_id AS currency, sum(s.amount) AS cost
-                FROM trading_ledgeraccount l JOIN ledger_posting s ON s.ledger_account_id = l.id
-                JOIN trading_commodity c ON c.code = l.commodity_id AND c.kind = 'CURRENCY'
-                WHERE l.kind = 'MARKET' GROUP BY 1, 2),
-            lots AS (
-                SELECT t.account_id, i.quote AS currency, sum(t.side * t.unit_cost * i.multiplier
-                       * (t.quantity - coalesce((SELECT sum(c.quantity) FROM trading_lotclose c WHERE c.lot_id = t.id),
-                                                0))) AS cost
-                FROM trading_lot t JOIN trading_instrument i ON i.id = t.instrument_id AND NOT i.is_margin
-                GROUP BY 1, 2)
-            SELECT account_id, 'currency', currency,
-                   concat('shares stand at ', trim_scale(coalesce(h.cost, 0)), '; their open lots cost ',
-                          trim_scale(coalesce(l.cost, 0)))
-            FROM held h FULL JOIN lots l USING (account_id, currency)
-            WHERE abs(coalesce(h.cost, 0) - coalesce(l.cost, 0)) > {_ROUNDING}
-            """,
-        ),
+        find=_at_cost,
     ),
 )

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError, connection, transaction
 
 from . import audit, books, cash, database, four_eyes, hashes, inbox, intent, orders, positions, protection, trades
+from . import chain as sealed
 from . import reconciliation as cases
+from . import snapshots as kept
 from .registry import Invariant, Offence
 from .totals import totals
 
@@ -30,10 +32,12 @@ INVARIANTS: tuple[Invariant, ...] = (
     *cash.INVARIANTS,
     *positions.INVARIANTS,
     *trades.INVARIANTS,
+    *kept.INVARIANTS,
     *four_eyes.INVARIANTS,
     *cases.INVARIANTS,
     *audit.INVARIANTS,
     *hashes.INVARIANTS,
+    *sealed.INVARIANTS,
     *database.INVARIANTS,
 )
 _CANNOT_CHECK = (DatabaseError, ArithmeticError, LookupError, TypeError, ValueError)

@@ -15,8 +15,9 @@ from .registry import Invariant, Offence, either
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
-_FILLS = ("FILL", "EXTERNAL_FILL")
+_FILLS = ("FILL", "EXTERNAL_FILL", "MARGIN_CLOSEOUT")
 _UNITS = ("ADOPTION", "ESTIMATE")
+_CHANGES = ("SPLIT", "SYMBOL_CHANGE")
 _GOOD = """
     SELECT v.id, v.proposal_id, u.person_id, v.recorded_at FROM trading_approval v
     JOIN trading_proposal p ON p.id = v.proposal_id
@@ -30,22 +31,27 @@ def _applied_as_approved(cursor: CursorWrapper) -> Iterator[Offence]:
     """Each application's entries and orders against the payload that people saw."""
     done: dict[int, Counter[str]] = defaultdict(Counter)
     cursor.execute("""
-        SELECT e.application_id, e.kind, f.external_id, i.symbol, f.side, f.quantity, f.price,
+        -- What is booked in the place of something has the broker's id with a number behind it.
+        SELECT e.application_id, e.kind, e.reverses_id, split_part(f.external_id, '~', 1), i.symbol, f.side,
+               f.quantity, f.price,
                -- Of shares people saw what the broker names (no profit), or what cash an estimate moves.
                CASE WHEN i.is_margin THEN f.realised WHEN e.kind <> 'ESTIMATE' OR f.settles_on IS NULL THEN 0
                     ELSE round(CASE f.side WHEN 'BUY' THEN -1 ELSE 1 END * f.quantity * f.price * i.multiplier, 12) END,
-               f.financing, f.commission, c.external_id, c.currency, c.amount
+               f.financing, f.commission, split_part(c.external_id, '~', 1), c.currency, c.amount
         FROM trading_entry e LEFT JOIN trading_fill f ON f.id = e.fill_id
         LEFT JOIN trading_instrument i ON i.id = f.instrument_id
-        LEFT JOIN trading_cashevent c ON c.id = e.cash_event_id WHERE e.application_id IS NOT NULL
+        LEFT JOIN trading_cashevent c ON c.id = e.cash_event_id
+        WHERE e.application_id IS NOT NULL AND e.idempotency_key NOT LIKE 'restated:%'
     """)
-    for application, kind, external, symbol, side, units, price, *money in cursor.fetchall():
+    for application, kind, reverses, external, symbol, side, units, price, *money in cursor.fetchall():
         realised, financing, commission, movement, code, amount = money
-        if kind in _FILLS:
+        if kind == "REVERSAL":
+            told = _entry(kind, reverses)
+        elif kind in _FILLS:
             told = _entry(kind, external, side, units, price, realised, financing, commission)
         elif kind in _UNITS:
             told = _entry(kind, symbol, units if side == "BUY" else -units, price, realised)
-        elif kind == "SPLIT":
+        elif kind in _CHANGES:
             told = _entry(kind, symbol, units if side == "BUY" else -units)
         else:
             told = _entry(kind, code if kind == "ADJUSTMENT" else movement, amount)
@@ -72,9 +78,10 @@ def _approved(payload: dict[str, Any]) -> Counter[str]:
     wanted: Counter[str] = Counter()
     for entry in payload.get("entries", []):
         kind = entry["entry"]
-        if kind == "SPLIT":
-            for units in (-parse_decimal(entry["before"]), parse_decimal(entry["after"])):
-                wanted[_entry(kind, entry["instrument"], units)] += 1
+        if kind in _CHANGES:
+            sides = (("instrument", -parse_decimal(entry["before"])), ("into", parse_decimal(entry["after"])))
+            for name, units in sides:
+                wanted[_entry(kind, entry.get(name, entry["instrument"]), units)] += 1
             continue
         names: tuple[str, ...]
         if kind in _FILLS:
@@ -83,6 +90,8 @@ def _approved(payload: dict[str, Any]) -> Counter[str]:
             names = ("instrument", "quantity", "price", "realised")
         elif kind == "ADJUSTMENT":
             names = ("currency", "amount")
+        elif kind == "REVERSAL":
+            names = ("reverses",)
         else:
             names = ("external_id", "amount")
         numbers = {"quantity", "price", "realised", "financing", "commission", "amount"}

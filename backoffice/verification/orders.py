@@ -19,6 +19,11 @@ _RAISED = """
     OR EXISTS (SELECT 1 FROM trading_fill f WHERE f.order_id = {1} AND f.application_id IS NOT NULL)
 """
 
+# A fill that stands: its entry was not reversed.
+_STANDS = """
+    NOT EXISTS (SELECT 1 FROM trading_entry b JOIN trading_entry r ON r.reverses_id = b.id
+                WHERE b.fill_id = f.id AND b.kind <> 'SETTLEMENT')
+"""
 # A fill's units after every approved split of its instrument on the account since then.
 _UNITS_OF_NOW = """
     SELECT coalesce(round(f.quantity * exp(sum(ln(n.quantity / c.quantity))), 6), f.quantity) AS units
@@ -32,20 +37,20 @@ INVARIANTS = (
     Invariant(
         id="I-07",
         title="Filled quantity is the sum of the fills",
-        rule="An order's filled quantity and average price are those of its fills, and it is never filled beyond its "
-        "quantity without that having been raised.",
+        rule="An order's filled quantity and average price are those of its fills that stand in the books, and it is "
+        "never filled beyond its quantity without that having been raised.",
         means="stops, exits and limits are computed from a quantity that was not traded",
         todo="run `reconcile`; compare the order's fills with the broker's, and pause the strategy until they agree",
         looks_at="SELECT account_id FROM trading_order",
         find=either(
-            """
+            f"""
             SELECT o.account_id, 'order' AS object, o.id::text AS id,
                    concat('says ', trim_scale(o.filled_quantity), ' filled at ', trim_scale(o.average_price),
                           '; its fills say ', trim_scale(f.quantity), ' at ', trim_scale(round(f.price, 12))) AS problem
             FROM trading_order o
             CROSS JOIN LATERAL (SELECT coalesce(sum(quantity), 0) AS quantity,
                                        sum(quantity * price) / nullif(sum(quantity), 0) AS price
-                                FROM trading_fill WHERE order_id = o.id) f
+                                FROM trading_fill f WHERE order_id = o.id AND {_STANDS}) f
             WHERE o.filled_quantity <> f.quantity
                OR (o.average_price IS NULL) <> (f.price IS NULL) OR abs(o.average_price - f.price) > 0.000000001
             """,
@@ -155,7 +160,7 @@ INVARIANTS = (
                   FROM trading_fill f JOIN trading_order o ON o.id = f.order_id
                   CROSS JOIN LATERAL ({_UNITS_OF_NOW}) u
                   LEFT JOIN trading_exitintent x ON x.id = o.exit_intent_id
-                  WHERE coalesce(o.decision_id, x.decision_id) IS NOT NULL GROUP BY 1, 2) s
+                  WHERE coalesce(o.decision_id, x.decision_id) IS NOT NULL AND {_STANDS} GROUP BY 1, 2) s
             WHERE s.closed > s.opened AND NOT ({_RAISED.format("s", "s.order_id")})
         """,
     ),

@@ -10,19 +10,28 @@ _LEFT_OVER = """
     FROM trading_lot l
 """
 
+# A fill f that was booked and of which nothing stands in the books any more.
+TAKEN_BACK = """
+    (EXISTS (SELECT 1 FROM trading_entry e JOIN trading_entry r ON r.reverses_id = e.id WHERE e.fill_id = f.id)
+     AND NOT EXISTS (SELECT 1 FROM trading_entry e
+                     WHERE e.fill_id = f.id AND e.kind NOT IN ('SETTLEMENT', 'REVERSAL')
+                       AND e.idempotency_key NOT LIKE 'restated:%'
+                       AND NOT EXISTS (SELECT 1 FROM trading_entry r WHERE r.reverses_id = e.id)))
+"""
+
 INVARIANTS = (
     Invariant(
         id="I-22",
         title="Position = fills = contracts = lots",
-        rule="For each account and instrument the signed fills, the contract transfers, the open lots and the position "
-        "row are one number.",
+        rule="For each account and instrument the signed fills that stand, the contract transfers, the open lots and "
+        "the position row are one number.",
         means="we do not know what the account holds, so neither size nor protection can be right",
         todo="stop entries on the instrument, ask the broker for the position, and run `reconcile`",
         looks_at="SELECT account_id FROM trading_position",
         find=f"""
             WITH fills AS (
                 SELECT account_id, instrument_id, sum(CASE side WHEN 'BUY' THEN quantity ELSE -quantity END) AS units
-                FROM trading_fill GROUP BY 1, 2),
+                FROM trading_fill f WHERE NOT {TAKEN_BACK} GROUP BY 1, 2),
             contracts AS (
                 SELECT a.account_id, i.id AS instrument_id, sum(p.amount) AS units
                 FROM trading_ledgeraccount a JOIN ledger_posting p ON p.ledger_account_id = a.id
@@ -49,7 +58,7 @@ INVARIANTS = (
         title="Position rows are rebuilt from the facts",
         rule="Average price is the cost of the open lots, and what no open trade of ours holds is external.",
         means="a strategy may count somebody else's units as its own, or the other way round",
-        todo="book or close nothing by hand; run `reconcile`, and rebuild the projections",
+        todo="book or close nothing by hand; run `manage.py rebuild`, then `reconcile`",
         looks_at="SELECT account_id FROM trading_position",
         find=f"""
             SELECT p.account_id, 'position' AS object, i.symbol AS id,
@@ -72,8 +81,8 @@ INVARIANTS = (
     Invariant(
         id="R-06",
         title="No close in the books without a fill",
-        rule="A lot is opened and closed only by the fill of its own entry, never beyond its size, first in first out; "
-        "a fill's lots and closes add up to it; a close's profit is the one that its prices give.",
+        rule="A lot is opened and closed only by the fill of its own entry, never beyond its size, first in first out "
+        "or all of them; a fill's lots and closes add up to it; a close's profit is the one that its prices give.",
         means="a position was closed in the books that may still be open at the broker",
         todo="ask the broker for the position; run `reconcile` and resolve the difference with four eyes",
         looks_at="SELECT account_id FROM trading_lot",
@@ -87,13 +96,17 @@ INVARIANTS = (
             """,
             """
             SELECT f.account_id, 'fill', f.id::text,
-                   concat(trim_scale(f.quantity), ' units opened ', trim_scale(m.opened), ' and closed ',
-                       trim_scale(m.closed))
+                   concat(f.side, ' ', trim_scale(f.quantity), ': opened lots of ', trim_scale(m.opened),
+                       ' and closed lots of ', trim_scale(m.closed))
             FROM trading_fill f
             CROSS JOIN LATERAL (
-                SELECT coalesce((SELECT sum(quantity) FROM trading_lot WHERE fill_id = f.id), 0) AS opened,
-                       coalesce((SELECT sum(quantity) FROM trading_lotclose WHERE fill_id = f.id), 0) AS closed) m
-            WHERE m.opened + m.closed <> f.quantity
+                SELECT coalesce((SELECT sum(l.side * l.quantity) FROM trading_lot l JOIN trading_entry e
+                                     ON e.id = l.entry_id AND e.kind <> 'REVERSAL' WHERE l.fill_id = f.id), 0)
+                           AS opened,
+                       coalesce((SELECT sum(l.side * c.quantity) FROM trading_lotclose c JOIN trading_lot l
+                                     ON l.id = c.lot_id JOIN trading_entry e ON e.id = c.entry_id
+                                     AND e.kind <> 'REVERSAL' WHERE c.fill_id = f.id), 0) AS closed) m
+            WHERE m.opened - m.closed <> CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END
             """,
             """
             SELECT l.account_id, 'lot close', c.id::text,

@@ -75,6 +75,16 @@ def _suggest(actions: list[Action], policy: ReconciliationPolicy) -> Action | No
     return None
 
 
+def actions_for_correction(
+    *, fills: bool, cash: bool, policy: ReconciliationPolicy
+) -> tuple[tuple[Action, ...], Action | None]:
+    """The actions for an event whose body changed, and the suggestion: booking what the broker says now."""
+    wanted = Action.BOOK_FILLS if fills else Action.BOOK_CASH
+    if (fills and policy.backfill_enabled) or (cash and not fills):
+        return (wanted, Action.ACCEPT), wanted
+    return (Action.ACCEPT,), None
+
+
 def actions_for(kind: Kind, *, stored: bool = True) -> tuple[tuple[Action, ...], Action | None]:
     """The actions for every other kind, and the suggestion."""
     if kind in CASH_NOT_BOOKED and stored:

@@ -1,8 +1,8 @@
 """Cash per currency: what typed events explain, and what nothing explains.
 
 What always holds here: trade-date cash is compared, so a payment on its way is no difference; a stored event of cash
-that is not booked is a finding of its own; what fills not yet booked moved belongs to their cases; only what is then
-left is CASH_UNEXPLAINED, one case per currency.
+that is not booked is a finding of its own; what fills not yet booked moved belongs to their cases, and what the broker
+took back or corrected to the case of that event; only what is then left is CASH_UNEXPLAINED, one case per currency.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from reconciliation.domain.findings import Finding
 from reconciliation.domain.kinds import Confidence, Kind
 from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.domain.severity import severity_of
-from reconciliation.domain.snapshots import BooksSnapshot, UnpostedEvent, cash_of
+from reconciliation.domain.snapshots import BooksSnapshot, UnpostedEvent, cash_of, sides_of
 from trading.domain.broker import BrokerSnapshot, CashData, EventKind
 from trading.domain.money import ZERO, plain
 
@@ -25,6 +25,8 @@ _KIND = {
     EventKind.DIVIDEND: Kind.DIVIDEND_NOT_BOOKED,
     EventKind.FEE: Kind.FEE_NOT_BOOKED,
     EventKind.TRANSFER: Kind.TRANSFER_NOT_BOOKED,
+    EventKind.TAX: Kind.TAX_NOT_BOOKED,
+    EventKind.CONVERSION: Kind.CONVERSION_NOT_BOOKED,
 }
 
 
@@ -39,7 +41,11 @@ def compare_cash(
             rule = seen.by_broker_symbol.get(fill.instrument)
             moved[books.currency] = moved.get(books.currency, ZERO) + cash_of(fill, rule)
         for cash in event.cash:
-            moved[cash.currency] = moved.get(cash.currency, ZERO) + cash.amount
+            for currency, amount in sides_of(cash):
+                moved[currency] = moved.get(currency, ZERO) + amount
+    for change in books.changed:
+        for currency, amount in change.cash(books.currency, seen.by_broker_symbol).items():
+            moved[currency] = moved.get(currency, ZERO) + amount
     for currency in seen.comparable_currencies(broker, books):
         theirs, ours = broker.cash.get(currency, ZERO), books.cash.get(currency, ZERO)
         explained = moved.get(currency, ZERO)
@@ -62,7 +68,7 @@ def _not_booked(event: UnpostedEvent, cash: CashData) -> Finding:
         books_value=ZERO,
         broker_value=cash.amount,
         difference=cash.amount,
-        explains={cash.currency: cash.amount} if cash.amount else {},
+        explains={currency: amount for currency, amount in sides_of(cash) if amount != 0},
         event_ids=(event.event_id,),
         evidence={"id": cash.external_id, "kind": cash.kind, "instrument": cash.instrument},
         actions=actions,

@@ -11,6 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from reconciliation.domain.kinds import Kind
+from reconciliation.domain.snapshots import ChangedBody
 from trading.domain.broker import CashData, FillData
 from trading.domain.money import plain
 
@@ -34,7 +35,10 @@ def position_cause(
 ) -> str:
     """Why a position differs. `fills` are somebody else's fills that our books lack."""
     are, were = ("are", "orders were") if len(fills) > 1 else ("is", "order was")
-    history = f"{fills_in_words(fills)} {are} in the broker's history and not in our books; the {were} not ours."
+    whose = f"the {were} not ours."
+    if any(fill.margin_closeout for fill in fills):
+        whose = "the broker closed it by its own margin close-out: too little margin was left."
+    history = f"{fills_in_words(fills)} {are} in the broker's history and not in our books; {whose}"
     if kind is Kind.MISSING_FILL:
         tail = " Together they leave the position as it is, but they moved cash." if broker is not None else ""
         return f"{history}{tail}"
@@ -67,6 +71,27 @@ def own_fill_cause(fill: FillData, *, stored: bool) -> str:
     )
 
 
+def correction_cause(change: ChangedBody) -> str:
+    """An event that the broker took back or corrected after our books had it."""
+    undone = [fills_in_words(change.undone)] if change.undone else []
+    undone += [f"{cash.kind} of {plain(cash.amount)} {cash.currency}" for cash in change.cash_undone]
+    instead = [fills_in_words(change.instead)] if change.instead else []
+    instead += [f"{cash.kind} of {plain(cash.amount)} {cash.currency}" for cash in change.cash_instead]
+    says = f"corrected it to {' and '.join(instead)}" if instead else "took it back"
+    return (
+        f"Our books hold {' and '.join(undone)} of the broker's event {change.external_id}; since then the broker "
+        f"{says}. Booking that reverses what stands{' and books what it says now in its place' if instead else ''}."
+    )
+
+
+def changed_cause(change: ChangedBody) -> str:
+    """An event that came again with another body which moves nothing otherwise, or whose new words were not read."""
+    return (
+        f"The broker showed its event {change.external_id} again with another body. The first one stands in our "
+        "books; compare both before deciding which is right."
+    )
+
+
 def cash_cause(currency: str, *, books: Decimal, broker: Decimal, explained: Decimal, difference: Decimal) -> str:
     """Cash that no event explains."""
     known = f" Events not yet booked explain {plain(explained)} of it." if explained else ""
@@ -92,6 +117,15 @@ def split_cause(symbol: str, ratio: Fraction, *, books: Decimal, broker: Decimal
         f"The broker holds {held(broker)} of {symbol} at {plain(price)}, our books hold {held(books)} at "
         f"{plain(cost)}: {ratio.numerator} new for {ratio.denominator} old at the same total cost, as after a split. "
         "No cash moved. Stops and targets may be gone at the broker, or still be for the old units and prices."
+    )
+
+
+def rename_cause(old: str, new: str, *, units: Decimal, price: Decimal) -> str:
+    """The same units at the same cost, under another name."""
+    return (
+        f"Our books hold {held(units)} of {old} and the broker none; the broker holds {held(units)} of {new} at "
+        f"{plain(price)}, which is what ours cost, and no fill explains either: as after a change of symbol. No cash "
+        "moved. A strategy's trade in the old name ends with it: nothing of ours guards the units in the new one."
     )
 
 

@@ -57,7 +57,7 @@ def reconcile(broker: BrokerSnapshot, books: BooksSnapshot, policy: Reconciliati
         *compare_positions(broker, books, policy, seen),
         *compare_cash(broker, books, policy, seen),
         *compare_orders(broker, books, policy, seen),
-        *compare_history(books),
+        *compare_history(books, policy, seen),
     ]
     findings = tuple(sorted(found, key=lambda finding: (finding.kind, finding.key, finding.substance)))
     return Findings(

@@ -13,9 +13,9 @@ from decimal import Decimal
 from typing import Any
 
 from reconciliation.domain.kinds import Action, Confidence, Kind, Severity
-from trading.domain.broker import Completeness
+from trading.domain.broker import Completeness, FillData
 from trading.domain.canonical import canonical_json, sha256_hex
-from trading.domain.money import ZERO
+from trading.domain.money import ZERO, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +127,19 @@ class Findings:
             }
             for line in self.proof
         }
+
+
+def told(fill: FillData) -> dict[str, str]:
+    """A fill as evidence keeps it."""
+    return {
+        "id": fill.external_id,
+        "order": fill.broker_order_id,
+        "client_id": fill.client_id,
+        "side": fill.side,
+        "quantity": plain(fill.quantity),
+        "price": plain(fill.price),
+        "realised": plain(fill.realised),
+        "financing": plain(fill.financing),
+        "commission": plain(fill.commission),
+        "reason": fill.reason,
+    }

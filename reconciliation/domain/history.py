@@ -1,40 +1,56 @@
 """What our own records of the broker's history say against each other.
 
 What always holds here: these findings need no answer of the broker beyond what is stored; an event shown with another
-body is kept with both hashes and never overwritten.
+body is kept with both hashes and never overwritten, and what it moves otherwise is explained by its own case.
 """
 
 from __future__ import annotations
 
-from reconciliation.domain.actions import actions_for
-from reconciliation.domain.findings import Finding
+from reconciliation.domain.actions import actions_for, actions_for_correction
+from reconciliation.domain.bad_data import Inspection
+from reconciliation.domain.causes import changed_cause, correction_cause
+from reconciliation.domain.findings import Finding, told
 from reconciliation.domain.kinds import Confidence, Kind
+from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.domain.severity import severity_of
 from reconciliation.domain.snapshots import BooksOrder, BooksSnapshot, ChangedBody
 from trading.domain.money import plain
 
 
-def compare_history(books: BooksSnapshot) -> list[Finding]:
+def compare_history(books: BooksSnapshot, policy: ReconciliationPolicy, seen: Inspection) -> list[Finding]:
     """Events whose body changed, and orders filled beyond what was ordered."""
     latest = {change.external_id: change for change in books.changed}
     return [
-        *(_changed(latest[key]) for key in sorted(latest)),
+        *(_changed(latest[key], books, policy, seen) for key in sorted(latest)),
         *(_overfilled(order) for order in books.orders if order.filled > order.quantity),
     ]
 
 
-def _changed(change: ChangedBody) -> Finding:
-    actions, suggestion = actions_for(Kind.FILL_MISMATCH)
+def _changed(change: ChangedBody, books: BooksSnapshot, policy: ReconciliationPolicy, seen: Inspection) -> Finding:
+    actions, suggestion = actions_for_correction(
+        fills=bool(change.undone), cash=bool(change.cash_undone), policy=policy
+    )
+    rules = {name: seen.by_broker_symbol.get(name) for name in dict.fromkeys(f.instrument for _, f in change.fills())}
+    units = {rule.symbol: change.units(name) for name, rule in rules.items() if rule is not None}
+    explains = {**units, **change.cash(books.currency, seen.by_broker_symbol)}
+    symbol = next(iter(units), "")
     return Finding(
         kind=Kind.FILL_MISMATCH,
         key=f"event:{change.external_id}",
         severity=severity_of(Kind.FILL_MISMATCH),
-        cause=(
-            f"The broker showed its event {change.external_id} again with another body. The first one stands in our "
-            "books; compare both before deciding which is right."
-        ),
+        cause=correction_cause(change) if change.is_booked_otherwise else changed_cause(change),
         relies_on=Confidence.HISTORY,
-        evidence={"first_sha256": change.first_sha256, "later_sha256": change.later_sha256},
+        instrument=symbol,
+        commodity=symbol or next(iter(explains), ""),
+        difference=units[symbol] if symbol else next(iter(explains.values()), None),
+        explains={commodity: amount for commodity, amount in explains.items() if amount != 0},
+        event_ids=(change.event_id,) if change.event_id else (),
+        evidence={
+            "first_sha256": change.first_sha256,
+            "later_sha256": change.later_sha256,
+            **({"fills": [told(fill) for fill in change.undone]} if change.undone else {}),
+            **({"instead": [told(fill) for fill in change.instead]} if change.instead else {}),
+        },
         actions=actions,
         suggestion=suggestion,
         matter=change.later_sha256,

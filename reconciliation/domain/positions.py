@@ -1,8 +1,8 @@
 """Positions: quantity, side and cost of each instrument, with the fills that explain the difference.
 
-What always holds here: fills of our own orders that are not yet booked are findings of their own and taken out of the
-difference first; what is left is one case per instrument, whatever its shape, and it carries the fills of other
-people's orders and the cash they moved.
+What always holds here: fills of our own orders that are not yet booked, and fills that the broker took back or
+corrected, are findings of their own and taken out of the difference first; what is left is one case per instrument,
+whatever its shape, and it carries the fills of other people's orders and the cash they moved.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from decimal import Decimal
 from reconciliation.domain.actions import actions_for, actions_for_position
 from reconciliation.domain.bad_data import Inspection
 from reconciliation.domain.causes import cost_cause, own_fill_cause, position_cause, split_cause
-from reconciliation.domain.findings import Finding
+from reconciliation.domain.findings import Finding, told
 from reconciliation.domain.kinds import Confidence, Kind
 from reconciliation.domain.policy import ReconciliationPolicy
+from reconciliation.domain.renames import with_renames
 from reconciliation.domain.severity import severity_of
 from reconciliation.domain.snapshots import BooksPosition, BooksSnapshot, InstrumentRule, UnpostedEvent, cash_of
 from trading.domain.broker import BrokerSnapshot, FillData
@@ -52,12 +53,18 @@ def compare_positions(
         found.extend(_own_fill(rule, event, fill, books.currency) for event, fill in fills.ours)
         known = seen.broker_quantity(symbol) if symbol in comparable else None
         position = held.get(symbol, BooksPosition(symbol, ZERO, None))
-        finding = _position_case(symbol, position, known, fills, books, policy, seen)
+        corrected = sum((change.units(rule.broker_symbol) for change in books.changed), ZERO)
+        finding = _position_case(symbol, position, known, fills, corrected, books, policy, seen)
         if finding is not None:
             found.append(finding)
-        elif known is not None and not fills.ours:
+        elif known is not None and not fills.ours and not _is_corrected(rule, books):
             found.extend(_cost(symbol, position, known, policy, seen))
-    return found
+    return with_renames(found, held, policy, seen)
+
+
+def _is_corrected(rule: InstrumentRule, books: BooksSnapshot) -> bool:
+    """Whether the broker took back or corrected a fill of the instrument that our books still hold as it was."""
+    return any(fill.instrument == rule.broker_symbol for change in books.changed for _, fill in change.fills())
 
 
 def _unposted(books: BooksSnapshot, seen: Inspection) -> Mapping[str, _Unposted]:
@@ -88,7 +95,7 @@ def _own_fill(rule: InstrumentRule, event: UnpostedEvent, fill: FillData, curren
         difference=signed(fill),
         explains=_explains(rule, signed(fill), currency, [fill]),
         event_ids=(event.event_id,),
-        evidence={"fills": [_told(fill)], "order_is_ours": True},
+        evidence={"fills": [told(fill)], "order_is_ours": True},
         actions=actions,
         suggestion=suggestion,
     )
@@ -99,18 +106,20 @@ def _position_case(
     position: BooksPosition,
     known: Decimal | None,
     fills: _Unposted,
+    corrected: Decimal,
     books: BooksSnapshot,
     policy: ReconciliationPolicy,
     seen: Inspection,
 ) -> Finding | None:
     tolerance = policy.quantity_tolerance(seen.rules[symbol])
-    after_ours = position.quantity + sum((signed(fill) for _, fill in fills.ours), ZERO)
+    pending = bool(fills.ours) or _is_corrected(seen.rules[symbol], books)
+    after_ours = position.quantity + corrected + sum((signed(fill) for _, fill in fills.ours), ZERO)
     external = [fill for _, fill in fills.external]
     external_net = sum((signed(fill) for fill in external), ZERO)
     difference = external_net if known is None else known - after_ours
     if abs(difference) <= tolerance and not external:
         return None
-    if known is not None and not external and not fills.ours:
+    if known is not None and not external and not pending:
         split = _split(symbol, position, known, policy, seen)
         if split is not None:
             return split
@@ -124,10 +133,10 @@ def _position_case(
         has_fills=bool(external),
         unexplained=unexplained,
         priced=symbol in seen.prices,
-        stored=stored and not fills.ours,
+        stored=stored and not pending,
         policy=policy,
     )
-    evidence: dict[str, object] = {"fills": [_told(fill) for fill in external], "unexplained": plain(unexplained)}
+    evidence: dict[str, object] = {"fills": [told(fill) for fill in external], "unexplained": plain(unexplained)}
     if symbol in seen.prices:
         evidence["broker_average_price"] = plain(seen.prices[symbol])
     if position.average_price is not None:
@@ -235,18 +244,3 @@ def _explains(rule: InstrumentRule, quantity: Decimal, currency: str, fills: Seq
     cash = sum((cash_of(fill, rule) for fill in fills), ZERO)
     parts = {rule.symbol: quantity, currency: cash}
     return {commodity: amount for commodity, amount in parts.items() if amount != 0}
-
-
-def _told(fill: FillData) -> dict[str, str]:
-    return {
-        "id": fill.external_id,
-        "order": fill.broker_order_id,
-        "client_id": fill.client_id,
-        "side": fill.side,
-        "quantity": plain(fill.quantity),
-        "price": plain(fill.price),
-        "realised": plain(fill.realised),
-        "financing": plain(fill.financing),
-        "commission": plain(fill.commission),
-        "reason": fill.reason,
-    }

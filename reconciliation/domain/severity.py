@@ -34,6 +34,8 @@ _BASE: Mapping[Kind, Severity] = MappingProxyType(
         Kind.DIVIDEND_NOT_BOOKED: Severity.MEDIUM,
         Kind.FEE_NOT_BOOKED: Severity.MEDIUM,
         Kind.TRANSFER_NOT_BOOKED: Severity.MEDIUM,
+        Kind.TAX_NOT_BOOKED: Severity.MEDIUM,
+        Kind.CONVERSION_NOT_BOOKED: Severity.MEDIUM,
         Kind.UNMAPPED_INSTRUMENT: Severity.HIGH,
         Kind.BAD_DATA: Severity.HIGH,
     }

@@ -45,6 +45,14 @@ def cash_of(fill: FillData, rule: InstrumentRule | None) -> Decimal:
     return moved
 
 
+def sides_of(cash: CashData) -> list[tuple[str, Decimal]]:
+    """What a movement of cash moves of each currency: a conversion has two sides."""
+    sides = [(cash.currency, cash.amount)]
+    if cash.counter_amount is not None:
+        sides.append((cash.counter_currency, cash.counter_amount))
+    return sides
+
+
 @dataclass(frozen=True, slots=True)
 class BooksPosition:
     """What our lots add up to. `quantity` signed; `external_quantity` is the part that no strategy holds.
@@ -107,11 +115,43 @@ class UnpostedEvent:
 
 @dataclass(frozen=True, slots=True)
 class ChangedBody:
-    """An event that the broker showed again with another body. Both bodies by their SHA-256."""
+    """An event that the broker showed again with another body. Both bodies by their SHA-256.
+
+    `undone` are fills of it that our books hold and the broker does not say any more, `instead` what it says in their
+    place; the same of cash. All are empty where nothing is booked otherwise than the broker says now.
+    """
 
     external_id: str
     first_sha256: str
     later_sha256: str
+    event_id: int = 0
+    undone: tuple[FillData, ...] = ()
+    instead: tuple[FillData, ...] = ()
+    cash_undone: tuple[CashData, ...] = ()
+    cash_instead: tuple[CashData, ...] = ()
+
+    def units(self, broker_symbol: str) -> Decimal:
+        """What it changes of the position of an instrument."""
+        return sum((sign * f.side.sign * f.quantity for sign, f in self.fills() if f.instrument == broker_symbol), ZERO)
+
+    def fills(self) -> list[tuple[int, FillData]]:
+        """What is to be booked (+1) and to be taken back (−1)."""
+        return [*((-1, fill) for fill in self.undone), *((1, fill) for fill in self.instead)]
+
+    def cash(self, currency: str, by_broker_symbol: Mapping[str, InstrumentRule]) -> dict[str, Decimal]:
+        """What it changes of trade-date cash, per currency; fills move the account's own `currency`."""
+        moved = {currency: ZERO}
+        for sign, fill in self.fills():
+            moved[currency] += sign * cash_of(fill, by_broker_symbol.get(fill.instrument))
+        for sign, each in (*((-1, c) for c in self.cash_undone), *((1, c) for c in self.cash_instead)):
+            for code, amount in sides_of(each):
+                moved[code] = moved.get(code, ZERO) + sign * amount
+        return {code: amount for code, amount in moved.items() if amount != 0}
+
+    @property
+    def is_booked_otherwise(self) -> bool:
+        """Whether our books hold something else than the broker says now."""
+        return bool(self.undone or self.cash_undone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ cut belong together; nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from django.db.models import F, Q
@@ -26,13 +26,16 @@ from trading.domain.broker import BrokerEvent as PortEvent
 from trading.domain.broker import BrokerSnapshot, FillData, Side
 from trading.domain.money import ONE, STORED_STEP, round_to_step
 from trading.domain.orders import TERMINAL, OrderState, Tag
-from trading.models import Account, BrokerEvent, CashEvent, Fill, InstrumentAlias, Order, OrderEvent, RiskEvent, Trade
+from trading.models import Account, BrokerEvent, CashEvent, Fill, InstrumentAlias, Order, OrderEvent, Trade
 from trading.selectors import books
-from trading.selectors.inbox import unposted
+from trading.selectors.inbox import reversed_cash, reversed_fills, unposted
 from trading.services import cursors
-from trading.services.event_facts import cash_in, fills_in
+from trading.services.broker_changes import as_said, cash_as_said, changes
+from trading.services.event_facts import cash_now, fills_now
 from trading.services.inbox import INFLOW
 from trading.services.linking import link
+from trading.services.trades import standing
+from trading.services.versions import cash_versions, fill_versions
 
 POST_TRADE = "post_trade"
 
@@ -66,8 +69,8 @@ def books_snapshot(
 
 def _pooled(account: Account, symbol: str) -> Decimal | None:
     """The cost of a cash instrument's units by averaging: how its broker may count them."""
-    fills = Fill.objects.filter(account=account, instrument__symbol=symbol, instrument__is_margin=False)
-    executions = fills.order_by("id").values_list("side", "quantity", "price")
+    fills = standing(Fill.objects.filter(account=account, instrument__symbol=symbol, instrument__is_margin=False))
+    executions = fills.order_by("at", "id").values_list("side", "quantity", "price")
     price = pooled_price((Side(side), quantity, price) for side, quantity, price in executions)
     return round_to_step(price, STORED_STEP) if price is not None else None
 
@@ -146,18 +149,10 @@ def _holdings(account: Account) -> list[BooksHolding]:
 
 
 def unposted_parts(account: Account, row: BrokerEvent) -> UnpostedEvent:
-    """What of a stored event is not in the books."""
-    fills, cash = fills_in(row), cash_in(row)
-    booked = set(
-        Fill.objects.filter(account=account, external_id__in=[f.external_id for f in fills]).values_list(
-            "external_id", flat=True
-        )
-    )
-    paid = set(
-        CashEvent.objects.filter(account=account, external_id__in=[c.external_id for c in cash]).values_list(
-            "external_id", flat=True
-        )
-    )
+    """What of a stored event, as the broker says it now, is not in the books."""
+    fills, cash = fills_now(row), cash_now(row)
+    booked = _in_force(fill_versions, reversed_fills(account), account, row, [f.external_id for f in fills])
+    paid = _in_force(cash_versions, reversed_cash(account), account, row, [c.external_id for c in cash])
     left = tuple(fill for fill in fills if fill.external_id not in booked)
     return UnpostedEvent(
         event_id=row.pk,
@@ -168,6 +163,17 @@ def unposted_parts(account: Account, row: BrokerEvent) -> UnpostedEvent:
         cash=tuple(c for c in cash if c.external_id not in paid),
         ours=_ours(account, left),
     )
+
+
+def _in_force(
+    versions: Callable[[Account, BrokerEvent, str], Sequence[Fill | CashEvent]],
+    gone: Sequence[int],
+    account: Account,
+    row: BrokerEvent,
+    external_ids: Sequence[str],
+) -> set[str]:
+    """Those of the broker's ids under which something stands in the books."""
+    return {name for name in external_ids if any(each.pk not in gone for each in versions(account, row, name))}
 
 
 def _ours(account: Account, fills: Sequence[FillData]) -> frozenset[str]:
@@ -195,9 +201,17 @@ def _unread(account: Account, events: Sequence[PortEvent]) -> list[UnpostedEvent
 
 
 def _changed(account: Account) -> list[ChangedBody]:
-    events = RiskEvent.objects.filter(account=account, kind="EVENT_BODY_CHANGED").order_by("id")
-    later = {event.numbers["event"]: event.numbers["sha256"] for event in events}
-    first = dict(
-        BrokerEvent.objects.filter(account=account, external_id__in=later).values_list("external_id", "body_sha256")
-    )
-    return [ChangedBody(name, first.get(name, ""), sha256) for name, sha256 in later.items()]
+    return [
+        ChangedBody(
+            external_id=change.row.external_id,
+            first_sha256=change.row.body_sha256,
+            later_sha256=change.reading.sha256,
+            event_id=change.row.pk,
+            undone=tuple(as_said(fill) for fill in change.undone),
+            instead=change.instead,
+            cash_undone=tuple(cash_as_said(cash) for cash in change.cash_undone),
+            cash_instead=change.cash_instead,
+        )
+        for change in changes(account)
+        if not change.settled
+    ]

@@ -21,17 +21,18 @@ from trading.domain.broker import CashData, FillData
 from trading.domain.money import ZERO, parse_decimal
 from trading.domain.orders import OrderState, is_late, state_after_fill
 from trading.locks import lock_account
-from trading.models import Application, BrokerEvent, Fill, Instrument, Order, Proposal, User
+from trading.models import Application, BrokerEvent, Entry, Fill, Instrument, Order, Proposal, User
 from trading.selectors.instruments import UnmappedInstrument
-from trading.services import approvals, booking, orders, splits
+from trading.services import approvals, booking, corrections, orders, splits, symbol_changes, trades
 from trading.services.audit import Actor
 from trading.services.errors import RuleBroken
-from trading.services.event_facts import cash_in, fills_in
+from trading.services.event_facts import cash_now, fills_now
 from trading.services.linking import link
 from trading.wake import wake
 
 from . import discrepancies
-from .payloads import build
+from .correction_payloads import REVERSAL
+from .payloads import FILLS, build
 from .resolutions import SUBJECT
 
 SEND_TASK = "orders.send"
@@ -124,10 +125,22 @@ def _told(payload: dict[str, Any]) -> str:
 
 def _post(row: Discrepancy, entry: dict[str, Any], application: Application, actor: Actor) -> None:
     account, kind = row.account, entry["entry"]
-    if kind in ("FILL", "EXTERNAL_FILL"):
+    if kind == REVERSAL:
+        if not entry["follows"]:  # what goes with an entry is reversed with it
+            taken_back = Entry.objects.select_related("account", "fill__instrument", "fill__order", "cash_event")
+            corrections.reverse(
+                entry=taken_back.get(pk=entry["reverses"], account=account), application=application, actor=actor
+            )
+    elif kind in FILLS:
         event = BrokerEvent.objects.get(pk=entry["event"], account=account)
-        fill = next(fill for fill in fills_in(event) if fill.external_id == entry["external_id"])
+        fill = next(fill for fill in fills_now(event) if fill.external_id == entry["external_id"])
         order = link(account, client_id=fill.client_id, broker_order_id=fill.broker_order_id)
+        if "instead_of" in entry:
+            order = orders.locked(order.pk) if order is not None else None
+            corrections.book_fill_instead(
+                account=account, event=event, says=fill, order=order, application=application, actor=actor
+            )
+            return
         if order is not None:
             order = _filled(order.pk, fill, event)
         booking.book_fill(account=account, event=event, fill=fill, order=order, application=application, actor=actor)
@@ -159,6 +172,15 @@ def _post(row: Discrepancy, entry: dict[str, Any], application: Application, act
             application=application,
             actor=actor,
         )
+    elif kind == "SYMBOL_CHANGE":
+        symbol_changes.book_symbol_change(
+            account=account,
+            instrument=Instrument.objects.get(symbol=entry["instrument"]),
+            into=Instrument.objects.get(symbol=entry["into"]),
+            quantity=parse_decimal(entry["before"]),
+            application=application,
+            actor=actor,
+        )
     elif kind == "ADJUSTMENT":
         booking.adjust_cash(
             account=account,
@@ -176,7 +198,7 @@ def _post(row: Discrepancy, entry: dict[str, Any], application: Application, act
 
 
 def _cash(event: BrokerEvent, external_id: str) -> CashData:
-    return next(cash for cash in cash_in(event) if cash.external_id == external_id)
+    return next(cash for cash in cash_now(event) if cash.external_id == external_id)
 
 
 def _filled(order_id: int, fill: FillData, event: BrokerEvent) -> Order:
@@ -185,7 +207,8 @@ def _filled(order_id: int, fill: FillData, event: BrokerEvent) -> Order:
     Counted from the booked fills, so that a fill which moved the order without being booked is not counted twice.
     """
     order = orders.locked(order_id)
-    booked = [(f.quantity, f.price) for f in Fill.objects.filter(order=order)] + [(fill.quantity, fill.price)]
+    standing = trades.standing(Fill.objects.filter(order=order))
+    booked = [(f.quantity, f.price) for f in standing] + [(fill.quantity, fill.price)]
     filled = sum((quantity for quantity, _ in booked), ZERO)
     order.average_price = round(sum((quantity * price for quantity, price in booked), ZERO) / filled, 12)
     order.filled_quantity = filled

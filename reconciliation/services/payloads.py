@@ -15,17 +15,25 @@ from reconciliation.domain.actions import estimated_close
 from reconciliation.domain.kinds import Action, Kind
 from reconciliation.models import Discrepancy
 from reconciliation.selectors.books import unposted_parts
-from trading.domain.broker import FillData, Side
+from trading.domain.broker import CashData, FillData, Side
 from trading.domain.canonical import canonical_json, sha256_hex
 from trading.domain.money import STORED_STEP, ZERO, parse_decimal, plain, round_to_step
 from trading.domain.settlement import payment
 from trading.models import Account, BrokerEvent, Instrument, Trade
 from trading.selectors import books
+from trading.services.booking import kind_of_fill
 from trading.services.errors import RuleBroken
 
+from .correction_payloads import REVERSAL, correction_entries, sentence_of, symbol_change_entry
 from .discrepancies import stored
 
 MARKET = "MARKET"
+FILLS = {
+    "FILL": "our order",
+    "EXTERNAL_FILL": "somebody else's order",
+    "MARGIN_CLOSEOUT": "the broker's margin close-out",
+}
+"""The entries that book an execution of the broker's, and whose it is."""
 FLATTEN_TAG = "FLATTEN"
 
 
@@ -101,6 +109,8 @@ def _parameters(row: Discrepancy, action: Action, price: Decimal | None, realise
 def _work(
     row: Discrepancy, action: Action, parameters: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    if row.kind == Kind.FILL_MISMATCH and action in (Action.BOOK_FILLS, Action.BOOK_CASH):
+        return correction_entries(row, next(iter(_events(row)), None)), []
     if action is Action.BOOK_FILLS:
         return _fill_entries(row), []
     if action is Action.BOOK_CASH:
@@ -114,7 +124,8 @@ def _work(
         entries = _fill_entries(row) if _fills(row) else [_adoption(row, parameters)]
         return entries, [_closing_order(row)]
     if action is Action.ADJUST and row.kind == Kind.CORPORATE_ACTION:
-        return [_split(row)], []
+        into = row.evidence.get("evidence", {}).get("into")
+        return [symbol_change_entry(row, _held(row), into) if into else _split(row)], []
     if action is Action.ADJUST:
         return [{"entry": "ADJUSTMENT", "currency": row.commodity, "amount": _difference(row)}], []
     return [], []
@@ -138,7 +149,7 @@ def _fills(row: Discrepancy) -> list[tuple[BrokerEvent, FillData, bool]]:
 def _fill_entries(row: Discrepancy) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = [
         {
-            "entry": "FILL" if ours else "EXTERNAL_FILL",
+            "entry": kind_of_fill(fill, is_ours=ours),
             "event": event.pk,
             "event_sha256": event.body_sha256,
             "external_id": fill.external_id,
@@ -175,6 +186,7 @@ def _cash_entries(row: Discrepancy) -> list[dict[str, Any]]:
             "external_id": cash.external_id,
             "currency": cash.currency,
             "amount": cash.amount,
+            **_counter_side(cash),
         }
         for event in _events(row)
         for cash in unposted_parts(row.account, event).cash
@@ -183,6 +195,12 @@ def _cash_entries(row: Discrepancy) -> list[dict[str, Any]]:
     if not entries:
         raise RuleBroken(f"The cash behind {row.kind} {row.key} is in the books already. Run a reconciliation again.")
     return entries
+
+
+def _counter_side(cash: CashData) -> dict[str, Any]:
+    if cash.counter_amount is None:
+        return {}
+    return {"counter_currency": cash.counter_currency, "counter_amount": cash.counter_amount}
 
 
 def _difference(row: Discrepancy) -> Decimal:
@@ -331,12 +349,14 @@ def sentences(row: Discrepancy, payload: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _entry_sentence(entry: Mapping[str, Any], currency: str) -> str:
     kind = entry["entry"]
-    if kind in ("FILL", "EXTERNAL_FILL"):
+    if kind == REVERSAL:
+        return sentence_of(entry)
+    if kind in FILLS:
         moved = ("realised", "financing", "commission", "paid")
         cash = sum((parse_decimal(entry[part]) for part in moved if part in entry), ZERO)
-        whose = "our order" if kind == "FILL" else "somebody else's order"
+        instead = " in its place" if "instead_of" in entry else ""
         return (
-            f"Post the fill {entry['external_id']} of {whose}: {entry['side']} {entry['quantity']} "
+            f"Post{instead} the fill {entry['external_id']} of {FILLS[kind]}: {entry['side']} {entry['quantity']} "
             f"{entry['instrument']} at {entry['price']}; cash moves by {plain(cash)} {currency}."
         )
     if kind == "ADOPTION":
@@ -354,6 +374,12 @@ def _entry_sentence(entry: Mapping[str, Any], currency: str) -> str:
             f"Let {entry['before']} {entry['instrument']} become {entry['after']}, every lot at the cost per unit that "
             "leaves its total cost as it is; no cash moves and nothing is realised."
         )
+    if kind == "SYMBOL_CHANGE":
+        return (
+            f"Let {entry['before']} {entry['instrument']} be {entry['after']} {entry['into']}, every lot at its own "
+            "cost; no cash moves and nothing is realised. Trades of ours that are open in it end at their cost."
+        )
     if kind == "ADJUSTMENT":
         return f"Adjust cash by {entry['amount']} {entry['currency']} against the suspense account."
-    return f"Post {kind} of {entry['amount']} {entry['currency']} (the broker's event {entry['external_id']})."
+    other = f" for {entry['counter_amount']} {entry['counter_currency']}" if "counter_amount" in entry else ""
+    return f"Post {kind} of {entry['amount']} {entry['currency']}{other} (the broker's event {entry['external_id']})."

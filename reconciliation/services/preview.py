@@ -15,11 +15,14 @@ from reconciliation.models import Discrepancy
 from trading.clock import now, trading_day
 from trading.domain.broker import EventKind, Side
 from trading.domain.money import ZERO, parse_decimal
-from trading.models import Account, Fill, Instrument, LedgerAccount
+from trading.models import Account, BrokerEvent, Entry, Fill, Instrument, LedgerAccount
 from trading.selectors.instruments import UnmappedInstrument, instrument_for
 from trading.services import moves
 from trading.services.booking import CASH_SIDE
-from trading.services.lots import match
+from trading.services.lots import match, realised_instead
+
+from .correction_payloads import REVERSAL
+from .payloads import FILLS
 
 Kind = LedgerAccount.Kind
 CASH_KINDS = (Kind.CASH, Kind.UNSETTLED)
@@ -72,22 +75,44 @@ def draft(row: Discrepancy, payload: Mapping[str, Any]) -> Draft:
 
 def _moves(account: Account, entry: Mapping[str, Any]) -> list[moves.Move]:
     kind = entry["entry"]
-    if kind in ("FILL", "EXTERNAL_FILL"):
+    if kind == REVERSAL:
+        return mirror(Entry.objects.get(pk=entry["reverses"], account=account))
+    if kind in ("SPLIT", "SYMBOL_CHANGE"):
+        symbol, before, after = entry["instrument"], parse_decimal(entry["before"]), parse_decimal(entry["after"])
+        into = entry.get("into", symbol)
+        sides = ((symbol, -before), (into, after))
+        return [moves.Move(name, moved, Kind.POSITION, Kind.MARKET) for name, moved in sides]
+    if kind in FILLS:
         instrument = instrument_for(account, entry["instrument"])
         return moves.of_fill(_executed(account, instrument, entry))
     if kind in ("ADOPTION", "ESTIMATE"):
         instrument = Instrument.objects.get(symbol=entry["instrument"])
         return moves.of_fill(_estimated(account, instrument, entry))
     other = Kind.SUSPENSE if kind == "ADJUSTMENT" else CASH_SIDE[EventKind(kind)][0]
-    return moves.of_cash(entry["currency"], parse_decimal(entry["amount"]), other)
+    return moves.of_cash(
+        entry["currency"],
+        parse_decimal(entry["amount"]),
+        other,
+        counter_currency=entry.get("counter_currency", ""),
+        counter_amount=parse_decimal(entry["counter_amount"]) if "counter_amount" in entry else None,
+    )
+
+
+def mirror(entry: Entry) -> list[moves.Move]:
+    """What the reversal of an entry moves."""
+    transfers = entry.transfers.select_related("debit", "credit").order_by("id")
+    return [moves.Move(t.commodity_id, t.amount, t.credit.kind, t.debit.kind) for t in transfers]
 
 
 def _executed(account: Account, instrument: Instrument, entry: Mapping[str, Any]) -> Fill:
     """The fill that booking would store, not stored."""
     side, quantity, price = Side(entry["side"]), parse_decimal(entry["quantity"]), parse_decimal(entry["price"])
     realised = parse_decimal(entry["realised"])
-    if not instrument.is_margin:
-        realised = match(account, instrument, side, quantity, price).profit
+    if not instrument.is_margin and "instead_of" in entry:
+        realised = realised_instead(Fill.objects.get(pk=entry["instead_of"]), quantity, price)
+    elif not instrument.is_margin:
+        sequence = BrokerEvent.objects.get(pk=entry["event"], account=account).sequence
+        realised = match(account, instrument, side, quantity, price, sequence=sequence).profit
     return Fill(
         account=account,
         instrument=instrument,

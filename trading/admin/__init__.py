@@ -1,5 +1,5 @@
 """The admin of trading: everything to look at, nothing to edit. Importing this package registers all of it."""
 
-from . import accounts, approvals, control, happened, intent, ledger, orders, people, positions
+from . import accounts, approvals, audit, control, happened, intent, ledger, orders, people, positions
 
-__all__ = ["accounts", "approvals", "control", "happened", "intent", "ledger", "orders", "people", "positions"]
+__all__ = ["accounts", "approvals", "audit", "control", "happened", "intent", "ledger", "orders", "people", "positions"]

@@ -4,12 +4,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
 
 from trading.models import Account, ConfigVersion, Instrument, InstrumentAlias, LedgerAccount, Position, Restriction
 from trading.selectors import books
+from trading.selectors.balances import with_balance
 
 from . import columns, filters, values
-from .balances import with_balance
 from .pages import Panel, Raw, ReadOnlyAdmin, Table, audit_panel
 
 CASH_NAMES: dict[str, str] = {
@@ -44,6 +45,10 @@ class AccountAdmin(ReadOnlyAdmin):
     def at_broker(self, account: Account) -> str:
         """The broker as it calls itself."""
         return values.BROKERS.get(account.broker, account.broker)
+
+    def tools(self, request: HttpRequest, subject: Account) -> list[tuple[str, str]]:
+        """Its books."""
+        return [("Trial balance", reverse("admin:trading_ledgeraccount_trial_balance") + f"?account={subject.pk}")]
 
     def panels(self, request: HttpRequest, subject: Account) -> list[Panel]:
         """Cash and positions of the books, live restrictions, mirrors, the policy."""

@@ -1,10 +1,8 @@
-"""Control and audit: restrictions, risk events, heartbeats, stuck work, the audit trail."""
-
-from typing import Any
+"""Control: restrictions, risk events, heartbeats, stuck work."""
 
 from django.contrib import admin
 
-from trading.models import AuditEvent, Heartbeat, Restriction, RiskEvent, TaskAttempt
+from trading.models import Heartbeat, Restriction, RiskEvent, TaskAttempt
 
 from . import columns, filters
 from .pages import ReadOnlyAdmin
@@ -70,28 +68,3 @@ class TaskAttemptAdmin(ReadOnlyAdmin):
     search_fields = ("key", "last_error")
     ordering = ("-updated_at",)
     show_facets = admin.ShowFacets.ALWAYS
-
-
-@admin.register(AuditEvent)
-class AuditEventAdmin(ReadOnlyAdmin):
-    """Who did what, through which door, why, and what it changed."""
-
-    list_display = (
-        columns.moment("at"),
-        columns.text("kind", "what"),
-        columns.text("actor_name", "who"),
-        columns.text("via", "through"),
-        columns.brief("object_repr", "about"),
-        columns.brief("reason"),
-        columns.link("account"),
-        columns.text("level"),
-    )
-    list_display_links = (list_display[0],)
-    list_filter = ("level", "via", "kind", "actor_name", "account")
-    list_select_related = ("account", "actor", "cause")
-    search_fields = ("kind", "object_repr", "object_type", "object_id", "reason", "request_id")
-    date_hierarchy = "at"
-
-    def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
-        """The trail of one object is a plain address."""
-        return lookup in {"object_type", "object_id"} or super().lookup_allowed(lookup, value, request)

@@ -1,29 +1,40 @@
-"""The books: entries as debit and credit lines that sum to zero, ledger accounts with balance and statement, lots."""
+"""The books: entries as debit and credit lines with their story, ledger accounts as statements, lots."""
 
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from trading.models import Entry, LedgerAccount, Lot
+from trading.models import Entry, LedgerAccount, Lot, Transfer
 from trading.models.fields import Numeric
+from trading.selectors.balances import with_balance
+from trading.selectors.provenance import EntryOrigin, Provenance, provenance_of
 
-from . import columns, filters, values
-from .balances import statement, with_balance
-from .pages import Panel, ReadOnlyAdmin, Table, audit_panel
+from . import columns, filters, origins, statement, trial_balance, values
+from .pages import Panel, ReadOnlyAdmin, Table, audit_panel, facts_of
+from .provenance import corrections, name_of_ledger_account, seal_text, story_of
 
 ZERO = Decimal(0)
-STATEMENT_LINES = 200
+LOTS = ("Lots opened", "Lots closed")
 
 
 def entry_lines(entry: Entry) -> list[tuple[Any, Any, Any, str]]:
     """Ledger account, debit, credit, commodity: two lines for each transfer."""
+    return lines_of(entry.transfers.select_related("debit__account", "credit__account").order_by("id"))
+
+
+def lines_of(transfers: Iterable[Transfer]) -> list[tuple[Any, Any, Any, str]]:
+    """The same for transfers that were read already."""
     lines: list[tuple[Any, Any, Any, str]] = []
-    for transfer in entry.transfers.select_related("debit__account", "credit__account").order_by("id"):
+    for transfer in transfers:
         lines.append((transfer.debit, transfer.amount, None, transfer.commodity_id))
         lines.append((transfer.credit, None, transfer.amount, transfer.commodity_id))
     return lines
@@ -44,6 +55,7 @@ def sums(lines: list[tuple[Any, Any, Any, str]]) -> list[tuple[str, Decimal, Dec
 class EntryAdmin(ReadOnlyAdmin):
     """One business event in the books."""
 
+    change_form_template = "admin/trading/entry/change_form.html"
     list_display = (
         "id",
         columns.moment("at"),
@@ -54,9 +66,10 @@ class EntryAdmin(ReadOnlyAdmin):
     )
     list_filter = (filters.World, ("kind", filters.ShortChoices), "account")
     ordering = ("-at", "-id")
-    list_select_related = ("account", "fill__instrument", "cash_event", "application", "reverses")
+    list_select_related = ("account", "fill__instrument", "cash_event", "application")
     search_fields = ("idempotency_key", "memo")
     date_hierarchy = "at"
+    hidden = ("reverses", "replaces")
 
     @admin.display(description="of")
     def booked_from(self, entry: Entry) -> SafeString:
@@ -64,13 +77,14 @@ class EntryAdmin(ReadOnlyAdmin):
         return values.link(entry.fill or entry.cash_event)
 
     def panels(self, request: HttpRequest, subject: Entry) -> list[Panel]:
-        """Debit and credit lines, the sum of each commodity, lots opened and closed."""
-        lines = entry_lines(subject)
+        """Debit and credit lines, the sum of each commodity, where they come from, lots opened and closed."""
+        found, origin = _evidence(subject)
         opened = subject.lots.select_related("instrument")
         closed = subject.lot_closes.select_related("lot__instrument")
-        return [
-            Table("Lines", ("Ledger account", "Debit", "Credit", "Commodity"), lines),
-            Table("Sums", ("Commodity", "Debit", "Credit", "Difference"), sums(lines)),
+        panels: list[Panel] = [
+            origins.legs_table(origin),
+            Table("Sums", ("Commodity", "Debit", "Credit", "Difference"), sums(lines_of(origin.legs))),
+            story_of(origin, found, with_entry=False),
             Table(
                 "Lots opened",
                 ("Lot", "Instrument", "Side", "Quantity", "Unit cost"),
@@ -86,6 +100,20 @@ class EntryAdmin(ReadOnlyAdmin):
             ),
             audit_panel(subject, subject.fill, subject.cash_event),
         ]
+        return [panel for panel in panels if not (isinstance(panel, Table) and panel.title in LOTS and not panel.rows)]
+
+    def facts(self, subject: Entry) -> list[tuple[str, SafeString]]:
+        """What corrects it first, and the block that seals it."""
+        found, origin = _evidence(subject)
+        sealed = seal_text(found.seal_of(subject)) or values.NOTHING
+        return [*corrections(origin), *facts_of(subject, self.hidden), ("Seal", sealed)]
+
+
+def _evidence(entry: Any) -> tuple[Provenance, EntryOrigin]:
+    """Where an entry comes from, read once for its page."""
+    if not hasattr(entry, "evidence"):
+        entry.evidence = provenance_of([entry.pk])
+    return entry.evidence, entry.evidence.origins[0]
 
 
 def side(lot: Lot) -> str:
@@ -95,14 +123,21 @@ def side(lot: Lot) -> str:
 
 @admin.register(LedgerAccount)
 class LedgerAccountAdmin(ReadOnlyAdmin):
-    """The trial balance, and a statement for each account of the books."""
+    """The balances, a statement for each account of the books, the trial balance, and where they come from."""
 
-    list_display = ("__str__", columns.link("account"), columns.words("kind"), "commodity", "num_balance")
+    change_form_template = "admin/trading/ledgeraccount/change_form.html"
+    change_list_template = "admin/trading/ledgeraccount/change_list.html"
+    list_display = ("called", columns.link("account"), columns.words("kind"), "commodity", "num_balance")
     list_filter = (("kind", filters.ShortChoices), "commodity", "account")
     list_select_related = ("account", "commodity")
     search_fields = ("account__name", "commodity__code")
     ordering = ("account", "kind", "commodity")
-    sortable_by = ("__str__", "nowrap_kind", "commodity")
+    sortable_by = ("nowrap_kind", "commodity")
+
+    @admin.display(description="ledger account")
+    def called(self, row: LedgerAccount) -> str:
+        """Its kind and commodity in words."""
+        return name_of_ledger_account(row)
 
     @admin.display(description="balance", ordering="balance")
     def num_balance(self, row: Any) -> SafeString:
@@ -114,22 +149,45 @@ class LedgerAccountAdmin(ReadOnlyAdmin):
         """With balances: debits − credits."""
         return with_balance(super().get_queryset(request))
 
-    def panels(self, request: HttpRequest, subject: Any) -> list[Panel]:
-        """The newest postings with the balance after each."""
-        rows = [
-            (
-                t.entry.at,
-                values.link(t.entry, f"entry {t.entry_id}"),
-                values.words(t.entry.kind),
-                t.entry.memo,
-                amount,
-                balance,
-            )
-            for t, amount, balance in statement(subject, subject.balance, STATEMENT_LINES)
+    def get_urls(self) -> list[URLPattern]:
+        """With the trial balance, the files, and where a balance comes from."""
+        own = [
+            path("trial-balance/", self._page(trial_balance.page), name="trading_ledgeraccount_trial_balance"),
+            path("trial-balance.csv", self._file(trial_balance.file), name="trading_ledgeraccount_trial_balance_csv"),
+            path("<int:number>/statement.csv", self._file(statement.file), name="trading_ledgeraccount_statement_csv"),
+            path("<int:number>/origin/", self._page(origins.balance_page), name="trading_ledgeraccount_origin"),
         ]
-        note = f"Balance {values.plain_number(subject.balance)} {subject.commodity_id} (debits − credits)."
-        names = ("At (UTC)", "Entry", "Kind", "Memo", "Debit − credit", "Balance after")
-        return [Table("Statement", names, rows, "Nothing booked.", note)]
+        return [*own, *super().get_urls()]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """With the statement of the period that the address asks for."""
+        context.update(statement.context(request, context["original"]))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _page(self, draw: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        """A page for whoever may see ledger accounts; with a number, of that one."""
+
+        def view(request: HttpRequest, number: int | None = None) -> HttpResponse:
+            return draw(request, self.admin_site, *self._subject(request, number))
+
+        return self.admin_site.admin_view(view)
+
+    def _file(self, write: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+        """A file for whoever may see ledger accounts; with a number, of that one."""
+
+        def view(request: HttpRequest, number: int | None = None) -> HttpResponseBase:
+            return write(request, *self._subject(request, number))
+
+        return self.admin_site.admin_view(view)
+
+    def _subject(self, request: HttpRequest, number: int | None) -> tuple[LedgerAccount, ...]:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if number is None:
+            return ()
+        return (get_object_or_404(LedgerAccount.objects.select_related("account", "commodity"), pk=number),)
 
 
 @admin.register(Lot)

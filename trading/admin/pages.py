@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -98,7 +98,12 @@ class Exchange:
         return self.status.startswith("2")
 
 
-Panel = Table | Raw | Exchange
+class Panel(Protocol):
+    """Whatever a page shows below its facts: it knows its template, which knows it as `panel`."""
+
+    @property
+    def template(self) -> str:
+        """The file that draws it."""
 
 
 def audit_panel(subject: Model, *causes: Model | None, limit: int = 100) -> Table:
@@ -109,7 +114,7 @@ def audit_panel(subject: Model, *causes: Model | None, limit: int = 100) -> Tabl
             wanted |= Q(object_type=cause._meta.label, object_id=str(cause.pk))
     events = AuditEvent.objects.filter(wanted)[:limit]
     rows = [
-        (event.at, event.actor_name, event.via, values.link(event, event.kind), event.reason, event.after)
+        (event.at, event.actor_name, event.via, values.link(event, event.sentence), event.reason, event.after)
         for event in events
     ]
     return Table("Audit trail", ("At (UTC)", "Who", "Through", "What", "Reason", "After"), rows, "Nothing recorded.")
@@ -163,6 +168,10 @@ class ReadOnlyAdmin(ModelAdminOfAny):
         """What follows the facts."""
         return []
 
+    def tools(self, request: HttpRequest, subject: Any) -> list[tuple[str, str]]:
+        """Links above the page, beside the audit trail: name and address."""
+        return []
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The list under its own name instead of "Select … to view"."""
         changes = super().get_changelist_instance(request)
@@ -188,5 +197,6 @@ class ReadOnlyAdmin(ModelAdminOfAny):
         context["title"] = capfirst(str(self.opts.verbose_name))
         context["called"] = values.name_of(subject)
         context["facts"] = self.facts(subject)
+        context["tools"] = self.tools(request, subject)
         context["panels"] = self.panels(request, subject)
         return super().render_change_form(request, context, *args, **kwargs)

@@ -1,7 +1,8 @@
 """Users and people. Users are made and deactivated, never deleted; nobody changes their own rights.
 
 What always holds: the person of a user is fixed once chosen; every change here leaves an audit event in the same
-transaction; no superuser and no single permission is given through this page, only groups.
+transaction (`services.rights` listens to all of them); no superuser and no single permission is given through this
+page, only groups.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,6 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from trading.models import Person, User
-from trading.services import audit
-from trading.services.audit import Actor
 
 from . import columns, values
 from .pages import Panel, ReadOnlyAdmin, Table
@@ -100,30 +99,10 @@ class UserAdmin(UserAdminOfOurs):
             obj.person = Person.objects.create(name=obj.username)
         super().save_model(request, obj, form, change)
 
-    def log_addition(self, request: HttpRequest, obj: User, message: Any) -> Any:
-        """Audit it."""
-        self._audit(request, "user.added", obj, message)
-        return super().log_addition(request, obj, message)
-
-    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
-        """Audit it."""
-        self._audit(request, "user.changed", obj, message)
-        return super().log_change(request, obj, message)
-
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """In one transaction with its audit event."""
         with transaction.atomic():
             return super().user_change_password(request, id, form_url)
-
-    @staticmethod
-    def _audit(request: HttpRequest, kind: str, user: User, message: Any) -> None:
-        after = {
-            "changed": message,
-            "person": user.person_id,
-            "active": user.is_active,
-            "groups": sorted(user.groups.values_list("name", flat=True)),
-        }
-        audit.record(kind=kind, actor=Actor.of(request.user, via="admin"), obj=user, after=after)  # type: ignore[arg-type]
 
 
 @admin.register(Person)

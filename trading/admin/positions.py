@@ -1,12 +1,16 @@
 """Positions, trades and days: projections of the facts."""
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
 
 from trading.models import DayState, Order, Position, Trade
 
 from . import columns, filters
 from .intent import orders_table
+from .origins import position_address, trade_page
 from .pages import Panel, ReadOnlyAdmin
 
 
@@ -28,6 +32,11 @@ class PositionAdmin(ReadOnlyAdmin):
     search_fields = ("instrument__symbol", "account__name")
     show_facets = admin.ShowFacets.ALWAYS
 
+    def tools(self, request: HttpRequest, subject: Position) -> list[tuple[str, str]]:
+        """Down to the fills and the broker's words."""
+        address = position_address(subject.account, subject.instrument.symbol)
+        return [("Where does this come from?", address)] if address else []
+
 
 @admin.register(Trade)
 class TradeAdmin(ReadOnlyAdmin):
@@ -45,6 +54,8 @@ class TradeAdmin(ReadOnlyAdmin):
         columns.price("exit_price", "exit"),
         columns.profit("pnl", "P&L"),
         columns.rounded("r", "R"),
+        columns.rounded("mfe_r", "MFE (R)"),
+        columns.rounded("mae_r", "MAE (R)"),
         "close_reason",
     )
     list_display_links = (list_display[0],)
@@ -53,6 +64,21 @@ class TradeAdmin(ReadOnlyAdmin):
     list_select_related = ("account", "instrument", "decision__signal__instrument")
     search_fields = ("strategy", "instrument__symbol", "decision__client_plan_id")
     date_hierarchy = "opened_at"
+
+    def tools(self, request: HttpRequest, subject: Trade) -> list[tuple[str, str]]:
+        """Down to the entries and the broker's words."""
+        return [("Where does this come from?", reverse("admin:trading_trade_origin", args=[subject.pk]))]
+
+    def get_urls(self) -> list[URLPattern]:
+        """With where a trade's numbers come from."""
+        own = path("<int:number>/origin/", self.admin_site.admin_view(self._origin), name="trading_trade_origin")
+        return [own, *super().get_urls()]
+
+    def _origin(self, request: HttpRequest, number: int) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        trade = get_object_or_404(Trade.objects.select_related(*self.list_select_related), pk=number)
+        return trade_page(request, self.admin_site, trade)
 
     def panels(self, request: HttpRequest, subject: Trade) -> list[Panel]:
         """All orders of its decision on this account."""

@@ -44,11 +44,26 @@ _CASH = {
     "TRANS": EventKind.TRANSFER,
     "JNLC": EventKind.TRANSFER,
     "ACATC": EventKind.TRANSFER,
+    "CGD": EventKind.DIVIDEND,
+    "DIV": EventKind.DIVIDEND,
+    "DIVCGL": EventKind.DIVIDEND,
+    "DIVCGS": EventKind.DIVIDEND,
+    "DIVROC": EventKind.DIVIDEND,
+    "DIVTXEX": EventKind.DIVIDEND,
     "FEE": EventKind.FEE,
+    "DIVFEE": EventKind.FEE,
+    "PTC": EventKind.FEE,
+    "PTR": EventKind.FEE,
     "INT": EventKind.FINANCING,
-    "INTNRA": EventKind.FINANCING,
-    "INTTW": EventKind.FINANCING,
+    "DIVFT": EventKind.TAX,
+    "DIVNRA": EventKind.TAX,
+    "DIVTW": EventKind.TAX,
+    "INTNRA": EventKind.TAX,
+    "INTTW": EventKind.TAX,
+    "WH": EventKind.TAX,
 }
+# An execution that still counts: as it was first, or with what it was corrected to. A busted one is canceled.
+_FILLED = frozenset({"", "executed", "correct"})
 _ENDS = {
     BrokerOrderStatus.FILLED: EventKind.ORDER_FILLED,
     BrokerOrderStatus.REJECTED: EventKind.ORDER_REJECTED,
@@ -106,14 +121,14 @@ def activity(row: Row, client_ids: Mapping[str, str], currency: str) -> Draft:
     kind = text(row, "activity_type")
     raw = storable({key: value for key, value in row.items() if key not in _CHANGING})
     at, external_id = activity_at(row), text(row, "id")
-    stands = optional_text(row, "status") in ("", "executed")
+    status = optional_text(row, "status")
     if kind == "FILL":
-        if not stands or optional_text(row, "type") not in ("fill", "partial_fill"):
+        if status not in _FILLED or optional_text(row, "type") not in ("fill", "partial_fill"):
             return Draft(at, _ACTIVITY, external_id, EventKind.OTHER, raw)
         return Draft(at, _ACTIVITY, external_id, EventKind.ORDER_FILLED, raw, fills=(_fill(row, at, client_ids),))
-    cash_kind = EventKind.DIVIDEND if kind.startswith("DIV") else _CASH.get(kind)
+    cash_kind = _CASH.get(kind)
     amount = optional_number(row, "net_amount")
-    if cash_kind is None or not stands or not amount:
+    if cash_kind is None or status not in ("", "executed") or not amount:
         return Draft(at, _ACTIVITY, external_id, EventKind.OTHER, raw)
     moved = CashData(
         external_id=external_id,

@@ -38,6 +38,8 @@ EXPIRY_REASON = "TIME_IN_FORCE_EXPIRED"
 # The funding reason of what OANDA itself takes or gives back: a charge or rebate, no deposit of the owner's.
 BY_THE_BROKER = "ADJUSTMENT"
 _ZERO = Decimal(0)
+# The reason of a fill by which OANDA itself closes a trade because the account has too little margin left.
+MARGIN_CLOSEOUT = "MARKET_ORDER_MARGIN_CLOSEOUT"
 # Where a transaction that moves cash without an order says how much.
 _CASH = {
     "DAILY_FINANCING": (EventKind.FINANCING, "financing"),
@@ -131,6 +133,7 @@ def fill(row: Row) -> FillData:
         closed.append(child(row, "tradeReduced"))
     charges = number(row, "commission", _ZERO) + number(row, "guaranteedExecutionFee", _ZERO)
     opened = optional_child(row, "tradeOpened")
+    reason = optional_text(row, "reason")
     return FillData(
         external_id=identifier(row, "id"),
         broker_order_id=identifier(row, "orderID"),
@@ -142,9 +145,10 @@ def fill(row: Row) -> FillData:
         realised=number(row, "pl"),
         financing=number(row, "financing", _ZERO),
         commission=_ZERO - charges,
-        reason=optional_text(row, "reason"),
+        reason=reason,
         opened_trade_id=identifier(opened, "tradeID") if opened else "",
         closed=tuple((identifier(item, "tradeID"), abs(number(item, "units"))) for item in closed),
+        margin_closeout=reason == MARGIN_CLOSEOUT,
     )
 
 

@@ -17,12 +17,13 @@ from trading.domain.money import ONE, ZERO
 
 @dataclass(frozen=True, slots=True)
 class OpenLot:
-    """What is still open of one fill. `lot_id` is the caller's name for it."""
+    """What is still open of one fill. `lot_id` is the caller's name for it, `origin` that of what opened its units."""
 
     lot_id: str
     side: Side
     quantity: Decimal
     price: Decimal
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,8 @@ class EventKind(StrEnum):
     TRANSFER = "TRANSFER"
     DIVIDEND = "DIVIDEND"
     FEE = "FEE"
+    TAX = "TAX"
+    CONVERSION = "CONVERSION"
     OTHER = "OTHER"
 
 
@@ -112,6 +114,7 @@ class FillData:
     `realised` is the broker's own number and is what the books take; a broker of cash instruments gives none (zero),
     and the profit follows from the lots. `settles_on` is the value date of a cash instrument's payment. `closed` lists
     (trade id, units) that this execution closed or reduced, `opened_trade_id` the trade it opened ("" when none).
+    `margin_closeout` says that the broker closed it by itself for want of margin.
     """
 
     external_id: str
@@ -128,17 +131,24 @@ class FillData:
     opened_trade_id: str = ""
     closed: tuple[tuple[str, Decimal], ...] = ()
     settles_on: date | None = None
+    margin_closeout: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CashData:
-    """One movement of cash without an execution: kind TRANSFER, FINANCING, DIVIDEND or FEE; amount signed."""
+    """One movement of cash without an execution: kind TRANSFER, FINANCING, DIVIDEND, FEE, TAX or CONVERSION.
+
+    `amount` is signed as it moves the account's cash. A conversion has a second side: `counter_amount` of
+    `counter_currency`, of the opposite sign. No broker known here reports one today.
+    """
 
     external_id: str
     kind: EventKind
     currency: str
     amount: Decimal
     instrument: str = ""
+    counter_currency: str = ""
+    counter_amount: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from trading.strategies.base import Held, SignalIntent, Strategy
 from trading.strategies.registry import strategy_class
 
 from .accounts import unbooked
+from .excursions import Excursions
 from .inflow import catch_up
 from .mirror import follow
 from .seen import Counters, SymbolState
@@ -56,7 +57,7 @@ class Portfolio:
         self.symbols = tuple(sorted(symbols))
         self.mirrors: dict[Account, OrderPort] = dict(mirrors or {})
         self.times = times if times is not None else {}
-        self.counters = Counters()
+        self.counters, self.excursions = Counters(), Excursions()
         lookback = session.portfolio.risk_parity.lookback_d
         self.states = {s: SymbolState(volatility=DailyVolatility(lookback)) for s in self.symbols}
         self.strategies: dict[tuple[str, str], Strategy] = {
@@ -115,6 +116,7 @@ class Portfolio:
         self._follow()
         for bar in trading:
             self._take_in(bar)
+            self._see_extremes(bar)
             self._tell(bar, at=bar.end, mid=bar.close)
         wishes = [(bar, self.strategies[name, bar.symbol].on_bar(bar)) for bar in trading for name in self.windows]
         left = [self._leave_by_strategy(bar) for bar in trading]
@@ -231,6 +233,19 @@ class Portfolio:
         every_window = [window for several in self.windows.values() for window in several]
         if state.atr.value is not None and in_any_window(every_window, bar.start):
             state.volatility.add(state.atr.value / BUILT_IN[bar.symbol].pip_size)
+
+    def _see_extremes(self, bar: Bar) -> None:
+        """How far the bar took the trades that were open all through it, on the paper book and on mirrors."""
+        half_spread = self.session.spread_pips(bar.symbol) * BUILT_IN[bar.symbol].pip_size / 2
+        for entry in self.paper.book.open_entries:
+            if entry.instrument != bar.symbol or entry.filled_at > bar.start:
+                continue
+            decision = self.decisions[entry.client_id]
+            self.excursions.see(bar, self.account, decision, entry=entry.price, half_spread=half_spread)
+            for mirror in self.mirrors:
+                held = Trade.objects.filter(account=mirror, decision=decision, state=Trade.State.OPEN)
+                for trade in held.filter(opened_at__lte=bar.start):
+                    self.excursions.see(bar, mirror, decision, entry=trade.entry_price, half_spread=half_spread)
 
     def _weigh(self) -> None:
         parity = self.session.portfolio.risk_parity

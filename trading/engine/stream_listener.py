@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from trading import context
 from trading.brokers.registry import BadConnection, MissingCredentials
 from trading.clock import wall_now
 from trading.domain.broker import Broker, BrokerUnreachable
@@ -160,12 +161,17 @@ class Listener(ABC, Generic[Item]):
                 heard_at = time.monotonic()
                 if isinstance(item, _End):
                     raise item.error or BrokerUnreachable(f"{self.name} has ended without a word")
-                self._heard(item, broker, account)
+                with context.entered(via="stream", who=self._who):
+                    self._heard(item, broker, account)
             if time.monotonic() - heard_at > SILENCE_SECONDS + GRACE_SECONDS:
                 raise BrokerUnreachable(f"{self.name}: its reader has said nothing for too long")
             if time.monotonic() >= pulse_at:
                 pulse_at = time.monotonic() + PULSE_SECONDS
-                self.pulse(account, broker)
+                with context.entered(via="stream", who=self._who):
+                    self.pulse(account, broker)
+
+    def _who(self) -> context.Who:
+        return context.Who(self.name)
 
     def _heard(self, item: Item, broker: Broker, account: Account) -> None:
         if self.health.connected:
@@ -192,7 +198,8 @@ class Listener(ABC, Generic[Item]):
         while (left := until - time.monotonic()) > 0 and not self._stopping.wait(min(PULSE_SECONDS, left)):
             if account is not None:
                 try:
-                    self.pulse(account, None)
+                    with context.entered(via="stream", who=self._who):
+                        self.pulse(account, None)
                 except EXPECTED as error:
                     self._failed(error)
 

@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from trading.domain.audit_kinds import sentence
+
 from .fields import Fact
 
 
@@ -35,3 +37,15 @@ class AuditEvent(Fact):
 
     def __str__(self) -> str:
         return f"{self.kind} by {self.actor_name}"
+
+    @property
+    def sentence(self) -> str:
+        """What it says, in words."""
+        return sentence(
+            self.kind,
+            who=self.actor_name,
+            about=self.object_repr or (f"{self.object_type} {self.object_id}" if self.object_id else ""),
+            reason=self.reason,
+            before=self.before,
+            after=self.after,
+        )

@@ -7,7 +7,7 @@ application login (a trigger refuses it). Users are never deleted, only deactiva
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
-from django.db import models
+from django.db import models, transaction
 
 
 class Person(models.Model):
@@ -55,6 +55,11 @@ class User(AbstractUser):
             ("pause", "Can pause trading"),
             ("kill", "Can use the kill switch"),
         ]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """In one transaction with the audit events that a change of a user leaves."""
+        with transaction.atomic(using=kwargs.get("using")):
+            super().save(*args, **kwargs)
 
 
 class AccountGrant(models.Model):

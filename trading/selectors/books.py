@@ -1,4 +1,4 @@
-"""What the books say: cash per currency, lots and positions per instrument. Derived from the ledger, never stored."""
+"""What the books say: cash per currency, lots and positions per instrument. Derived from the ledger, never decided."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from trading.domain.money import ZERO
 from trading.domain.splits import Split
 from trading.models import Account, Instrument
 
+from .balances import balances as balances_of
+
 
 @dataclass(frozen=True, slots=True)
 class OpenLotRow:
-    """What is still open of a lot: side +1 or −1, units, cost per unit in the quote currency."""
+    """What is still open of a lot: side +1 or −1, units, cost per unit in the quote currency.
+
+    `origin_id` is the fill that opened these units, `opened_at` when (of a pool at average cost: its first units).
+    """
 
     lot_id: int
     side: int
     quantity: Decimal
     unit_cost: Decimal
     opened_at: datetime
+    origin_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +75,7 @@ OUTSTANDING_BY_FILL = """
 
 def balances(account: Account, kind: str) -> dict[str, Decimal]:
     """The balance (debits − credits) of a kind of ledger account, per commodity; zero balances included."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT a.commodity_id, coalesce(sum(p.amount), 0)
-            FROM trading_ledgeraccount a LEFT JOIN ledger_posting p ON p.ledger_account_id = a.id
-            WHERE a.account_id = %s AND a.kind = %s GROUP BY 1
-            """,
-            [account.pk, kind],
-        )
-        return dict(cursor.fetchall())
+    return {row.commodity: row.amount for row in balances_of(account=account, kind=kind)}
 
 
 def cash(account: Account) -> dict[str, Cash]:
@@ -165,11 +162,16 @@ def splits(account: Account, instrument: Instrument) -> list[Split]:
 
 
 def open_lots(account: Account, instrument: Instrument) -> list[OpenLotRow]:
-    """Lots with units left, oldest first."""
+    """Lots with units left, those first whose units were opened first.
+
+    That is the order of their rows: whatever puts units in another order (a fill told late, one that is taken back, a
+    split) closes every lot and opens all of them in the right order.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT l.id, l.side, l.quantity - coalesce(sum(c.quantity), 0) AS open_quantity, l.unit_cost, l.opened_at
+            SELECT l.id, l.side, l.quantity - coalesce(sum(c.quantity), 0) AS open_quantity, l.unit_cost, l.opened_at,
+                   coalesce(l.origin_id, l.fill_id)
             FROM trading_lot l LEFT JOIN trading_lotclose c ON c.lot_id = l.id
             WHERE l.account_id = %s AND l.instrument_id = %s
             GROUP BY l.id HAVING l.quantity > coalesce(sum(c.quantity), 0) ORDER BY l.id

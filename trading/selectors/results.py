@@ -9,7 +9,8 @@ from typing import Any
 from django.db import connection
 
 from trading.domain.money import ZERO
-from trading.models import Account
+from trading.models import Account, Fill, Instrument
+from trading.selectors.lot_history import ClosedByOther, closed_by_others
 
 # What a fill's entries (reversals included) earned and cost: credits of the profit and cost accounts less debits.
 _EARNED = """
@@ -28,26 +29,33 @@ _OWN = f"""
     LEFT JOIN trading_exitintent x ON x.id = o.exit_intent_id CROSS JOIN {_EARNED}
     WHERE f.account_id = %(account)s AND coalesce(o.decision_id, x.decision_id) = ANY(%(decisions)s) GROUP BY 1
 """
-# Somebody else's fill closed units of ours: its profit belongs to the units it closed, its fees to all of its units.
-_BY_OTHERS = f"""
-    SELECT o.decision_id, c.quantity, f.quantity,
-           (SELECT sum(s.quantity) FROM trading_lotclose s WHERE s.fill_id = f.id), e.realised, e.fees
-    FROM trading_lotclose c JOIN trading_lot l ON l.id = c.lot_id JOIN trading_fill b ON b.id = l.fill_id
-    JOIN trading_order o ON o.id = b.order_id JOIN trading_fill f ON f.id = c.fill_id CROSS JOIN {_EARNED}
-    WHERE l.account_id = %(account)s AND f.order_id IS NULL AND o.decision_id = ANY(%(decisions)s)
-    ORDER BY c.id
-"""
+_OF_FILLS = f"SELECT f.id, e.realised, e.fees FROM trading_fill f CROSS JOIN {_EARNED} WHERE f.id = ANY(%(fills)s)"
 
 
 def ledger_pnl(account: Account, decisions: Sequence[int]) -> dict[int, Decimal]:
-    """P&L after fees of each decision's trade on an account, in the account's currency, from the ledger's transfers."""
+    """P&L after fees of each decision's trade on an account, in the account's currency, from the ledger's transfers.
+
+    Where somebody else's fill closed units of ours, its profit belongs to the units it closed, its fees to all it had.
+    """
     wanted: dict[str, Any] = {"account": account.pk, "currency": account.currency, "decisions": list(decisions)}
     found = dict.fromkeys(decisions, ZERO)
     with connection.cursor() as cursor:
         cursor.execute(_OWN, wanted)
         for decision, amount in cursor.fetchall():
             found[decision] += amount
-        cursor.execute(_BY_OTHERS, wanted)
-        for decision, closed, units, closing, realised, fees in cursor.fetchall():
-            found[decision] += round(realised * closed / closing + fees * closed / units, 12)
+        closes = _closed_by_others(account, decisions)
+        cursor.execute(_OF_FILLS, {**wanted, "fills": [close.fill.pk for _, close in closes]})
+        earned = {fill: (realised, fees) for fill, realised, fees in cursor.fetchall()}
+    for decision, close in closes:
+        realised, fees = earned[close.fill.pk]
+        part = realised * close.quantity / close.closing + fees * close.quantity / close.fill.quantity
+        found[decision] += round(part, 12)
     return found
+
+
+def _closed_by_others(account: Account, decisions: Sequence[int]) -> list[tuple[int, ClosedByOther]]:
+    opened = Fill.objects.filter(account=account, order__decision_id__in=decisions)
+    own = dict(opened.values_list("pk", "order__decision_id"))
+    instruments = Instrument.objects.filter(pk__in=opened.values("instrument_id"))
+    closes = [close for instrument in instruments for close in closed_by_others(account, instrument)]
+    return [(own[close.opened_by], close) for close in closes if close.opened_by in own]

@@ -14,7 +14,7 @@ from django.db import DatabaseError, transaction
 from trading.clock import now, wall_now
 from trading.domain.canonical import canonical_json, sha256_hex
 from trading.locks import lock_account
-from trading.models import Account, Application, Approval, Proposal, User
+from trading.models import Account, Application, Approval, AuditEvent, Proposal, User
 
 from . import audit
 from .audit import Actor
@@ -62,7 +62,12 @@ def propose(
         actor=actor,
         account=account,
         obj=proposal,
-        after={"kind": kind, "payload_sha256": proposal.payload_sha256},
+        after={
+            "kind": kind,
+            "subject": f"{subject_type} {subject_id}, version {subject_version}",
+            "payload_sha256": proposal.payload_sha256,
+            "expires_at": proposal.expires_at,
+        },
         reason=reason,
     )
     return proposal
@@ -82,6 +87,7 @@ def decide(
     """Approve, reject or withdraw what was seen (hash and version). Raises RuleBroken when four eyes refuse it."""
     if proposal.account_id is not None:
         lock_account(proposal.account_id)
+    before = standing(proposal)
     try:
         with transaction.atomic():
             approval = Approval.objects.create(
@@ -102,7 +108,8 @@ def decide(
         actor=actor,
         account=proposal.account,
         obj=proposal,
-        after={"verdict": verdict, "payload_sha256": payload_sha256},
+        before={"standing": before},
+        after={"standing": standing(proposal), "verdict": verdict, "payload_sha256": payload_sha256},
         reason=reason,
     )
     return approval
@@ -145,5 +152,16 @@ def record_application(
             )
     except DatabaseError as error:
         raise RuleBroken(f"{sentence(error)}. Nothing was applied.") from error
-    audit.record(kind="proposal.applied", actor=actor, account=proposal.account, obj=proposal, after=result)
+    verdict = AuditEvent.objects.filter(
+        object_type=proposal._meta.label, object_id=str(proposal.pk), kind="proposal.approve"
+    )
+    audit.record(
+        kind="proposal.applied",
+        actor=actor,
+        account=proposal.account,
+        obj=proposal,
+        before={"standing": "APPROVED"},
+        after={"standing": "APPLIED", "result": result},
+        cause=verdict.order_by("-id").first(),
+    )
     return application

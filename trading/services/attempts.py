@@ -11,6 +11,9 @@ from django.db import transaction
 from trading.clock import wall_now
 from trading.models import Notification, TaskAttempt
 
+from . import audit
+from .audit import Actor
+
 LIMIT = 3
 
 
@@ -31,6 +34,13 @@ def begin(*, key: str) -> bool:
                 "worker's log, then at the order in the admin.",
                 "at": wall_now(),
             },
+        )
+        audit.record(
+            kind="work.given_up",
+            actor=Actor.system("attempts"),
+            obj=row,
+            after={"attempts": row.attempts},
+            reason=f"begun {row.attempts} times, never ended",
         )
         return False
     row.attempts += 1

@@ -1,28 +1,46 @@
 """The audit trail: one event per act, written in the act's own transaction.
 
-What always holds: every event has an actor (a user or a named part of the system) and a door (`via`).
+What always holds: every event has a kind of the registry, an actor (a user or a named part of the system), a door
+(`via`) and the id of the request, task or command it belongs to; a change whose event cannot be written is not made,
+because both share a transaction; no secret is kept (`domain.redaction`).
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from django.db import models
+from django.db import models, transaction
 
+from trading import context
 from trading.clock import now, wall_now
+from trading.domain.audit_kinds import kind_of
+from trading.domain.redaction import redacted, redacted_text
 from trading.models import Account, AuditEvent, User
+
+SECRETS = (
+    "OANDA_API_KEY", "ALPACA_API_KEY", "ALPACA_SECRET_KEY", "KITE_API_KEY", "KITE_ACCESS_TOKEN", "TWELVEDATA_API_KEYS",
+    "FINNHUB_API_KEYS", "DISCORD_WEBHOOK_URL", "SIMULATOR_CONTROL_TOKEN", "BACKOFFICE_SECRET_KEY",
+    "BACKOFFICE_ANCHOR_KEY",
+)  # fmt: skip
+"""Variables of the environment whose values never reach the trail."""
+ADDRESSES = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "BACKOFFICE_EMAIL_URL")
+"""Those whose passwords never do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, through which door, in which request."""
+    """Who acts, through which door, in which request (the work at hand's, where neither id nor address is given)."""
 
     user: User | None
     name: str
     via: str
     request_id: str = ""
+    address: str = ""
 
     @classmethod
     def system(cls, name: str, via: str = "engine") -> Actor:
@@ -34,6 +52,15 @@ class Actor:
         """A signed-in person."""
         return cls(user=user, name=user.get_username(), via=via, request_id=request_id)
 
+    @classmethod
+    def current(cls) -> Actor:
+        """Whoever began the work at hand: the signed-in user of a request, else the command, task or process."""
+        began, via = context.who(), context.current().via
+        user = User.objects.filter(pk=began.user_id).first() if began.user_id is not None else None
+        if user is not None:
+            return cls.of(user, via=via)
+        return cls.system(began.name or "somebody unknown", via="web" if via in ("admin", "api") else via)
+
 
 def record(
     *,
@@ -44,26 +71,56 @@ def record(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
     reason: str = "",
-    level: str = "INFO",
+    level: str = "",
     cause: AuditEvent | None = None,
     at: datetime | None = None,
 ) -> AuditEvent:
-    """Write one audit event. `at` defaults to the account's clock (wall time without an account)."""
+    """Write one audit event, in the caller's transaction.
+
+    `at` defaults to the account's clock (wall time without an account), `level` to that of the kind. Request id,
+    address and cause are those of the work at hand unless the actor or the caller names others. Raises UnknownKind.
+    """
+    known = kind_of(kind)
     moment = at or (now(account) if account is not None else wall_now())
-    return AuditEvent.objects.create(
+    work, scope, secrets = context.current(), context.entered_scope(), known_secrets()
+    event = AuditEvent.objects.create(
         at=moment,
-        level=level,
+        level=level or known.level,
         kind=kind,
         actor=actor.user,
-        actor_name=actor.name,
+        actor_name=actor.name[:150],
         via=actor.via,
-        request_id=actor.request_id,
+        request_id=actor.request_id or work.request_id,
+        address=actor.address or work.address,
         account=account,
         object_type=obj._meta.label if obj is not None else "",
-        object_id=str(obj.pk) if obj is not None else "",
-        object_repr=str(obj)[:200] if obj is not None else "",
-        before=before or {},
-        after=after or {},
-        reason=reason[:500],
-        cause=cause,
+        object_id=str(obj.pk)[:40] if obj is not None else "",
+        object_repr=redacted_text(str(obj), secrets)[:200] if obj is not None else "",
+        before=redacted(before or {}, secrets),
+        after=redacted(after or {}, secrets),
+        reason=redacted_text(reason, secrets)[:500],
+        cause_id=cause.pk if cause is not None else work.cause,
     )
+    if scope is not None:  # only what is committed can be the cause of what a woken worker does
+        transaction.on_commit(partial(scope.has_written, event.pk))
+    return event
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both sides of a change, without what stayed the same."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return {name: before.get(name) for name in names}, {name: after.get(name) for name in names}
+
+
+def known_secrets() -> list[str]:
+    """Every secret that this process knows of."""
+    found: list[str] = []
+    for name in SECRETS:
+        value = os.environ.get(name, "")
+        found += [value, *value.split(",")] if "," in value else [value]
+    for name in ADDRESSES:
+        value = os.environ.get(name, "")
+        if "@" in value:
+            password = urlsplit(value).password or ""
+            found += [password, unquote(password)]
+    return found

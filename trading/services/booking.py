@@ -12,6 +12,8 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
+from django.db import transaction
+
 from trading.clock import now, trading_day
 from trading.domain.broker import CashData, EventKind, FillData, Side
 from trading.domain.money import ZERO, plain
@@ -29,14 +31,23 @@ from trading.models import (
     Order,
     RiskEvent,
 )
+from trading.selectors.inbox import reversed_cash, reversed_fills
 from trading.selectors.instruments import UnmappedInstrument, instrument_for
 
-from . import audit, moves, projections
+from . import audit, memos, moves, projections
 from .audit import Actor
 from .errors import RuleBroken
-from .ledger import Draft, contract, currency, post
-from .lots import Matched, match
-from .market import store_rate
+from .ledger import Draft, contract, currency, post, post_many
+from .lots import Matched, match, restating
+from .versions import (
+    cash_versions,
+    entry_of,
+    fill_versions,
+    named,
+    refuse_again,
+    refuse_half_a_conversion,
+    tell_replaced,
+)
 
 Kind = LedgerAccount.Kind
 CASH_SIDE = {
@@ -44,9 +55,12 @@ CASH_SIDE = {
     EventKind.FINANCING: (Kind.FINANCING, Entry.Kind.FINANCING),
     EventKind.DIVIDEND: (Kind.DIVIDEND, Entry.Kind.DIVIDEND),
     EventKind.FEE: (Kind.FEE, Entry.Kind.FEE),
+    EventKind.TAX: (Kind.TAX, Entry.Kind.TAX),
+    EventKind.CONVERSION: (Kind.TRADING, Entry.Kind.CONVERSION),
 }
 
 
+@transaction.atomic
 def book_fill(
     *,
     account: Account,
@@ -56,18 +70,26 @@ def book_fill(
     application: Application | None = None,
     actor: Actor,
 ) -> Fill:
-    """Book one execution: of our order, or an external one under an application. A second call changes nothing."""
-    booked = Fill.objects.filter(account=account, external_id=fill.external_id).first()
-    if booked is not None:
-        return booked
+    """Book one execution: of our order, or an external one under an application. A second call changes nothing.
+
+    Where it was booked before and taken back, an approved booking takes the place of the last one.
+    """
+    earlier = fill_versions(account, event, fill.external_id)
+    if earlier and earlier[-1].pk not in reversed_fills(account):
+        return earlier[-1]
+    if application is None:
+        refuse_again(account, event, str(earlier[-1]) if earlier else "")
     instrument = instrument_for(account, fill.instrument)
     _refuse_foreign_payment(account, instrument)
-    matched = match(account, instrument, fill.side, fill.quantity, fill.price)
+    matched = match(
+        account, instrument, fill.side, fill.quantity, fill.price, sequence=event.sequence,
+        replaces=earlier[-1] if earlier else None,
+    )  # fmt: skip
     due = fill.settles_on or usual_value_date(trading_day(account, event.at))
     row = Fill.objects.create(
         at=event.at,
         account=account,
-        external_id=fill.external_id,
+        external_id=named(fill.external_id, len(earlier)),
         order=order,
         broker_event=event,
         application=application,
@@ -81,11 +103,19 @@ def book_fill(
         reason=fill.reason[:60],
         settles_on=None if instrument.is_margin else due,
     )
-    kind = Entry.Kind.FILL if order is not None else Entry.Kind.EXTERNAL_FILL
-    _post_fill(row, matched, kind=kind, actor=actor)
+    kind = kind_of_fill(fill, is_ours=order is not None)
+    _post_fill(row, matched, kind=kind, actor=actor, replaces=entry_of(earlier[-1]) if earlier else None)
     return row
 
 
+def kind_of_fill(fill: FillData, *, is_ours: bool) -> Entry.Kind:
+    """The kind of entry that an execution of the broker's becomes."""
+    if is_ours:
+        return Entry.Kind.FILL
+    return Entry.Kind.MARGIN_CLOSEOUT if fill.margin_closeout else Entry.Kind.EXTERNAL_FILL
+
+
+@transaction.atomic
 def adopt_position(
     *,
     account: Account,
@@ -102,6 +132,7 @@ def adopt_position(
     return _approved_fill(account, instrument, quantity, price, ZERO, application, Entry.Kind.ADOPTION, actor)
 
 
+@transaction.atomic
 def close_at_estimate(
     *,
     account: Account,
@@ -121,26 +152,33 @@ def close_at_estimate(
     return _approved_fill(account, instrument, quantity, price, realised, application, Entry.Kind.ESTIMATE, actor)
 
 
+@transaction.atomic
 def book_cash(
     *, account: Account, event: BrokerEvent, cash: CashData, application: Application | None = None, actor: Actor
 ) -> CashEvent:
-    """Book one movement of cash that the broker typed. A second call changes nothing."""
-    booked = CashEvent.objects.filter(account=account, external_id=cash.external_id).first()
-    if booked is not None:
-        return booked
+    """Book one movement of cash that the broker typed. A second call changes nothing; see `book_fill`."""
+    earlier = cash_versions(account, event, cash.external_id)
+    if earlier and earlier[-1].pk not in reversed_cash(account):
+        return earlier[-1]
+    refuse_half_a_conversion(account, cash)
+    if application is None:
+        refuse_again(account, event, str(earlier[-1]) if earlier else "")
     row = CashEvent.objects.create(
         at=event.at,
         account=account,
-        external_id=cash.external_id,
+        external_id=named(cash.external_id, len(earlier)),
         broker_event=event,
         application=application,
         kind=cash.kind,
         currency=cash.currency,
         amount=cash.amount,
+        counter_currency=cash.counter_currency,
+        counter_amount=cash.counter_amount,
         instrument=_known(account, cash.instrument),
     )
     other, kind = CASH_SIDE[EventKind(cash.kind)]
-    _post_cash(row, other=other, kind=kind, application=application, actor=actor)
+    replaces = entry_of(earlier[-1]) if earlier else None
+    _post_cash(row, other=other, kind=kind, application=application, actor=actor, replaces=replaces)
     return row
 
 
@@ -152,6 +190,7 @@ def _known(account: Account, symbol: str) -> Instrument | None:
         return None
 
 
+@transaction.atomic
 def adjust_cash(
     *, account: Account, currency: str, amount: Decimal, application: Application, reason: str, actor: Actor
 ) -> CashEvent:
@@ -221,7 +260,7 @@ def _refuse_foreign_payment(account: Account, instrument: Instrument) -> None:
         )
 
 
-def _post_fill(fill: Fill, matched: Matched, *, kind: str, actor: Actor) -> None:
+def _post_fill(fill: Fill, matched: Matched, *, kind: str, actor: Actor, replaces: Entry | None = None) -> None:
     account, instrument = fill.account, fill.instrument
     contract(instrument)
     currency(account.currency)
@@ -232,36 +271,42 @@ def _post_fill(fill: Fill, matched: Matched, *, kind: str, actor: Actor) -> None
         at=fill.at,
         fill=fill,
         application=fill.application,
-        memo=str(fill),
+        replaces=replaces,
+        memo=memos.of_fill(fill, kind),
         value_date=fill.settles_on,
         lots=list(matched.lots),
         lot_closes=list(matched.closes),
     )
-    for moved in moves.of_fill(fill):
+    own_part = None if instrument.is_margin else matched.realised
+    for moved in moves.of_fill(fill, realised=own_part, rounding=matched.rounding):
         draft.move(commodity=moved.commodity, amount=moved.amount, into=moved.into, out_of=moved.out_of)
-    entry = post(draft)
-    own = _decision_of(fill)
+    restated = restating(fill, matched)
+    entry = post_many([draft, *restated])[0]
+    tell_replaced(entry, actor)
+    own = decision_of(fill)
     if own is not None:
         _know_rate(fill)
         projections.project_trade(account, own)
-    elif fill.order is None:
-        for decision in projections.decisions_closed_by(fill):
-            projections.project_trade(account, decision)
+    for decision in projections.decisions_touched_by(fill, restated=matched.restated):
+        projections.project_trade(account, decision)
     projections.project_position(account, instrument)
-    if own is None or fill.application is not None:  # a strategy's own fill shows when its trade closes
-        projections.project_equity(account, fill.at)
-    projections.project_later_equity(account, fill.at)
+    projections.project_equity(account, min([fill.at, *(other.at for other in restated)]))
     audit.record(
         kind="fill.booked",
         actor=actor,
         account=account,
         obj=fill,
-        after={"entry": entry.pk, "realised": plain(fill.realised), "external_id": fill.external_id},
+        after={
+            "entry": entry.pk,
+            "realised": plain(fill.realised),
+            "external_id": fill.external_id,
+            **({"restated": len(restated)} if matched.restated else {}),
+        },
         at=fill.at,
     )
 
 
-def _decision_of(fill: Fill) -> Decision | None:
+def decision_of(fill: Fill) -> Decision | None:
     """The decision whose trade a fill belongs to; None of an external, approved or emergency one."""
     if fill.order is None:
         return None
@@ -270,16 +315,12 @@ def _decision_of(fill: Fill) -> Decision | None:
 
 
 def _know_rate(fill: Fill) -> None:
-    """A trade's risk needs a rate: the fill's own price gives it when the instrument's base is the account's currency.
+    """A trade's risk needs a rate.
 
     Without any the fill is booked all the same, since it happened; its trade has no R, and a RiskEvent says so.
     """
     account, instrument = fill.account, fill.instrument
     if projections.quote_rate(account, instrument, fill) is not None:
-        return
-    if instrument.base == account.currency:
-        value = round(1 / fill.price, 12)
-        store_rate(base=instrument.quote, quote=account.currency, value=value, at=fill.at, source=account.name)
         return
     RiskEvent.objects.create(
         account=account,
@@ -291,11 +332,19 @@ def _know_rate(fill: Fill) -> None:
 
 
 def _post_cash(
-    row: CashEvent, *, other: str, kind: str, application: Application | None, actor: Actor, memo: str = ""
+    row: CashEvent,
+    *,
+    other: str,
+    kind: str,
+    application: Application | None,
+    actor: Actor,
+    memo: str = "",
+    replaces: Entry | None = None,
 ) -> None:
     account: Account = row.account
     at: datetime = row.at
-    currency(row.currency)
+    for code in filter(None, (row.currency, row.counter_currency)):
+        currency(code)
     draft = Draft(
         account=account,
         key=f"cash:{account.pk}:{row.external_id}",
@@ -303,14 +352,20 @@ def _post_cash(
         at=at,
         cash_event=row,
         application=application,
-        memo=memo or str(row),
+        replaces=replaces,
+        memo=memo or memos.of_cash(row),
     )
-    for moved in moves.of_cash(row.currency, row.amount, other):
+    for moved in moves.of_cash(
+        row.currency,
+        row.amount,
+        other,
+        counter_currency=row.counter_currency,
+        counter_amount=row.counter_amount,
+    ):
         draft.move(commodity=moved.commodity, amount=moved.amount, into=moved.into, out_of=moved.out_of)
     if draft.transfers:
-        post(draft)
+        tell_replaced(post(draft), actor)
     projections.project_equity(account, at)
-    projections.project_later_equity(account, at)
     audit.record(
         kind="cash.booked",
         actor=actor,

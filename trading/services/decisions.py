@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
+from trading import context
 from trading.clock import trading_day
 from trading.domain.broker import OrderType
 from trading.domain.canonical import canonical_json, sha256_hex
@@ -24,7 +25,7 @@ from trading.domain.money import HUNDRED, ZERO, floor_to_step, plain
 from trading.domain.orders import Tag
 from trading.domain.session import SessionConfig, window_end_after
 from trading.locks import lock_account
-from trading.models import Account, ConfigVersion, Decision, Instrument, OrderGroup, RiskEvent, Signal
+from trading.models import Account, AuditEvent, ConfigVersion, Decision, Instrument, OrderGroup, RiskEvent, Signal
 from trading.selectors import risk
 from trading.selectors.orders import has_pending_order
 from trading.selectors.policies import policy_of
@@ -103,10 +104,11 @@ def decide(
         confidence=intent.confidence,
         reason=intent.reason[:200],
     )
-    decision = _record(account, version, intent, signal, verdict)
+    decision, event = _record(account, version, intent, signal, verdict)
     if verdict.approved:
-        _plan(account, decision, verdict.units, until)
-        _plan_mirrors(mirrors, decision, until)
+        with context.part(cause=event.pk):
+            _plan(account, decision, verdict.units, until)
+            _plan_mirrors(mirrors, decision, until)
     return decision
 
 
@@ -189,7 +191,8 @@ def _share_of(risk_amount: Decimal | None, equity: Decimal | None) -> Decimal | 
 
 def _record(
     account: Account, version: ConfigVersion, intent: SignalIntent, signal: Signal, verdict: Verdict
-) -> Decision:
+) -> tuple[Decision, AuditEvent]:
+    """The decision, and the audit event that tells of it."""
     key = signal_key(
         account=account.name,
         strategy=intent.strategy,
@@ -213,7 +216,7 @@ def _record(
         portfolio_heat_after=verdict.heat_after or ZERO,
         trading_day=trading_day(account, intent.bar_start),
     )
-    audit.record(
+    event = audit.record(
         kind="decision.made",
         actor=ACTOR,
         account=account,
@@ -222,7 +225,7 @@ def _record(
         reason=decision.reason,
         at=intent.bar_end,
     )
-    return decision
+    return decision, event
 
 
 def _plan(account: Account, decision: Decision, units: Decimal, until: datetime | None) -> None:

@@ -1,8 +1,15 @@
-"""The adapter's reading of a broker event, to JSON and back, so that a stored event can be posted later."""
+"""The adapter's reading of a broker event, to JSON and back, so that a stored event can be posted later.
+
+What always holds: the first reading of an event stands in its row for ever. Where the broker said it again in other
+words (a busted or corrected execution), each of those readings is a RiskEvent, and the last of them is what the broker
+says now.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -10,7 +17,17 @@ from trading.domain.broker import BrokerEvent as PortEvent
 from trading.domain.broker import CashData, EventKind, FillData, Side
 from trading.domain.canonical import canonical_json
 from trading.domain.money import parse_decimal
-from trading.models import BrokerEvent
+from trading.models import Account, BrokerEvent, RiskEvent
+
+BODY_CHANGED = "EVENT_BODY_CHANGED"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the broker says of an event now, after it changed its words. `facts` is None where that was not kept."""
+
+    sha256: str
+    facts: Mapping[str, Any] | None
 
 
 def facts_of(event: PortEvent) -> dict[str, Any]:
@@ -20,7 +37,12 @@ def facts_of(event: PortEvent) -> dict[str, Any]:
 
 
 def fills_in(row: BrokerEvent) -> list[FillData]:
-    """The executions of a stored event."""
+    """The executions of a stored event, as the broker said them first."""
+    return fills_of(row.facts)
+
+
+def fills_of(facts: Mapping[str, Any]) -> list[FillData]:
+    """The executions of a reading."""
     return [
         FillData(
             external_id=f["external_id"],
@@ -37,13 +59,19 @@ def fills_in(row: BrokerEvent) -> list[FillData]:
             opened_trade_id=f["opened_trade_id"],
             closed=tuple((trade, parse_decimal(units)) for trade, units in f["closed"]),
             settles_on=date.fromisoformat(f["settles_on"]) if f.get("settles_on") else None,
+            margin_closeout=f.get("margin_closeout", False),
         )
-        for f in row.facts.get("fills", [])
+        for f in facts.get("fills", [])
     ]
 
 
 def cash_in(row: BrokerEvent) -> list[CashData]:
-    """The cash movements of a stored event."""
+    """The cash movements of a stored event, as the broker said them first."""
+    return cash_of(row.facts)
+
+
+def cash_of(facts: Mapping[str, Any]) -> list[CashData]:
+    """The cash movements of a reading."""
     return [
         CashData(
             external_id=c["external_id"],
@@ -51,6 +79,34 @@ def cash_in(row: BrokerEvent) -> list[CashData]:
             currency=c["currency"],
             amount=parse_decimal(c["amount"]),
             instrument=c["instrument"],
+            counter_currency=c.get("counter_currency", ""),
+            counter_amount=parse_decimal(c["counter_amount"]) if c.get("counter_amount") else None,
         )
-        for c in row.facts.get("cash", [])
+        for c in facts.get("cash", [])
     ]
+
+
+def said_last(account: Account, external_ids: Sequence[str] | None = None) -> dict[str, Reading]:
+    """The last readings of events whose body changed, by the event's id; of all of them without `external_ids`."""
+    changes = RiskEvent.objects.filter(account=account, kind=BODY_CHANGED)
+    if external_ids is not None:
+        changes = changes.filter(numbers__event__in=list(external_ids))
+    numbers = changes.order_by("id").values_list("numbers", flat=True)
+    return {each["event"]: Reading(each["sha256"], each.get("facts")) for each in numbers}
+
+
+def facts_now(row: BrokerEvent) -> Mapping[str, Any]:
+    """The reading of a stored event that holds now: the last one that was kept."""
+    reading = said_last(row.account, [row.external_id]).get(row.external_id)
+    facts: Mapping[str, Any] = row.facts
+    return reading.facts if reading is not None and reading.facts is not None else facts
+
+
+def fills_now(row: BrokerEvent) -> list[FillData]:
+    """The executions of a stored event, as the broker says them now."""
+    return fills_of(facts_now(row))
+
+
+def cash_now(row: BrokerEvent) -> list[CashData]:
+    """The cash movements of a stored event, as the broker says them now."""
+    return cash_of(facts_now(row))

@@ -35,7 +35,13 @@ def plan_exit(
             account=account, decision=decision, exit_type=exit_type, exit_reason=reason[:120], at=at
         )
         audit.record(
-            kind="exit.planned", actor=ACTOR, account=account, obj=intent, reason=f"{exit_type}: {reason}", at=at
+            kind="exit.planned",
+            actor=ACTOR,
+            account=account,
+            obj=intent,
+            after={"exit": exit_type, "state": str(intent.state)},
+            reason=f"{exit_type}: {reason}",
+            at=at,
         )
     signal = decision.signal
     return plan_order(

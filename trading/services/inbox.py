@@ -26,14 +26,15 @@ from trading.selectors.policies import policy_of
 from . import booking, cursors, orders, restrictions
 from .audit import Actor
 from .errors import RuleBroken
-from .event_facts import facts_of
+from .event_facts import BODY_CHANGED, facts_of, fills_in, said_last
 from .linking import link
+from .versions import fill_versions
 
 INFLOW = "events"
 ACTOR = Actor.system("inbox")
 # What one event of the broker can do to its own booking, and to nothing else's.
 CANNOT_BOOK = (UnmappedInstrument, RuleBroken, ValueError, ArithmeticError, DataError, IntegrityError)
-TYPED_CASH = {EventKind.TRANSFER, EventKind.FINANCING, EventKind.DIVIDEND, EventKind.FEE}
+TYPED_CASH = frozenset(booking.CASH_SIDE)
 
 
 @dataclass(slots=True)
@@ -81,17 +82,17 @@ def _store(account: Account, event: PortEvent, result: Received) -> tuple[Broker
     result.repeated += 1
     if standing.body_sha256 != body_sha256:
         result.changed.append(event.external_id)
-        known = RiskEvent.objects.filter(
-            account=account, kind="EVENT_BODY_CHANGED", numbers__event=event.external_id, numbers__sha256=body_sha256
-        )
-        if not known.exists():
-            RiskEvent.objects.create(
-                account=account,
-                at=event.at,
-                kind="EVENT_BODY_CHANGED",
-                reason=f"event {event.external_id} came again with another body; the books keep the first",
-                numbers={"event": event.external_id, "sha256": body_sha256, "body": event.raw},
-            )
+    said = said_last(account, [event.external_id]).get(event.external_id)
+    if body_sha256 != (said.sha256 if said is not None else standing.body_sha256):
+        RiskEvent.objects.create(
+            account=account,
+            at=event.at,
+            kind=BODY_CHANGED,
+            reason=f"event {event.external_id} came again with another body; the books stay until two people approve",
+            numbers={
+                "event": event.external_id, "sha256": body_sha256, "body": event.raw, "facts": facts_of(event),
+            },
+        )  # fmt: skip
     return standing, False
 
 
@@ -112,6 +113,7 @@ def _apply_part(
 ) -> None:
     if isinstance(part, OrderNews):
         _apply_news(account, part, row)
+        _apply_waiting(account, part.broker_order_id, row, policy, result)
     elif isinstance(part, FillData):
         order = link(account, client_id=part.client_id, broker_order_id=part.broker_order_id)
         if order is None or not policy.apply_exact_own_fills or _is_late(account, part, row, order, policy):
@@ -119,10 +121,33 @@ def _apply_part(
             return
         _apply_fill(account, part, row, order)
         result.posted_fills += 1
+        _apply_waiting(account, part.broker_order_id, row, policy, result)
     elif part.kind not in TYPED_CASH or not policy.apply_typed_cash_events:
         result.held.append(row.pk)
     else:
         booking.book_cash(account=account, event=row, cash=part, actor=ACTOR)
+
+
+def _apply_waiting(
+    account: Account, broker_order_id: str, row: BrokerEvent, policy: AccountPolicy, result: Received
+) -> None:
+    """Fills that are ours only by the id that this event gave to an order, and were told before it: now they are."""
+    if not broker_order_id:
+        return
+    named = [{"broker_order_id": broker_order_id}]
+    for later in BrokerEvent.objects.filter(
+        account=account, sequence__gt=row.sequence, facts__fills__contains=named
+    ).order_by("sequence", "id"):
+        if said_last(account, [later.external_id]):
+            continue  # the broker says something else by now: people decide
+        for fill in fills_in(later):
+            if fill.broker_order_id != broker_order_id or fill_versions(account, later, fill.external_id):
+                continue
+            try:
+                with transaction.atomic():
+                    _apply_part(account, fill, later, policy, result)
+            except CANNOT_BOOK as error:
+                _hold(account, later, result, kind="EVENT_NOT_BOOKED", reason=str(error))
 
 
 def _is_late(account: Account, fill: FillData, row: BrokerEvent, order: Order, policy: AccountPolicy) -> bool:

@@ -44,6 +44,14 @@ def claim(*, key: str, by_hand: bool = False) -> bool:
     if row.state == State.SENDING and row.claimed_at is not None and row.claimed_at < wall_now() - LEFT_BEHIND:
         row.state, row.error = State.UNKNOWN, "its sender ended before it knew; it is not sent again"
         row.save(update_fields=["state", "error"])
+        audit.record(
+            kind="notification.unknown",
+            actor=Actor.system("notifications"),
+            obj=row,
+            before={"state": str(State.SENDING)},
+            after={"state": str(State.UNKNOWN), "attempts": row.attempts},
+            reason=row.error,
+        )
         return False
     allowed = row.state == State.PLANNED and (by_hand or is_due(row))
     if not allowed and not (by_hand and row.state == State.REFUSED):

@@ -100,7 +100,15 @@ def plan_order(
         actor=actor,
         account=account,
         obj=order,
-        after={"client_order_id": client_id, "quantity": f"{quantity:f}", "tag": tag},
+        after={
+            "state": str(OrderState.PLANNED),
+            "client_order_id": client_id,
+            "tag": tag,
+            "side": side,
+            "instrument": instrument.symbol,
+            "quantity": quantity,
+            "price": price,
+        },
         at=at,
     )
     return order
@@ -137,18 +145,17 @@ def move(
         message=message,
         broker_event=broker_event,
     )
-    if is_late(source, to) or to in TERMINAL or to is OrderState.UNKNOWN:
-        audit.record(
-            kind="order.moved",
-            actor=Actor.system("orders"),
-            account=order.account,
-            obj=order,
-            before={"state": source},
-            after={"state": to},
-            reason=reason,
-            level="WARNING" if is_late(source, to) or to in (OrderState.UNKNOWN, OrderState.REJECTED) else "INFO",
-            at=at,
-        )
+    audit.record(
+        kind="order.moved",
+        actor=Actor.system("orders"),
+        account=order.account,
+        obj=order,
+        before={"state": source},
+        after={"state": to},
+        reason=reason,
+        level="WARNING" if is_late(source, to) or to in (OrderState.UNKNOWN, OrderState.REJECTED) else "INFO",
+        at=at,
+    )
     if to in TERMINAL and order.tag == Tag.ENTRY and order.filled_quantity == ZERO:
         _drop_legs(order, at=at)
     if order.exit_intent is not None:

@@ -1,7 +1,7 @@
 """People who sign in: made with a person of their own, a group, and a password that is shown once.
 
-What always holds: a user that exists keeps password, person and groups; every new user leaves an audit event in the
-same transaction; nobody made here is a superuser.
+What always holds: a user that exists keeps password, person and groups; every new user leaves audit events in the
+same transaction (`rights`); nobody made here is a superuser.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from django.db import transaction
 
 from trading.models import Person, User
 
-from . import audit
 from .audit import Actor
+from .rights import acting
 
 DEMO_CAST = {"ada": "operator", "bob": "approver", "charlie": "viewer"}
 
@@ -39,16 +39,10 @@ def ensure_user(*, username: str, group: str, actor: Actor) -> Seeded:
     if standing is not None:
         return Seeded(username, tuple(sorted(standing.groups.values_list("name", flat=True))), None)
     password = secrets.token_urlsafe(12)
-    person = Person.objects.create(name=username.capitalize())
-    user = User.objects.create_user(username, password=password, person=person, is_staff=True)
-    user.groups.add(Group.objects.get(name=group))
-    audit.record(
-        kind="user.added",
-        actor=actor,
-        obj=user,
-        after={"person": person.pk, "active": True, "groups": [group]},
-        reason="demo cast",
-    )
+    with acting(actor, "demo cast"):
+        person = Person.objects.create(name=username.capitalize())
+        user = User.objects.create_user(username, password=password, person=person, is_staff=True)
+        user.groups.add(Group.objects.get(name=group))
     return Seeded(username, (group,), password)
 
 

@@ -90,10 +90,21 @@ def restrict(
         actor=actor,
         account=account,
         obj=row,
-        after={"level": level, "source": source},
+        after=_facts(row),
         reason=reason,
     )
     return row
+
+
+def _facts(row: Restriction) -> dict[str, object]:
+    """What the trail tells of a restriction that stands."""
+    return {
+        "level": row.level,
+        "source": row.source,
+        "strategy": row.strategy,
+        "instrument": row.instrument.symbol if row.instrument is not None else "",
+        "until": row.until,
+    }
 
 
 @transaction.atomic
@@ -102,12 +113,14 @@ def lift(*, restriction: Restriction, actor: Actor, reason: str) -> None:
     if restriction.account_id is not None:
         lock_account(restriction.account_id)
     row = Restriction.objects.select_for_update(no_key=True).get(pk=restriction.pk)
+    before = {**_facts(row), "lifted_at": None}
     if row.lifted_at is not None:
         return
     row.lifted_at = wall_now()
     row.lifted_by = actor.user
     row.lift_reason = reason[:300]
     row.save(update_fields=["lifted_at", "lifted_by", "lift_reason"])
+    after = {"lifted_at": row.lifted_at, "lift_reason": row.lift_reason}
     audit.record(
-        kind="restriction.lifted", actor=actor, account=row.account, obj=row, before={"level": row.level}, reason=reason
+        kind="restriction.lifted", actor=actor, account=row.account, obj=row, before=before, after=after, reason=reason
     )

@@ -1,8 +1,9 @@
 """Settlement: on its value date what a fill owes or is owed becomes cash, or cash is gone.
 
 What always holds: a fill settles once (its key and a rule of the database), never before its value date on the
-account's clock; the entry is dated by the fill alone, so that a late sweep leaves the same books as a punctual one;
-trade-date cash does not change by it. A crash between two fills costs nothing: the next call goes on.
+account's clock; the entry is dated by the fill alone, so that a late sweep leaves the same books as a punctual one
+(but never into a day that was signed off: then by the first open day after it); trade-date cash does not change by it.
+A crash between two fills costs nothing: the next call goes on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from trading.locks import lock_account
 from trading.models import Account, Entry, Fill, LedgerAccount
 from trading.selectors import books
 
-from . import audit
+from . import audit, periods
 from .audit import Actor
 from .ledger import Draft, post
 
@@ -45,7 +46,9 @@ def settle_due(account: Account) -> int:
 def _settle(fill: Fill, currency: str, amount: Decimal) -> None:
     account, due = fill.account, fill.settles_on
     assert due is not None  # only a fill with a value date leaves anything outstanding
-    at = max(fill.at, day_bounds(account, due)[0])
+    # A day that was signed off stays as it is: what settles late for it is dated the first open day after it.
+    day = periods.first_open_day(account, max(due, trading_day(account, fill.at)))
+    at = max(fill.at, day_bounds(account, day)[0])
     draft = Draft(
         account=account,
         key=f"settlement:{account.pk}:{fill.external_id}",

@@ -29,11 +29,13 @@ ACTOR = Actor.system("setup")
 def ensure_instruments() -> None:
     """The built-in instruments with the names that brokers have for them."""
     known = set(Instrument.objects.values_list("symbol", flat=True))
-    for spec in BUILT_IN.values():
-        if spec.symbol in known:
-            continue
-        with transaction.atomic():
-            instrument, _ = Instrument.objects.get_or_create(
+    missing = [spec for spec in BUILT_IN.values() if spec.symbol not in known]
+    if not missing:
+        return
+    with transaction.atomic():
+        added = []
+        for spec in missing:
+            instrument, is_new = Instrument.objects.get_or_create(
                 symbol=spec.symbol,
                 defaults={
                     "base": spec.base,
@@ -54,6 +56,10 @@ def ensure_instruments() -> None:
                     valid_until=None,
                     defaults={"instrument": instrument, "valid_from": wall_now()},
                 )
+            if is_new:
+                added.append(spec.symbol)
+        if added:
+            audit.record(kind="instruments.added", actor=ACTOR, after={"symbols": added})
 
 
 def _names(spec: InstrumentSpec) -> list[tuple[str, str]]:
@@ -63,15 +69,20 @@ def _names(spec: InstrumentSpec) -> list[tuple[str, str]]:
     return [(Account.Broker.ALPACA, spec.symbol)] if spec.quote == "USD" else []
 
 
+@transaction.atomic
 def ensure_version(*, kind: str, name: str, body: str) -> ConfigVersion:
     """The config version with this content."""
     digest = sha256_hex(body)
     found = ConfigVersion.objects.filter(kind=kind, sha256=digest).first()
     if found is not None:
         return found
-    return ConfigVersion.objects.get_or_create(
+    version, is_new = ConfigVersion.objects.get_or_create(
         kind=kind, sha256=digest, defaults={"name": name, "body": body, "at": wall_now()}
-    )[0]
+    )
+    if is_new:
+        after = {"kind": kind, "name": name, "sha256": digest}
+        audit.record(kind="config.added", actor=ACTOR, obj=version, after=after)
+    return version
 
 
 def ensure_policy(name: str = "fx") -> ConfigVersion:
@@ -126,7 +137,7 @@ def ensure_account(
             actor=ACTOR,
             account=account,
             obj=account,
-            after={"broker": broker, "environment": environment},
+            after=facts_of(account),
             at=account.opened_at,
         )
         return account
@@ -135,11 +146,50 @@ def ensure_account(
             f"{account.name} already mirrors {account.mirror_of}, whose open trades would be followed by nobody. "
             "Nothing was changed. Use another broker account, or run without a mirror."
         )
-    before = {"endpoint": account.endpoint, "mirror_of": account.mirror_of_id}
+    standing = facts_of(account)
     account.endpoint = endpoint or account.endpoint
     account.mirror_of = mirror_of or account.mirror_of
-    after = {"endpoint": account.endpoint, "mirror_of": account.mirror_of_id}
-    if after != before:
+    before, after = audit.changes(standing, facts_of(account))
+    if after:
         account.save(update_fields=["endpoint", "mirror_of"])
         audit.record(kind="account.changed", actor=ACTOR, account=account, obj=account, before=before, after=after)
     return account
+
+
+def facts_of(account: Account) -> dict[str, object]:
+    """What the trail tells of an account."""
+    return {
+        "name": account.name,
+        "broker": account.broker,
+        "environment": account.environment,
+        "mode": account.mode,
+        "external_id": account.external_id,
+        "scope": account.scope,
+        "currency": account.currency,
+        "time_zone": account.time_zone,
+        "lot_method": account.lot_method,
+        "policy": str(account.policy),
+        "mirror_of": account.mirror_of.name if account.mirror_of is not None else "",
+        "mirror_scale": account.mirror_scale,
+        "endpoint": account.endpoint,
+        "active": account.is_active,
+    }
+
+
+@transaction.atomic
+def retire(*, name: str, reason: str, actor: Actor) -> None:
+    """Switch an account off: nothing is asked of its broker any more. One that is off, or not there, stays so."""
+    account = Account.objects.select_for_update(no_key=True).filter(name=name, is_active=True).first()
+    if account is None:
+        return
+    account.is_active = False
+    account.save(update_fields=["is_active"])
+    audit.record(
+        kind="account.changed",
+        actor=actor,
+        account=account,
+        obj=account,
+        before={"active": True},
+        after={"active": False},
+        reason=reason,
+    )

@@ -2,17 +2,23 @@
 
 What always holds: it happens under the application of an approved proposal only; one entry closes every lot of the
 instrument at its own cost, a second opens them scaled, oldest first, each remembering the fill that opened its units;
-no cash moves and nothing is realised; trades that were open go on in the new units, and their groups say UNSAFE,
-because stops and targets at the broker may still be those of before. Callers hold the account's lock.
+no cash moves and nothing is realised (what rounding the new costs leaves over is booked as that); trades that were
+open go on in the new units, and their groups say UNSAFE, because stops and targets at the broker may still be those of
+before. Callers hold the account's lock.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
+from django.db import transaction
+
 from trading.clock import now
+from trading.domain.books import OpenLot
 from trading.domain.broker import Side
+from trading.domain.lots import cost_held
 from trading.domain.money import STORED_STEP, ZERO, plain, round_to_step
 from trading.models import (
     Account,
@@ -21,7 +27,6 @@ from trading.models import (
     Fill,
     Instrument,
     LedgerAccount,
-    Lot,
     OrderGroup,
     RiskEvent,
     Trade,
@@ -33,10 +38,12 @@ from . import audit, projections
 from .audit import Actor
 from .errors import RuleBroken
 from .ledger import Draft, contract, post
+from .moves import of_cost
 
 Kind = LedgerAccount.Kind
 
 
+@transaction.atomic
 def book_split(
     *,
     account: Account,
@@ -74,13 +81,19 @@ def book_split(
         **common, external_id=f"{named}:after", side=side, quantity=abs(after),
         price=round_to_step(cost / abs(after), STORED_STEP), reason=told[:60],
     )  # fmt: skip
+    made = _scaled(lots, abs(after))
+    rounding = ZERO
+    if not instrument.is_margin:
+        rounding = _cost(lots, instrument.multiplier) - _cost(made, instrument.multiplier)
     _post(closing, actor, lots=[], closes=[_closed(lot) for lot in lots])
-    _post(opening, actor, lots=_scaled(lots, abs(after), instrument), closes=[])
+    _post(opening, actor, lots=[_opened(lot, instrument) for lot in made], closes=[], rounding=rounding)
     _project(account, instrument, at)
     return [closing, opening]
 
 
-def _post(fill: Fill, actor: Actor, *, lots: list[dict[str, str]], closes: list[dict[str, str]]) -> None:
+def _post(
+    fill: Fill, actor: Actor, *, lots: list[dict[str, str]], closes: list[dict[str, str]], rounding: Decimal = ZERO
+) -> None:
     draft = Draft(
         account=fill.account,
         key=f"fill:{fill.account_id}:{fill.external_id}",
@@ -94,6 +107,8 @@ def _post(fill: Fill, actor: Actor, *, lots: list[dict[str, str]], closes: list[
     )
     signed = fill.quantity if fill.side == Side.BUY else -fill.quantity
     draft.move(commodity=fill.instrument.symbol, amount=signed, into=Kind.POSITION, out_of=Kind.MARKET)
+    for moved in of_cost(fill.account.currency, ZERO, rounding):
+        draft.move(commodity=moved.commodity, amount=moved.amount, into=moved.into, out_of=moved.out_of)
     entry = post(draft)
     audit.record(
         kind="fill.booked",
@@ -115,26 +130,34 @@ def _closed(lot: OpenLotRow) -> dict[str, str]:
     }
 
 
-def _scaled(lots: list[OpenLotRow], after: Decimal, instrument: Instrument) -> list[dict[str, str]]:
+def _opened(lot: OpenLotRow, instrument: Instrument) -> dict[str, str]:
+    return {
+        "instrument_id": str(instrument.pk),
+        "origin_id": str(lot.origin_id),
+        "opened_at": lot.opened_at.isoformat(),
+        "side": str(lot.side),
+        "quantity": plain(lot.quantity),
+        "unit_cost": plain(lot.unit_cost),
+    }
+
+
+def _scaled(lots: list[OpenLotRow], after: Decimal) -> list[OpenLotRow]:
     """The lots in new units; the last one takes what rounding leaves."""
     before, left = sum((lot.quantity for lot in lots), ZERO), after
-    origins = dict(Lot.objects.filter(pk__in=[lot.lot_id for lot in lots]).values_list("pk", "origin_id"))
-    fills = dict(Lot.objects.filter(pk__in=[lot.lot_id for lot in lots]).values_list("pk", "fill_id"))
     made = []
     for lot in lots:
-        last = lot is lots[-1]
-        quantity = left if last else round_to_step(lot.quantity * after / before, STORED_STEP)
+        quantity = left if lot is lots[-1] else round_to_step(lot.quantity * after / before, STORED_STEP)
         left -= quantity
-        made.append(
-            {
-                "instrument_id": str(instrument.pk),
-                "origin_id": str(origins[lot.lot_id] or fills[lot.lot_id]),
-                "side": str(lot.side),
-                "quantity": plain(quantity),
-                "unit_cost": plain(round_to_step(lot.unit_cost * lot.quantity / quantity, STORED_STEP)),
-            }
-        )
+        unit_cost = round_to_step(lot.unit_cost * lot.quantity / quantity, STORED_STEP)
+        made.append(replace(lot, quantity=quantity, unit_cost=unit_cost))
     return made
+
+
+def _cost(lots: list[OpenLotRow], multiplier: Decimal) -> Decimal:
+    return cost_held(
+        (OpenLot("", Side.BUY if lot.side > 0 else Side.SELL, lot.quantity, lot.unit_cost) for lot in lots),
+        multiplier=multiplier,
+    )
 
 
 def _project(account: Account, instrument: Instrument, at: datetime) -> None:

@@ -30,6 +30,8 @@ from trading.management.live import REFUSALS, add_arguments, live, live_setup, l
 from trading.management.parsing import BlockCommand
 from trading.management.simulated import NOT_RUNNING, simulator_is_stopped
 from trading.models import Account
+from trading.services.audit import Actor
+from trading.services.setup import retire
 
 ONLY_SIMULATOR = (
     "--mode replay with a mirror drives its broker's clock and prices, which only the simulator allows. Unset "
@@ -106,8 +108,8 @@ def _stage(name: str, first: datetime, broker: str) -> Iterator[Stage]:
         if connection is None:
             raise MissingCredentials(broker)
         yield _on_stage(control_url, connection)
-    # The broker of this account has ended with its simulator: nothing can be asked of it again.
-    Account.objects.filter(name=mirror_name(name, broker)).update(is_active=False)
+    reason = "its broker has ended with the replay's own simulator: nothing can be asked of it again"
+    retire(name=mirror_name(name, broker), reason=reason, actor=Actor.system("live_oanda", via="command"))
 
 
 def _on_stage(control_url: str, connection: Connection) -> Stage:

@@ -114,7 +114,34 @@ PEOPLE: dict[str, dict[str, str]] = {
         "an exit": _unaudited("trading.ExitIntent", "exit.planned"),
         "an account": _unaudited("trading.Account", "account.opened"),
     },
+    "I-45e": {
+        **{
+            f"a row of {table}": "UPDATE trading_chainblock SET transaction = -1 WHERE number = (SELECT max(number) "
+            f"FROM trading_chainblock WHERE table_name = '{table}')"
+            for table in (
+                "trading_signal", "trading_decision", "trading_orderevent", "trading_fill", "trading_cashevent",
+                "trading_entry", "trading_proposal", "trading_approval", "trading_application",
+                "trading_configversion", "reconciliation_run", "reconciliation_discrepancyevent",
+            )
+        },
+        "an event that is gone": "DELETE FROM trading_auditevent WHERE kind = 'order.moved'",
+        "an event of another transaction": "UPDATE trading_chainblock SET transaction = -1 WHERE table_name = "
+        "'trading_auditevent'",
+    },
+    "I-45f": {
+        "a group given": "INSERT INTO trading_user_groups (user_id, group_id) SELECT u.id, g.id FROM trading_user u, "
+        "auth_group g WHERE u.username = 'charlie' AND g.name = 'approver'",
+        "a group taken": "DELETE FROM trading_user_groups",
+        "a superuser made": "UPDATE trading_user SET is_superuser = true WHERE username = 'ada'",
+        "a user switched on": "UPDATE trading_user SET is_active = NOT is_active WHERE username = 'bob'",
+        "another person": "UPDATE trading_user SET person_id = (SELECT person_id FROM trading_user WHERE username = "
+        "'ada') WHERE username = 'bob'",
+        "somebody new": "INSERT INTO trading_user (password, is_superuser, username, first_name, last_name, email, "
+        "is_staff, is_active, date_joined, person_id) SELECT '', false, 'eve', '', '', '', true, true, now(), "
+        "person_id FROM trading_user WHERE username = 'bob'",
+    },
     "I-46": {
+        "an unknown kind": "UPDATE trading_auditevent SET kind = 'weather.changed' WHERE kind = 'fill.booked'",
         "nobody": "UPDATE trading_auditevent SET actor_name = '' WHERE kind = 'fill.booked'",
         "no door": "UPDATE trading_auditevent SET via = '' WHERE kind = 'fill.booked'",
         "a person's door without a user": "UPDATE trading_auditevent SET actor_id = NULL WHERE via = 'admin'",

@@ -288,6 +288,10 @@ BOOKS: dict[str, dict[str, str]] = {
         "no fill behind it": "DELETE FROM trading_fill WHERE order_id IN (SELECT o.id FROM trading_order o "
         f"JOIN trading_trade t USING (account_id, decision_id) WHERE t.id = {_TRADE})",
         "no rate behind it": "DELETE FROM trading_rate",
+        "how far it went for us": "UPDATE trading_trade SET mfe_r = mfe_r + 0.000001",
+        "how far it went against us": "UPDATE trading_trade SET mae_r = NULL",
+        "a mark further away": "UPDATE trading_mark SET price = price * 2",
+        "the target": f"UPDATE trading_trade SET target = target + 1 WHERE id = {_TRADE}",
     },
     "P-02": {
         "P&L": "UPDATE trading_daystate SET pnl = pnl + 1",
@@ -301,7 +305,14 @@ BOOKS: dict[str, dict[str, str]] = {
         "the newest point of an account that is missing": f"DELETE FROM trading_equitypoint WHERE id = {_NEWEST}",
         "the point of a deposit that is missing": "DELETE FROM trading_equitypoint WHERE (account_id, at) IN "
         "(SELECT account_id, at FROM trading_entry WHERE kind = 'TRANSFER')",
+        "a point of nothing": "UPDATE trading_equitypoint SET at = at + interval '1 second' WHERE id = (SELECT max(id) "
+        "FROM trading_equitypoint)",
         "a posting that came in before it": f"UPDATE trading_entry SET at = at - {_LATER} WHERE kind = 'FILL'",
+    },
+    "P-04": {
+        "a balance": "UPDATE trading_balancesnapshot SET balance = balance + 0.000000000001",
+        "the transfer that it names": "UPDATE trading_balancesnapshot SET last_transfer = 0 WHERE balance <> 0",
+        "a transfer that is gone": "DELETE FROM trading_transfer WHERE id = (SELECT min(id) FROM trading_transfer)",
     },
 }
 

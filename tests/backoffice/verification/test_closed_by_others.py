@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from backoffice.verification import Result, check
 from tests.trading.services import making, shares
@@ -27,10 +27,11 @@ def closed_by_hand(account: Account, first: Order, quantity: str, price: str, **
     told = making.fill_of(9, None, quantity, price, side="SELL", symbol=shares.broker_name(first), **money)  # type: ignore[arg-type]
     making.receive(account, told)
     event = BrokerEvent.objects.get(external_id="9")
-    booking.book_fill(
-        account=account, event=event, fill=fills_in(event)[0], order=None,
-        application=shares.approved(account), actor=making.TEST,
-    )  # fmt: skip
+    with transaction.atomic():
+        booking.book_fill(
+            account=account, event=event, fill=fills_in(event)[0], order=None,
+            application=shares.approved(account), actor=making.TEST,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("quantity", ["400", "1000"])

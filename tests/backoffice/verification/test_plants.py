@@ -8,10 +8,11 @@ from backoffice.verification import INVARIANTS, Report, Result, lines
 
 from .conftest import BY_ID, Laboratory
 from .plants_cash import CASH, FUNCTIONS
+from .plants_chain import CHAIN
 from .plants_people import DATABASE, PEOPLE
 from .plants_trading import BOOKS, ORDERS, RAISED
 
-ROWS = (ORDERS, BOOKS, CASH, PEOPLE)
+ROWS = (ORDERS, BOOKS, CASH, PEOPLE, CHAIN)
 SCHEMA = (DATABASE, FUNCTIONS)
 
 

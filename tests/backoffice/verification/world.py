@@ -27,6 +27,7 @@ from trading.models import Account, Entry, Order, Proposal, User
 from trading.selectors.books import outstanding
 from trading.services import people
 from trading.services.audit import Actor
+from trading.services.snapshots import take_snapshots
 
 from .bars import FIRST_DAY, SHARE_DAYS, SHARES, write_bars, write_session
 
@@ -50,6 +51,7 @@ class Story:
         finally:
             broker.close()
         self.simulator.stop()
+        assert take_snapshots() and not take_snapshots()
         assert run_reconciliation(account=self.account, trigger=Run.Trigger.MANUAL).status == Run.Status.FAILED
 
     def _trade(self) -> None:

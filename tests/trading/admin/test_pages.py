@@ -141,7 +141,7 @@ def test_the_order_page_tells_the_story_from_signal_to_entry(signed_in: SignIn, 
         "POST /v3/accounts/x/orders",  # the raw message
         "&quot;units&quot;: &quot;10000&quot;",
         "1.09012",  # the fill
-        "oanda-main:POSITION:EURUSD",  # the entry's lines
+        "Position EURUSD",  # the entry's lines
         world.stop.client_order_id,  # its protective leg
         "order.planned",  # the audit trail
     ):
@@ -164,8 +164,8 @@ def test_a_ledger_account_shows_its_balance_and_the_balance_after_each_posting(s
     cash = world.account.ledger_accounts.get(kind="CASH")
     client = signed_in("charlie")
     assert "99,999.5" in client.get(url("LedgerAccount", "changelist") + "?kind__exact=CASH").content.decode()
-    statement = client.get(url("LedgerAccount", "change", cash.pk)).context["panels"][0]
-    assert [str(row[-1].normalize()) for row in statement.rows] == ["99999.5", "1E+5"]
+    statement = client.get(url("LedgerAccount", "change", cash.pk)).context["statement"]
+    assert [str(line.balance.normalize()) for line in statement.lines] == ["1E+5", "99999.5"]
 
 
 def test_the_inbox_says_what_is_posted_and_what_is_held(signed_in: SignIn, world: World) -> None:

@@ -175,7 +175,8 @@ def left_behind(account: Account) -> dict[str, Any]:
         "orders": list(orders.values_list("tag", "state", "filled_quantity", "average_price")),
         "trades": _rows(
             Trade, account, "decision__signal__bar_start", "state", "quantity", "open_quantity", "entry_price",
-            "exit_price", "risk_amount", "pnl", "fees", "r", "opened_at", "closed_at", "trading_day", "close_reason",
+            "exit_price", "risk_amount", "pnl", "fees", "r", "mfe_r", "mae_r", "opened_at", "closed_at", "trading_day",
+            "close_reason",
         ),
         "positions": _rows(
             Position, account, "instrument__symbol", "quantity", "external_quantity", "average_price"

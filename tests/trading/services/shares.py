@@ -68,7 +68,8 @@ def broker_name(order: Order) -> str:
 
 def approved(account: Account) -> Application:
     """The application of something that ada proposed and bob approved."""
-    ada, bob = User.objects.create_user("ada"), User.objects.create_user("bob")
+    people = (User.objects.filter(username=name).first() or User.objects.create_user(name) for name in ("ada", "bob"))
+    ada, bob = people
     proposal = approvals.propose(
         kind="test", account=account, subject_type="a test", subject_id=1, subject_version=1, payload={},
         reason="because of a test", proposer=ada, actor=making.TEST,

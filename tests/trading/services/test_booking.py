@@ -223,6 +223,6 @@ def test_settlement_moves_no_equity() -> None:
     assert before[-1] == (moment(2), 8999, 9999)
     shares.put_clock(account, moment(2) + timedelta(days=3))
     assert settle_due(account) == 1
-    projections.project_later_equity(account, moment(0))
+    projections.project_equity(account, moment(0))
     assert list(EquityPoint.objects.order_by("at").values_list("at", "balance", "equity")) == before
     assert books.cash_at(account, "USD", moment(2) + timedelta(days=3)) == 8999

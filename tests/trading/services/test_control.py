@@ -130,9 +130,9 @@ def test_work_that_ends_starts_counting_afresh(db: None) -> None:
 def test_every_audit_event_has_an_actor_a_door_and_a_time(account: Account) -> None:
     user = User.objects.create_user("ada")
     by_person = audit.record(
-        kind="a", actor=Actor.of(user, via="admin", request_id="r-1"), obj=account, reason="x" * 600
+        kind="account.changed", actor=Actor.of(user, via="admin", request_id="r-1"), obj=account, reason="x" * 600
     )
-    by_system = audit.record(kind="b", actor=Actor.system("beat"), account=account, cause=by_person)
+    by_system = audit.record(kind="user.changed", actor=Actor.system("beat"), account=account, cause=by_person)
     assert (by_person.actor, by_person.actor_name, by_person.via, by_person.request_id) == (user, "ada", "admin", "r-1")
     assert (by_system.actor, by_system.actor_name, by_system.via) == (None, "beat", "engine")
     assert (by_person.object_type, by_person.object_id) == ("trading.Account", str(account.pk))

@@ -225,12 +225,12 @@ def test_risk_is_converted_with_the_rate_that_was_stored_last_before_the_fill(ac
     assert (trade.risk_amount, trade.r) == (Decimal("6.6"), Decimal("0.5")) and not RiskEvent.objects.exists()
 
 
-def test_a_fill_against_the_accounts_own_currency_brings_its_rate_along() -> None:
+def test_a_fill_against_the_accounts_own_currency_says_the_rate_itself_where_none_is_stored() -> None:
     account = make_account("oanda-euro", currency="EUR")
     order = make_entry(account, quantity="1000", entry="1.25", stop="1.2", target="1.3")
     receive(account, fill_of(1, order, "1000", "1.25"))
-    assert Rate.objects.get().value == Decimal("0.8")
     assert Trade.objects.get().risk_amount == Decimal(40) and not RiskEvent.objects.exists()
+    assert not Rate.objects.exists(), "the fill is the evidence"
 
 
 def test_a_number_that_cannot_be_stored_exactly_is_held_and_the_rest_is_applied(account: Account) -> None:

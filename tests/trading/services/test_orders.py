@@ -111,7 +111,11 @@ def test_an_entry_that_ends_without_a_fill_takes_its_legs_with_it(account: Accou
     order = make_entry(account, legs=True, state="REJECTED")
     assert {leg.state for leg in Order.objects.filter(rides_on=order)} == {"CANCELLED"}
     assert OrderGroup.objects.get().state == "CLOSED"
-    assert AuditEvent.objects.get(kind="order.moved", object_id=str(order.pk)).level == "WARNING"
+    told = AuditEvent.objects.filter(kind="order.moved", object_id=str(order.pk)).order_by("id")
+    assert [(event.before["state"], event.after["state"], event.level) for event in told] == [
+        ("PLANNED", "SENDING", "INFO"),
+        ("SENDING", "REJECTED", "WARNING"),
+    ]
 
 
 def test_an_order_is_locked_inside_a_transaction_only(account: Account, django_db_blocker: Any) -> None:

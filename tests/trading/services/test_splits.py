@@ -17,11 +17,28 @@ from trading.services import booking
 from trading.services.errors import RuleBroken
 from trading.services.event_facts import fills_in
 from trading.services.ledger import Draft, post
+from trading.services.lots import choose_method, match_without
 from trading.services.splits import book_split
 
 pytestmark = pytest.mark.django_db
 D = Decimal
-HOLD = {"C-01", "C-02", "C-04", "I-05", "I-06", "I-10", "I-16b", "I-22", "I-24", "I-25", "I-27", "P-01", "P-03", "R-06"}
+HOLD = {
+    "C-01",
+    "C-02",
+    "C-04",
+    "I-05",
+    "I-06",
+    "I-10",
+    "I-16b",
+    "I-20",
+    "I-22",
+    "I-24",
+    "I-25",
+    "I-27",
+    "P-01",
+    "P-03",
+    "R-06",
+}
 
 
 @pytest.fixture
@@ -118,6 +135,43 @@ def test_units_that_do_not_divide_leave_the_rest_on_the_last_lot(account: Accoun
     verified()
 
 
+def test_what_rounding_the_new_costs_leaves_over_is_booked_as_rounding(account: Account) -> None:
+    first = shares.entry(account, quantity="10", entry="10", stop="9", target="20")
+    receive(account, bought(2, first, "10", "10"))
+    split(account, shares.approved(account), "10", "7")
+    (lot,) = books.open_lots(account, instrument("AAPL"))
+    assert (lot.unit_cost, lot.opened_at) == (D("14.285714285714"), making.moment(2)), "opened when its units were"
+    assert books.balances(account, "MARKET")["USD"] == lot.quantity * lot.unit_cost
+    assert books.balances(account, "ROUNDING")["USD"] == D("0.000000000002")
+    receive(account, bought(200, making.make_exit(account, first, quantity="7", number=190), "7", "15"))
+    assert books.balances(account, "MARKET")["USD"] == 0
+    verified()
+
+
+def test_a_fill_of_before_that_is_told_after_a_split_comes_after_it(account: Account) -> None:
+    first = shares.entry(account, quantity="20", entry="400", stop="380", target="500")
+    receive(account, bought(5, first, "10", "400"))
+    split(account, shares.approved(account), "10", "40")
+    receive(account, bought(4, first, "10", "100"), bought(200, first, "1", "101"))
+    receive(account, bought(199, first, "2", "99"))
+    assert [(lot.quantity, lot.unit_cost) for lot in books.open_lots(account, instrument("AAPL"))] == [
+        (40, 100), (10, 100), (2, 99), (1, 101),
+    ]  # fmt: skip
+    with pytest.raises(RuleBroken, match="before the units of AAPL were changed"):
+        match_without(account, instrument("AAPL"), Fill.objects.get(external_id="5"))
+
+
+def test_a_pool_at_average_cost_stays_one_through_a_split(account: Account) -> None:
+    choose_method(account=account, method="AVERAGE", actor=TEST)
+    first = shares.entry(account, quantity="20", entry="10", stop="9", target="20")
+    receive(account, bought(2, first, "10", "10"), bought(3, first, "5", "13"))
+    split(account, shares.approved(account), "15", "30")
+    receive(account, bought(200, first, "10", "6.5"))
+    (lot,) = books.open_lots(account, instrument("AAPL"))
+    assert (lot.quantity, lot.unit_cost, lot.opened_at) == (40, D("5.75"), making.moment(2))
+    verified()
+
+
 @pytest.mark.parametrize(("before", "after"), [("9", "36"), ("10", "-40"), ("10", "0")])
 def test_what_is_no_split_of_what_is_held_is_refused(account: Account, before: str, after: str) -> None:
     receive(account, bought(2, shares.entry(account), "10", "100"))
@@ -126,12 +180,13 @@ def test_what_is_no_split_of_what_is_held_is_refused(account: Account, before: s
     assert Fill.objects.count() == 1
 
 
-def test_the_door_lets_no_other_entry_say_where_a_lot_comes_from(account: Account) -> None:
+def test_the_door_lets_no_lot_come_from_a_fill_of_another_account(account: Account) -> None:
     receive(account, bought(2, shares.entry(account), "10", "100"))
-    fill = Fill.objects.get()
+    fill, other = Fill.objects.get(), make_share_account("another")
+    receive(other, bought(2, shares.entry(other), "10", "100"))
     lot = {
         "instrument_id": str(instrument("AAPL").pk), "side": "1", "quantity": "1", "unit_cost": "1",
-        "origin_id": str(fill.pk),
+        "origin_id": str(Fill.objects.get(account=other).pk),
     }  # fmt: skip
     draft = Draft(account=account, key="k", kind="FILL", at=making.START, fill=fill, lots=[lot])
     draft.move(commodity="AAPL", amount=D(1), into="POSITION", out_of="MARKET")

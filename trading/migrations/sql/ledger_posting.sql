@@ -3,87 +3,107 @@
 -- numbers of the entries in the order given. The same key with the same payload is the entry that stands; with another
 -- payload it is an error (23505).
 -- Rows are inserted first and checked as they stand: what is wrong takes everything back.
+-- Plans are made once for a session, for any number of rows, and reach rows by their keys: planning each call anew, or
+-- reading whole tables, would cost a single entry more than its posting.
 CREATE FUNCTION ledger_post_many(p jsonb) RETURNS bigint[] LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = public, pg_temp SET timezone = 'UTC' AS $$
+    SET search_path = public, pg_temp SET timezone = 'UTC'
+    SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
-    given int := jsonb_array_length(p);
     drafts jsonb[];
     keys text[];
     hashes text[];
-    first_entry bigint;
-    last_entry bigint;
+    entries bigint[];
+    posted text[];
+    owners bigint[];
+    answer bigint[];
+    moved bigint;
+    stored bigint;
+    has_to_match boolean;
+    moves_lots boolean;
     bad text;
 BEGIN
-    PERFORM 1 FROM trading_chainhead WHERE id = 1 FOR UPDATE;
-    -- What stands already under the same key and payload is left out of what is posted.
-    SELECT array_agg(x.d ORDER BY x.n) FILTER (WHERE x.stands IS NULL AND x.copy = 1),
-           array_agg(x.key ORDER BY x.n) FILTER (WHERE x.stands IS NULL AND x.copy = 1),
-           array_agg(x.hash ORDER BY x.n) FILTER (WHERE x.stands IS NULL AND x.copy = 1),
-           string_agg(x.key, ', ') FILTER (WHERE x.hash <> x.stands OR x.hash <> x.hash_of_first)
-    INTO drafts, keys, hashes, bad
-    FROM (SELECT g.*, e.payload_sha256 AS stands,
-                 row_number() OVER (PARTITION BY g.key ORDER BY g.n) AS copy,
-                 first_value(g.hash) OVER (PARTITION BY g.key ORDER BY g.n) AS hash_of_first
-          FROM (SELECT d, n, d->>'key' AS key, encode(sha256(convert_to(d::text, 'UTF8')), 'hex') AS hash
-                FROM jsonb_array_elements(p) WITH ORDINALITY AS a(d, n)) g
-          LEFT JOIN trading_entry e ON e.idempotency_key = g.key) x;
-    IF bad IS NOT NULL THEN
-        RAISE EXCEPTION 'ledger key % was posted before with another payload', bad USING errcode = '23505';
+    SELECT array_agg(d ORDER BY n), array_agg(d->>'key' ORDER BY n),
+           array_agg(encode(sha256(convert_to(d::text, 'UTF8')), 'hex') ORDER BY n)
+    INTO drafts, keys, hashes
+    FROM jsonb_array_elements(p) WITH ORDINALITY AS a(d, n);
+
+    -- The insert takes the append lock before it looks at any key, and holds it until commit.
+    WITH made AS (
+        INSERT INTO trading_entry (account_id, idempotency_key, payload_sha256, kind, at, recorded_at, value_date,
+                                   trading_day, fill_id, cash_event_id, application_id, reverses_id, replaces_id, memo)
+        SELECT (d->>'account_id')::bigint, k, h, d->>'kind', (d->>'at')::timestamptz, clock_timestamp(),
+               (d->>'value_date')::date, (d->>'trading_day')::date, (d->>'fill_id')::bigint,
+               (d->>'cash_event_id')::bigint, (d->>'application_id')::bigint, (d->>'reverses_id')::bigint,
+               (d->>'replaces_id')::bigint, coalesce(d->>'memo', '')
+        FROM unnest(drafts, keys, hashes) WITH ORDINALITY AS x(d, k, h, n) ORDER BY n
+        ON CONFLICT (idempotency_key) DO NOTHING
+        RETURNING id, idempotency_key, account_id)
+    SELECT array_agg(id ORDER BY id), array_agg(idempotency_key ORDER BY id), array_agg(account_id ORDER BY id)
+    INTO entries, posted, owners FROM made;
+    answer := entries;
+
+    IF cardinality(entries) IS DISTINCT FROM cardinality(keys) THEN
+        -- Some keys stood already, or were given twice: those are answered, and only the first of the new ones posted.
+        SELECT array_agg(e.id ORDER BY x.n), string_agg(x.k, ', ') FILTER (WHERE e.payload_sha256 <> x.h)
+        INTO answer, bad
+        FROM unnest(keys, hashes) WITH ORDINALITY AS x(k, h, n) JOIN trading_entry e ON e.idempotency_key = x.k;
+        IF bad IS NOT NULL THEN
+            RAISE EXCEPTION 'ledger key % was posted before with another payload', bad USING errcode = '23505';
+        END IF;
+        SELECT array_agg(f.d ORDER BY f.n) INTO drafts
+        FROM (SELECT DISTINCT ON (x.k) x.d, x.k, x.n FROM unnest(drafts, keys) WITH ORDINALITY AS x(d, k, n)
+              ORDER BY x.k, x.n) f
+        WHERE f.k = ANY (posted);
+    END IF;
+    IF entries IS NULL THEN
+        RETURN coalesce(answer, '{}');
     END IF;
 
-    IF drafts IS NOT NULL THEN
-        SELECT string_agg(d->>'key', ', ') INTO bad
-        FROM unnest(drafts) d WHERE jsonb_array_length(coalesce(d->'transfers', '[]')) = 0;
-        IF bad IS NOT NULL THEN
-            RAISE EXCEPTION 'entry % has no transfer', bad USING errcode = '23514';
-        END IF;
+    SELECT string_agg(d->>'key', ', ') FILTER (WHERE jsonb_array_length(coalesce(d->'transfers', '[]')) = 0),
+           sum(jsonb_array_length(coalesce(d->'transfers', '[]'))),
+           bool_or(d->>'kind' IN ('SETTLEMENT', 'REVERSAL')),
+           bool_or(d->'lots' <> '[]' OR d->'lot_closes' <> '[]')
+    INTO bad, moved, has_to_match, moves_lots FROM unnest(drafts) d;
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'entry % has no transfer', bad USING errcode = '23514';
+    END IF;
+    PERFORM ledger_check_entries(entries);
 
-        WITH made AS (
-            INSERT INTO trading_entry (account_id, idempotency_key, payload_sha256, kind, at, recorded_at, value_date,
-                                       trading_day, fill_id, cash_event_id, application_id, reverses_id, replaces_id,
-                                       memo)
-            SELECT (d->>'account_id')::bigint, k, h, d->>'kind', (d->>'at')::timestamptz, clock_timestamp(),
-                   (d->>'value_date')::date, (d->>'trading_day')::date, (d->>'fill_id')::bigint,
-                   (d->>'cash_event_id')::bigint, (d->>'application_id')::bigint, (d->>'reverses_id')::bigint,
-                   (d->>'replaces_id')::bigint, coalesce(d->>'memo', '')
-            FROM unnest(drafts, keys, hashes) WITH ORDINALITY AS x(d, k, h, n) ORDER BY n
-            RETURNING id)
-        SELECT min(id), max(id) INTO first_entry, last_entry FROM made;
-        PERFORM ledger_check_entries(first_entry, last_entry);
-
-        SELECT string_agg(concat(e.idempotency_key, ': ', t->>'commodity', ' ', t->>'amount'), ', ') INTO bad
-        FROM unnest(drafts, keys) AS x(d, k)
-        JOIN trading_entry e ON e.idempotency_key = x.k
-        CROSS JOIN LATERAL jsonb_array_elements(x.d->'transfers') t
+    INSERT INTO trading_transfer (entry_id, debit_id, credit_id, commodity_id, amount)
+    SELECT x.entry, r.id, s.id, c.code, t.amount
+    FROM unnest(drafts, entries, owners) AS x(d, entry, owner)
+    CROSS JOIN LATERAL ROWS FROM (jsonb_to_recordset(x.d->'transfers')
+        AS (debit bigint, credit bigint, commodity text, amount numeric)) WITH ORDINALITY
+        AS t(debit, credit, commodity, amount, n)
+    JOIN trading_commodity c ON c.code = t.commodity AND t.amount = round(t.amount, c.scale)
+    JOIN trading_ledgeraccount r ON r.id = t.debit AND r.account_id = x.owner
+    JOIN trading_ledgeraccount s ON s.id = t.credit AND s.account_id = x.owner
+    ORDER BY x.entry, t.n;
+    GET DIAGNOSTICS stored = ROW_COUNT;
+    IF stored <> moved THEN
+        SELECT string_agg(concat(d->>'key', ': ', t->>'commodity', ' ', t->>'amount'), ', ') INTO bad
+        FROM unnest(drafts) d
+        CROSS JOIN LATERAL jsonb_array_elements(d->'transfers') t
         LEFT JOIN trading_commodity c ON c.code = t->>'commodity'
         LEFT JOIN trading_ledgeraccount r ON r.id = (t->>'debit')::bigint
         LEFT JOIN trading_ledgeraccount s ON s.id = (t->>'credit')::bigint
-        WHERE c.code IS NULL OR r.account_id IS DISTINCT FROM e.account_id OR s.account_id IS DISTINCT FROM e.account_id
-           OR (t->>'amount')::numeric <> round((t->>'amount')::numeric, c.scale);
-        IF bad IS NOT NULL THEN
-            RAISE EXCEPTION 'entry %: foreign ledger account, unknown commodity, or more decimals than it has', bad
-                USING errcode = '23514';
-        END IF;
-
-        INSERT INTO trading_transfer (entry_id, debit_id, credit_id, commodity_id, amount)
-        SELECT e.id, (t->>'debit')::bigint, (t->>'credit')::bigint, t->>'commodity', (t->>'amount')::numeric
-        FROM unnest(drafts, keys) AS x(d, k)
-        JOIN trading_entry e ON e.idempotency_key = x.k
-        CROSS JOIN LATERAL jsonb_array_elements(x.d->'transfers') WITH ORDINALITY AS y(t, n)
-        ORDER BY e.id, y.n;
-        PERFORM ledger_check_transfers(first_entry, last_entry);
-
-        IF EXISTS (SELECT 1 FROM unnest(drafts) d WHERE d->'lots' <> '[]' OR d->'lot_closes' <> '[]') THEN
-            PERFORM ledger_move_lots(drafts, first_entry, last_entry);
-        END IF;
+        WHERE c.code IS NULL OR (t->>'amount')::numeric = round((t->>'amount')::numeric, c.scale) IS NOT TRUE
+           OR r.account_id IS DISTINCT FROM (d->>'account_id')::bigint
+           OR s.account_id IS DISTINCT FROM (d->>'account_id')::bigint;
+        RAISE EXCEPTION 'entry %: foreign ledger account, unknown commodity, or more decimals than it has', bad
+            USING errcode = '23514';
     END IF;
-
-    RETURN ARRAY(SELECT e.id FROM jsonb_array_elements(p) WITH ORDINALITY AS a(d, n)
-                 JOIN trading_entry e ON e.idempotency_key = a.d->>'key' ORDER BY a.n);
+    IF has_to_match THEN
+        PERFORM ledger_check_transfers(entries);
+    END IF;
+    IF moves_lots THEN
+        PERFORM ledger_move_lots(drafts, entries);
+    END IF;
+    RETURN answer;
 END $$;
 
 -- What entries must name: what happened, on their own account; approval where a person decided, or the day is closed.
-CREATE FUNCTION ledger_check_entries(first_entry bigint, last_entry bigint) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION ledger_check_entries(entries bigint[]) RETURNS void LANGUAGE plpgsql
     SET search_path = public, pg_temp AS $$
 DECLARE
     wrong record;
@@ -123,7 +143,7 @@ BEGIN
         FROM trading_entry e JOIN trading_account a ON a.id = e.account_id
         LEFT JOIN trading_fill f ON f.id = e.fill_id LEFT JOIN trading_cashevent c ON c.id = e.cash_event_id
         LEFT JOIN trading_entry r ON r.id = e.reverses_id LEFT JOIN trading_entry i ON i.id = e.replaces_id
-        WHERE e.id BETWEEN first_entry AND last_entry) x
+        WHERE e.id = ANY (entries)) x
     WHERE x.problem IS NOT NULL LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'entry % %', wrong.key, wrong.problem USING errcode = '23514';
@@ -150,13 +170,13 @@ CREATE FUNCTION ledger_may_cite(e trading_entry) RETURNS boolean LANGUAGE sql ST
 $$;
 
 -- What transfers must come to: a settlement pays exactly what is outstanding, a reversal is the exact mirror.
-CREATE FUNCTION ledger_check_transfers(first_entry bigint, last_entry bigint) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION ledger_check_transfers(entries bigint[]) RETURNS void LANGUAGE plpgsql
     SET search_path = public, pg_temp AS $$
 DECLARE
     wrong record;
 BEGIN
     FOR wrong IN SELECT e.id, e.idempotency_key AS key, e.kind, e.fill_id, e.reverses_id FROM trading_entry e
-                 WHERE e.id BETWEEN first_entry AND last_entry AND e.kind IN ('SETTLEMENT', 'REVERSAL') LOOP
+                 WHERE e.id = ANY (entries) AND e.kind IN ('SETTLEMENT', 'REVERSAL') LOOP
         IF wrong.kind = 'REVERSAL' THEN
             IF EXISTS (
                 (SELECT debit_id, credit_id, amount FROM trading_transfer WHERE entry_id = wrong.id
@@ -182,7 +202,7 @@ BEGIN
 END $$;
 
 -- Lots that entries open and close. Those that stood are closed first; none may be closed beyond what it holds.
-CREATE FUNCTION ledger_move_lots(drafts jsonb[], first_entry bigint, last_entry bigint) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION ledger_move_lots(drafts jsonb[], entries bigint[]) RETURNS void LANGUAGE plpgsql
     SET search_path = public, pg_temp AS $$
 DECLARE
     bad text;
@@ -202,32 +222,32 @@ BEGIN
     SELECT e.id, e.account_id, (t->>'instrument_id')::bigint, e.fill_id, (t->>'origin_id')::bigint,
            (t->>'side')::smallint, (t->>'quantity')::numeric, (t->>'unit_cost')::numeric,
            coalesce((t->>'opened_at')::timestamptz, e.at)
-    FROM unnest(drafts) d JOIN trading_entry e ON e.idempotency_key = d->>'key'
+    FROM unnest(drafts, entries) AS x(d, entry) JOIN trading_entry e ON e.id = x.entry
     CROSS JOIN LATERAL jsonb_array_elements(coalesce(d->'lots', '[]')) WITH ORDINALITY AS y(t, n)
     ORDER BY e.id, y.n;
 
     INSERT INTO trading_lotclose (entry_id, lot_id, fill_id, quantity, unit_price, profit_quote, closed_at)
     SELECT e.id, (t->>'lot_id')::bigint, e.fill_id, (t->>'quantity')::numeric, (t->>'unit_price')::numeric,
            (t->>'profit_quote')::numeric, e.at
-    FROM unnest(drafts) d JOIN trading_entry e ON e.idempotency_key = d->>'key'
+    FROM unnest(drafts, entries) AS x(d, entry) JOIN trading_entry e ON e.id = x.entry
     CROSS JOIN LATERAL jsonb_array_elements(coalesce(d->'lot_closes', '[]')) WITH ORDINALITY AS y(t, n)
     ORDER BY e.id, y.n;
 
     SELECT string_agg(x.told, ', ') INTO bad FROM (
         SELECT concat(e.idempotency_key, ' opens or closes lots without a fill') AS told
         FROM trading_entry e
-        WHERE e.id BETWEEN first_entry AND last_entry
+        WHERE e.id = ANY (entries)
           AND (e.fill_id IS NULL AND e.kind <> 'REVERSAL' OR e.kind = 'SETTLEMENT')
           AND (EXISTS (SELECT 1 FROM trading_lot l WHERE l.entry_id = e.id)
                OR EXISTS (SELECT 1 FROM trading_lotclose c WHERE c.entry_id = e.id))
         UNION ALL
         SELECT concat(e.idempotency_key, ' gives a lot an origin that it cannot have')
         FROM trading_entry e JOIN trading_lot l ON l.entry_id = e.id JOIN trading_fill f ON f.id = l.origin_id
-        WHERE e.id BETWEEN first_entry AND last_entry AND f.account_id <> e.account_id
+        WHERE e.id = ANY (entries) AND f.account_id <> e.account_id
         UNION ALL
         SELECT concat(e.idempotency_key, ' would close more of lot ', l.id, ' than it holds')
         FROM trading_entry e JOIN trading_lotclose c ON c.entry_id = e.id JOIN trading_lot l ON l.id = c.lot_id
-        WHERE e.id BETWEEN first_entry AND last_entry
+        WHERE e.id = ANY (entries)
           AND (l.account_id <> e.account_id
                OR l.quantity < (SELECT sum(z.quantity) FROM trading_lotclose z WHERE z.lot_id = l.id))) x;
     IF bad IS NOT NULL THEN
@@ -235,12 +255,12 @@ BEGIN
     END IF;
 END $$;
 
-CREATE OR REPLACE FUNCTION ledger_post(p jsonb) RETURNS bigint LANGUAGE sql SECURITY DEFINER
-    SET search_path = public, pg_temp AS $$ SELECT (ledger_post_many(jsonb_build_array(p)))[1] $$;
+CREATE OR REPLACE FUNCTION ledger_post(p jsonb) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = public, pg_temp AS $$ BEGIN RETURN (ledger_post_many(jsonb_build_array(p)))[1]; END $$;
 
 -- Only the two doors are open, and only to the application's login.
 REVOKE ALL ON FUNCTION ledger_post_many(jsonb) FROM PUBLIC;
-REVOKE ALL ON FUNCTION ledger_check_entries(bigint, bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION ledger_check_transfers(bigint, bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION ledger_move_lots(jsonb[], bigint, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger_check_entries(bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger_check_transfers(bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger_move_lots(jsonb[], bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION ledger_may_cite(trading_entry) FROM PUBLIC;

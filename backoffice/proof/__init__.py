@@ -1,0 +1,1 @@
+"""Proving the books, and keeping them: anchors, the chain's check, bundles for auditors, backup and restore."""

@@ -1,0 +1,1 @@
+"""`make bench-ledger`: our books beside django-hordak and a two-row ledger, on one server, in one run."""
