@@ -35,8 +35,8 @@ def block_entries(**_: Any) -> None:
     from django.db import connections
 
     django.setup()
-    from backoffice.starts import record_start
     from reconciliation.engine.startup import block_entries_until_reconciled
+    from trading.services.starts import record_start
 
     record_start("worker", via="task")
     block_entries_until_reconciled()
@@ -48,7 +48,7 @@ def audit_the_start_of_beat(**_: Any) -> None:
     """Beat belongs to the desk's standing parts; what it asks for gets an id of its own each time."""
     from django.db import connections
 
-    from backoffice.starts import try_to_record_start
+    from trading.services.starts import try_to_record_start
 
     begin_process(via="task", name="beat")
     try_to_record_start("beat", via="task")

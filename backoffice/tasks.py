@@ -12,6 +12,7 @@ from backoffice.digest.making import make_daily, make_intraday
 from backoffice.proof.anchoring import anchor_now
 from trading.engine.anchors import AnchorRefused
 from trading.services import heartbeats
+from trading.services.anchors import record_contradiction
 from trading.services.audit import Actor
 
 ACTOR = Actor.system("digest", via="task")
@@ -39,10 +40,12 @@ def digest_now(hours: int = 6, account: str = "") -> dict[str, str]:
 def anchor() -> int:
     """Write the chain's head down outside the database if it has moved; the number of the block, 0 for none."""
     heartbeats.beat("slow")
+    actor = Actor.system("anchor", via="task")
     try:
-        line = anchor_now(Actor.system("anchor", via="task"))
+        line = anchor_now(actor)
     except AnchorRefused as error:
-        log.critical("%s", error)
+        if record_contradiction(reason=str(error), actor=actor) is not None:
+            log.critical("%s", error)
         return 0
     except OSError as error:
         log.error("The anchors cannot be written (%s); the next minute tries again.", error)

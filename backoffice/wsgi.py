@@ -28,8 +28,8 @@ def _audit_the_start() -> None:
     """The web starts without a database, too; then its start stands in the log alone."""
     from django.db import connections
 
-    from backoffice.starts import try_to_record_start
     from trading.context import begin_process
+    from trading.services.starts import try_to_record_start
 
     begin_process(via="web", name="web")
     try_to_record_start("web", via="web")

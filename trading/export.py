@@ -45,12 +45,6 @@ def export_beancount(*, year: int, to: Path, account: Account | None = None, act
         kind="books.exported",
         actor=actor,
         account=account,
-        after={
-            "format": "beancount",
-            "account": account.name if account is not None else "all accounts",
-            "until": f"{year}-12-31",
-            "entries": done.entries,
-            "files": [to.name],
-        },
+        after={"format": "beancount", "year": year, "entries": done.entries, "cut": done.cut, "file": to.name},
     )
     return done

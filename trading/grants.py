@@ -1,8 +1,8 @@
 """What the application login may do in the database.
 
 What always holds: it may never change or delete a row of an append-only table, never write the ledger except through
-`ledger_post` and `ledger_post_many`, never seal a block of the chain, never change the schema, and it is not a member of the owner. Granted after every `migrate`, which runs
-under the owner's login.
+`ledger_post` and `ledger_post_many`, never seal a block of the chain, never draw a number, never change the schema,
+and it is not a member of the owner. Granted after every `migrate`, which runs under the owner's login.
 """
 
 from typing import Any

@@ -20,6 +20,7 @@ from trading.domain.money import plain
 from trading.domain.orders import Tag
 from trading.models import Account, Fill, Trade
 from trading.selectors.results import ledger_pnl
+from trading.services.trades import standing
 
 from .books import Selection, Span
 
@@ -132,7 +133,7 @@ def _closed(account: Account, span: Span) -> list[Trade]:
 def _exits(account: Account, decisions: Sequence[int]) -> dict[int, list[ExitFill]]:
     """The fills of our own orders that left each decision's trade, with the level that each order lay at."""
     ours = Q(order__decision__in=decisions) | Q(order__exit_intent__decision__in=decisions)
-    fills = Fill.objects.filter(ours, account=account).exclude(order__tag=Tag.ENTRY)
+    fills = standing(Fill.objects.filter(ours, account=account).exclude(order__tag=Tag.ENTRY))
     found: dict[int, list[ExitFill]] = defaultdict(list)
     for fill in fills.select_related("order__exit_intent").order_by("id"):
         order = fill.order

@@ -15,7 +15,6 @@ import psycopg
 from django.db import connections, transaction
 
 from backoffice.desk.paths import DeskError
-from backoffice.starts import version
 from trading.auditor.verify_books import read_anchors
 from trading.clock import wall_now
 from trading.domain.canonical import utc_text
@@ -23,6 +22,7 @@ from trading.engine.anchors import AnchorRefused
 from trading.selectors import chain
 from trading.services import audit
 from trading.services.audit import Actor
+from trading.services.starts import version
 
 from . import programs
 from .anchoring import anchor_now, anchors_file

@@ -7,7 +7,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
@@ -95,6 +95,11 @@ class RunAdmin(ReadOnlyAdmin):
     def took(self, run: Run) -> SafeString:
         """Wall time from start to end."""
         return values.whole(f"{(run.recorded_at - run.started_at).total_seconds():.1f} s")
+
+    def tools(self, request: HttpRequest, subject: Run) -> list[tuple[str, str]]:
+        """The days that it may be the evidence for."""
+        address = reverse("admin:reconciliation_signoff_account", args=[subject.account_id])
+        return [*super().tools(request, subject), ("Sign off days", address)]
 
     def panels(self, request: HttpRequest, subject: Run) -> list[Panel]:
         """Counts, findings, the proof, and the cases it saw last."""

@@ -40,10 +40,10 @@ def to_reconcile(environ: Mapping[str, str]) -> list[Account]:
     when the one that it names cannot be identified.
     """
     accounts = reconcilable()
-    named = [found for found in (credentials_from_environment(name, environ) for name in BROKERS) if found is not None]
-    if not named and not accounts:
+    given = [found for found in (credentials_from_environment(name, environ) for name in BROKERS) if found is not None]
+    if not given and not accounts:
         raise MissingCredentials(BROKERS[0])
-    for connection in named:
+    for connection in given:
         meant = _of(connection)
         if meant is None and connection.broker != BROKERS[0] and not environ.get(KEYS[connection.broker]):
             continue  # a simulator speaks every protocol; nobody asked for an account at this one

@@ -148,11 +148,17 @@ def _holdings(account: Account) -> list[BooksHolding]:
     ]
 
 
-def unposted_parts(account: Account, row: BrokerEvent) -> UnpostedEvent:
-    """What of a stored event, as the broker says it now, is not in the books."""
+def unposted_parts(
+    account: Account, row: BrokerEvent, gone: tuple[Sequence[int], Sequence[int]] | None = None
+) -> UnpostedEvent:
+    """What of a stored event, as the broker says it now, is not in the books.
+
+    `gone` are the account's fills and movements that were taken back, for who asks about many events.
+    """
     fills, cash = fills_now(row), cash_now(row)
-    booked = _in_force(fill_versions, reversed_fills(account), account, row, [f.external_id for f in fills])
-    paid = _in_force(cash_versions, reversed_cash(account), account, row, [c.external_id for c in cash])
+    fills_gone, cash_gone = gone or (reversed_fills(account), reversed_cash(account))
+    booked = _in_force(fill_versions, fills_gone, account, row, [f.external_id for f in fills])
+    paid = _in_force(cash_versions, cash_gone, account, row, [c.external_id for c in cash])
     left = tuple(fill for fill in fills if fill.external_id not in booked)
     return UnpostedEvent(
         event_id=row.pk,
@@ -185,7 +191,9 @@ def _ours(account: Account, fills: Sequence[FillData]) -> frozenset[str]:
 
 
 def _stored(account: Account) -> list[UnpostedEvent]:
-    return [unposted_parts(account, row) for row in unposted(account)]
+    rows = unposted(account)
+    gone = (reversed_fills(account), reversed_cash(account)) if rows else ((), ())
+    return [unposted_parts(account, row, gone) for row in rows]
 
 
 def _unread(account: Account, events: Sequence[PortEvent]) -> list[UnpostedEvent]:

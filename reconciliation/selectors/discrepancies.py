@@ -36,12 +36,6 @@ def blocking(account: Account) -> QuerySet[Discrepancy]:
     return live(account).filter(severity__in=BLOCKING)
 
 
-def in_state(state: str, account: Account | None = None) -> QuerySet[Discrepancy]:
-    """Cases in one state, newest first."""
-    rows = Discrepancy.objects.filter(state=state)
-    return rows if account is None else rows.filter(account=account)
-
-
 def by_state(account: Account) -> dict[str, int]:
     """How many cases of the account are in each state."""
     rows = Discrepancy.objects.filter(account=account).order_by().values("state").annotate(number=Count("id"))

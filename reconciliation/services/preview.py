@@ -111,7 +111,8 @@ def _executed(account: Account, instrument: Instrument, entry: Mapping[str, Any]
     if not instrument.is_margin and "instead_of" in entry:
         realised = realised_instead(Fill.objects.get(pk=entry["instead_of"]), quantity, price)
     elif not instrument.is_margin:
-        sequence = BrokerEvent.objects.get(pk=entry["event"], account=account).sequence
+        event = BrokerEvent.objects.filter(pk=entry.get("event", 0), account=account).first()
+        sequence = event.sequence if event is not None else None
         realised = match(account, instrument, side, quantity, price, sequence=sequence).profit
     return Fill(
         account=account,

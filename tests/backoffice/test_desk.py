@@ -128,6 +128,8 @@ def test_one_command_runs_everything_and_ctrl_c_stops_it_in_order(desk: RunningD
     assert order == sorted(order)
     assert not {pid for pid in processes if children.is_alive(pid)}
     assert not (desk.var / "run" / "desk.json").exists()
+    assert desk.printed.index("the books: ") < desk.printed.index("Redis has stopped")
+    assert (desk.var / "anchors.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 _DATABASE = "from django.db import connection; print(connection.settings_dict['NAME'])"

@@ -10,11 +10,12 @@ from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from backoffice import doors, floods, starts
+from backoffice import doors, floods
 from backoffice.floods import Flood, Write
 from tests.trading.admin.world import World, build_world
 from trading import context
 from trading.models import AuditEvent, User
+from trading.services import starts
 
 PASSWORD = "a-password-for-tests"
 CANARY = "my-real-password-typed-as-name"

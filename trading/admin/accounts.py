@@ -47,8 +47,11 @@ class AccountAdmin(ReadOnlyAdmin):
         return values.BROKERS.get(account.broker, account.broker)
 
     def tools(self, request: HttpRequest, subject: Account) -> list[tuple[str, str]]:
-        """Its books."""
-        return [("Trial balance", reverse("admin:trading_ledgeraccount_trial_balance") + f"?account={subject.pk}")]
+        """Its books, and the sign-off of its days."""
+        shown = [("Trial balance", reverse("admin:trading_ledgeraccount_trial_balance") + f"?account={subject.pk}")]
+        if subject.is_paper_book:
+            return shown
+        return [*shown, ("Sign off days", reverse("admin:reconciliation_signoff_account", args=[subject.pk]))]
 
     def panels(self, request: HttpRequest, subject: Account) -> list[Panel]:
         """Cash and positions of the books, live restrictions, mirrors, the policy."""

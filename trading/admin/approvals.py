@@ -1,6 +1,7 @@
 """Proposals with their verdicts and application: the record of what two people decided. Deciding is done on the page
 of what the proposal is about."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from trading.clock import wall_now
@@ -85,6 +87,16 @@ class ProposalAdmin(ReadOnlyAdmin):
         """Its standing first."""
         about = [("Stands", values.pill(standing(subject))), ("About", values.link(subject_of(subject)))]
         return [*about, *super().facts(subject)]
+
+    def tools(self, request: HttpRequest, subject: Proposal) -> list[tuple[str, str]]:
+        """The page on which it is decided."""
+        shown = super().tools(request, subject)
+        if subject.kind == "REVERSAL":
+            return [*shown, ("Decide on its page", reverse("admin:trading_entry_reverse", args=[subject.subject_id]))]
+        if subject.kind == "SIGN_OFF":
+            place = [subject.subject_id, json.loads(subject.payload)["day"]]
+            return [*shown, ("Review on its page", reverse("admin:reconciliation_signoff_day", args=place))]
+        return shown
 
     def panels(self, request: HttpRequest, subject: Proposal) -> list[Panel]:
         """The payload word for word, the verdicts, and what its application did."""

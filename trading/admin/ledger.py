@@ -19,6 +19,7 @@ from trading.selectors.balances import with_balance
 from trading.selectors.provenance import EntryOrigin, Provenance, provenance_of
 
 from . import columns, filters, origins, statement, trial_balance, values
+from .corrections import Reversible
 from .pages import Panel, ReadOnlyAdmin, Table, audit_panel, facts_of
 from .provenance import corrections, name_of_ledger_account, seal_text, story_of
 
@@ -52,7 +53,7 @@ def sums(lines: list[tuple[Any, Any, Any, str]]) -> list[tuple[str, Decimal, Dec
 
 
 @admin.register(Entry)
-class EntryAdmin(ReadOnlyAdmin):
+class EntryAdmin(Reversible):
     """One business event in the books."""
 
     change_form_template = "admin/trading/entry/change_form.html"

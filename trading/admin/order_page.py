@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from trading.models import BrokerMessage, Decision, Entry, Order, OrderEvent
+from trading.models import BrokerMessage, Decision, Entry, Fill, Order, OrderEvent
+from trading.services import trades
 
 from . import values
 from .intent import gate_rows, orders_table
@@ -93,11 +94,13 @@ def _events(events: list[OrderEvent]) -> Table:
 
 
 def _fills(order: Order) -> Table:
+    standing = set(trades.standing(Fill.objects.filter(order=order)).values_list("pk", flat=True))
     rows = [
         (
             values.link(fill, values.short_code(fill.external_id)), fill.at, fill.side, fill.quantity,
             values.price(fill.price, order.instrument.price_decimals), values.profit(fill.realised),
-            values.amount(fill.commission), values.amount(fill.financing), fill.reason,
+            values.amount(fill.commission), values.amount(fill.financing),
+            fill.reason if fill.pk in standing else f"{fill.reason} (taken back)",
         )
         for fill in order.fills.order_by("id")
     ]  # fmt: skip

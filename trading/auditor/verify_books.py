@@ -379,7 +379,7 @@ def main() -> int:
         if asked.books.startswith(("postgres://", "postgresql://")):
             import psycopg
 
-            connection = opened.enter_context(psycopg.connect(asked.books))
+            connection = opened.enter_context(psycopg.connect(asked.books, client_encoding="utf8"))
             connection.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {SETTINGS}")
             source = Source(None, connection.cursor())
         else:

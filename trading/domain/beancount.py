@@ -100,7 +100,7 @@ def lines(journal: Journal) -> Iterator[str]:
     commodities = _distinct({b.commodity for b in journal.closing}, legal_commodity)
 
     def named(ledger: LedgerName) -> str:
-        return f"{ROOTS[ledger.kind]}:{accounts[ledger.account]}:{ledger.kind.capitalize()}"
+        return f"{ROOTS.get(ledger.kind, 'Equity')}:{accounts[ledger.account]}:{ledger.kind.capitalize()}"
 
     def posting(account: str, amount: Decimal, commodity: str) -> str:
         return f"  {account}  {plain(amount)} {commodities[commodity]}"

@@ -49,22 +49,24 @@ def anchor_head(*, file: Path, key: str, actor: Actor) -> AnchorLine | None:
             identity = chain.identity(cursor)
             if last is not None:
                 _go_on_from(last, number, identity, chain.hashes(cursor, [last.number]), file)
-            if number == 0 or (last is not None and not _has_moved(last, number, file)):
+            if number == 0 or (last is not None and not _has_moved(last, number)):
                 return None
         at = wall_now()
         line = AnchorLine(identity, number, head.hex(), utc_text(at), last.seal if last else "").sealed_under(key)
-        os.write(descriptor, (canonical_json(line._asdict()) + "\n").encode())
+        text = (canonical_json(line._asdict()) + "\n").encode()
+        if os.write(descriptor, text) != len(text):
+            raise OSError("a part of the line only was written; is the disk full?")
         os.fsync(descriptor)
         record_anchor(number=number, block_hash=head, at=at, sink=sink_of(file), seal=line.seal, actor=actor)
         return line
 
 
-def _has_moved(last: AnchorLine, number: int, file: Path) -> bool:
+def _has_moved(last: AnchorLine, number: int) -> bool:
     """Whether anything but the last anchor's own rows was sealed since."""
     if number == last.number:
         return False
-    row = Anchor.objects.filter(number=last.number, seal=last.seal).first()
-    if row is None:  # the power was cut between the line and its row
+    row = Anchor.objects.order_by("-id").first()
+    if row is None or row.seal != last.seal:  # the power was cut between the line and its row
         return True
     with connection.cursor() as cursor:
         cursor.execute(

@@ -34,7 +34,9 @@ class BrokerEvent(Fact):
 class Fill(Fact):
     """A booked execution. Money in the account's currency, signed as it moves cash; external fills have no order.
 
-    `realised` is the broker's own number for a margin instrument, and what our lots give for a cash instrument.
+    `realised` is the broker's own number for a margin instrument. For a cash instrument it is what its booking moved
+    into realised profit: what its lots give and, where it was told late, what it changed of later fills, so that the
+    sum over fills is right. What each fill realised by the broker's order is in `selectors.realised`.
     """
 
     account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="fills")

@@ -199,7 +199,8 @@ class Transfer(models.Model):
 class Lot(models.Model):
     """Units opened by one fill. `side` +1 long, −1 short; `unit_cost` in the instrument's quote currency.
 
-    `origin` is the fill that opened these units first, where a split has made the lot out of an earlier one.
+    `origin` is the fill that opened these units first, where the lot was made out of an earlier one: by a split, a fill
+    told late or taken back, or an addition at average cost. Open lots are in the order in which a close takes them.
     """
 
     append_only = True
@@ -228,6 +229,7 @@ class LotClose(models.Model):
     """Units of a lot closed by one fill. `profit_quote` is our own number in the quote currency.
 
     For a margin instrument it is a check only; for a cash instrument, whose broker gives none, the books realise it.
+    A lot that is closed at its own cost, without profit, goes on in lots that the same entry opens.
     """
 
     append_only = True

@@ -30,9 +30,6 @@ Progress = Callable[[str, int, int], None]  # what is looked at, how many of its
 CHUNK = 200_000
 # A big ledger takes longer than a screen may.
 PATIENCE = "SET LOCAL statement_timeout = '1h'; SET LOCAL idle_in_transaction_session_timeout = '1h'"
-# Two processes where a table is large enough: hashing is all work of the processor.
-_PARALLEL = """SET LOCAL min_parallel_table_scan_size = 0; SET LOCAL min_parallel_index_scan_size = 0;
-    SET LOCAL parallel_tuple_cost = 0; SET LOCAL parallel_setup_cost = 100"""
 _LINKS = """
     SELECT number, number_before, hash_before, sealed FROM (
         SELECT b.*, lag(number) OVER chain AS number_before, lag(hash) OVER chain AS hash_before,
@@ -93,7 +90,7 @@ def findings(cursor: Any, progress: Progress | None = None) -> Iterator[Finding]
 
     Sets how this transaction writes values and how long it may take. Each block and each row is looked at.
     """
-    cursor.execute(f"{SETTINGS}; {PATIENCE}; {_PARALLEL}")
+    cursor.execute(f"{SETTINGS}; {PATIENCE}")
     yield from _links(cursor)
     cursor.execute("SELECT DISTINCT table_name FROM trading_chainblock")
     for table in sorted({*tables(), *(name for (name,) in cursor.fetchall())}):

@@ -32,7 +32,8 @@ UNPOSTED = f"""
         ORDER BY numbers->>'event', id DESC)
     SELECT e.id FROM trading_brokerevent e LEFT JOIN said ON said.event = e.external_id
     WHERE e.account_id = %(account)s
-      AND ({_LACKS.format(part="fills", table="trading_fill")} OR {_LACKS.format(part="cash", table="trading_cashevent")})
+      AND ({_LACKS.format(part="fills", table="trading_fill")}
+           OR {_LACKS.format(part="cash", table="trading_cashevent")})
 """
 
 

@@ -29,7 +29,6 @@ from trading.models import (
     ExitIntent,
     Fill,
     LedgerAccount,
-    LotClose,
     Order,
     OrderEvent,
     Proposal,
@@ -38,6 +37,7 @@ from trading.models import (
     Transfer,
 )
 
+from .lot_history import closed_by_others
 from .seals import RowKey, Seal, is_fact, key_of, seals_of
 from .statement import Period, Statement, statement
 
@@ -175,15 +175,13 @@ def provenance_of_balance(
 
 def entries_of_trade(trade: Trade) -> list[int]:
     """The entries that a round trip is made of: of its own orders' fills, of others' fills that closed its units, and
-    the reversals of all of them; in the order of the books."""
-    own = Q(order__decision=trade.decision_id) | Q(order__exit_intent__decision=trade.decision_id)
-    opened = Q(lot__fill__order__decision=trade.decision_id) | Q(lot__origin__order__decision=trade.decision_id)
-    closes = LotClose.objects.filter(opened, lot__account=trade.account_id, fill__order=None)
-    of_fills = Q(fill__in=Fill.objects.filter(own, account=trade.account_id)) | Q(fill__in=closes.values("fill"))
-    booked = Entry.objects.filter(of_fills, account=trade.account_id)
-    return list(
-        Entry.objects.filter(Q(pk__in=booked) | Q(reverses__in=booked)).order_by("id").values_list("pk", flat=True)
-    )
+    what reverses or replaces any of them; in the order of the books."""
+    by_order = Q(order__decision=trade.decision_id) | Q(order__exit_intent__decision=trade.decision_id)
+    own = set(Fill.objects.filter(by_order, account=trade.account_id).values_list("pk", flat=True))
+    others = {close.fill.pk for close in closed_by_others(trade.account, trade.instrument) if close.opened_by in own}
+    booked = Entry.objects.filter(fill__in=own | others)
+    corrected = Q(reverses__in=booked) | Q(replaces__in=booked)
+    return list(Entry.objects.filter(Q(pk__in=booked) | corrected).order_by("id").values_list("pk", flat=True))
 
 
 def rows_of(node: Any) -> Iterator[Model]:

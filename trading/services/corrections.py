@@ -51,6 +51,11 @@ def why_not(entry: Entry) -> str:
     taken_back = entry.reversals.first()
     if taken_back is not None:
         return f"Entry {entry.pk} was reversed already, by entry {taken_back.pk}: that happens once."
+    if entry.account.is_paper_book:
+        return (
+            f"{entry.account.name} is a paper book: its own history is what happened, and nothing ever reconciles the "
+            "two. Replay it on a new account instead."
+        )
     if entry.kind in OF_TWO_HALVES:
         return (
             f"Entry {entry.pk} is one half of a {str(entry.kind).replace('_', ' ').lower()}, and units since then are "

@@ -204,6 +204,7 @@ def _restating(
 def choose_method(*, account: Account, method: str, actor: Actor) -> Account:
     """Let an account count its lots FIFO or at AVERAGE. Raises RuleBroken once it has a lot: a cost was counted."""
     lock_account(account.pk)
+    account.refresh_from_db(fields=["lot_method"])
     chosen = LotMethod(method)
     if account.lot_method == chosen:
         return account

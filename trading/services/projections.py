@@ -49,7 +49,7 @@ EQUITY = """
         FROM trading_ledgeraccount k JOIN ledger_posting p ON p.ledger_account_id = k.id
         JOIN trading_entry e ON e.id = p.entry_id
         WHERE k.account_id = %(account)s AND k.kind IN ('CASH', 'UNSETTLED', 'MARKET', 'TRADING')
-          AND k.commodity_id = %(currency)s
+          AND k.commodity_id = %(currency)s AND EXISTS (SELECT 1 FROM moments)
         GROUP BY 1
         UNION ALL SELECT at, 0, 0 FROM moments),
     sums AS (SELECT DISTINCT at, coalesce(sum(cash) OVER upto, 0) AS balance,

@@ -19,7 +19,7 @@ from django.db import transaction
 from trading.domain.canonical import canonical_json
 from trading.domain.money import ZERO, plain
 from trading.locks import lock_account
-from trading.models import Account, Application, Approval, Entry, LedgerAccount, Proposal, User
+from trading.models import Application, Approval, Entry, LedgerAccount, Proposal, User
 from trading.selectors import books
 
 from . import approvals, corrections
@@ -237,13 +237,7 @@ def _broker_still_says(entry: Entry) -> list[str]:
     said = {fill.external_id for fill in fills_now(event)} | {cash.external_id for cash in cash_now(event)}
     if source.pk in undone or base_id(source.external_id) not in said:
         return []
-    return [_warning(account, event.external_id)]
-
-
-def _warning(account: Account, event: str) -> str:
-    if account.is_paper_book:
-        return f"The paper book's own history still has it (event {event}): its books will differ from that for good."
-    return (
-        f"The broker's history still has it (event {event}): after the reversal books and broker differ, and the next "
-        "reconciliation shows that as a case."
-    )
+    return [
+        f"The broker's history still has it (event {event.external_id}): after the reversal books and broker differ, "
+        "and the next reconciliation shows that as a case."
+    ]

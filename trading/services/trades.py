@@ -75,7 +75,7 @@ def decisions_touched_by(fill: Fill, *, restated: bool = False) -> list[Decision
             return []
         closed = [close.opened_by for close in closed_by_others(fill.account, fill.instrument) if close.fill == fill]
         return list(Decision.objects.filter(orders__fills__in=closed).order_by("pk").distinct())
-    if not closed_by_others(fill.account, fill.instrument):
+    if not Fill.objects.filter(account=fill.account, instrument=fill.instrument, order=None).exists():
         return []
     return list(
         Decision.objects.filter(trades__account=fill.account, trades__instrument=fill.instrument).order_by("pk")

@@ -29,16 +29,16 @@ def base_id(external_id: str) -> str:
 
 def fill_versions(account: Account, event: BrokerEvent, external_id: str) -> list[Fill]:
     """Every fill that was booked of one execution of the broker's, oldest first; at most the last one stands."""
-    first = Fill.objects.filter(account=account, external_id=external_id)
+    first = list(Fill.objects.filter(account=account, external_id=external_id))
     later = Fill.objects.filter(broker_event=event, external_id__startswith=f"{external_id}~")
-    return [*first, *later.order_by("id")]
+    return [*first, *later.order_by("id")] if first else []
 
 
 def cash_versions(account: Account, event: BrokerEvent, external_id: str) -> list[CashEvent]:
     """Every row that was booked of one movement of the broker's, oldest first; at most the last one stands."""
-    first = CashEvent.objects.filter(account=account, external_id=external_id)
+    first = list(CashEvent.objects.filter(account=account, external_id=external_id))
     later = CashEvent.objects.filter(broker_event=event, external_id__startswith=f"{external_id}~")
-    return [*first, *later.order_by("id")]
+    return [*first, *later.order_by("id")] if first else []
 
 
 def refuse_again(account: Account, event: BrokerEvent, earlier: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from backoffice.proof.anchoring import anchor_now, anchors_file
 from trading.engine.anchors import AnchorRefused
@@ -22,6 +23,8 @@ class Command(BaseCommand):
             line = anchor_now(Actor.system("anchor", via="command"))
         except AnchorRefused as error:
             raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            raise CommandError(f"The database does not answer, so nothing was anchored: {error}") from error
         except OSError as error:
             raise CommandError(f"The anchors cannot be written ({error}). The books are as they were.") from error
         if line is None:

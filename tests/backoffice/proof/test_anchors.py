@@ -106,7 +106,9 @@ def test_a_chain_that_was_rewritten_whole_is_seen_by_the_anchors_alone(books: Bo
     ]
     with pytest.raises(AnchorRefused, match="have another block there"):
         anchor_now(making.TEST)
-    assert task() == 0 and len(lines()) == 2
+    assert task() == task() == 0 and len(lines()) == 2
+    event = AuditEvent.objects.get(kind="chain.broken")
+    assert event.level == "CRITICAL" and "have another block there" in event.reason
     anchors_file().rename(anchors_file().with_name("elsewhere"))
     with connection.cursor() as cursor:  # the seal in the books is still under the key that the forger lacks
         cursor.execute("SELECT count(*) FROM trading_anchor WHERE sink = %s", [sink_of(anchors_file())])

@@ -128,6 +128,21 @@ def test_what_is_changed_in_a_bundle_is_found_and_named(anchored: Books, tmp_pat
     assert "trading_rate row 6 was changed" in printed
 
 
+def test_a_bundle_of_books_that_were_tampered_with_says_what_verify_chain_says(anchored: Books, tmp_path: Path) -> None:
+    anchored.alter(
+        "UPDATE trading_rate SET value = 7 WHERE id = 5; DELETE FROM trading_rate WHERE id = 8;"
+        "UPDATE trading_auditevent SET reason = 'another' WHERE id = 2;"
+        "UPDATE trading_chainblock SET login = 'nobody' WHERE number = 3;"
+        "INSERT INTO trading_riskevent (at, recorded_at, kind, reason, numbers)"
+        " SELECT at, recorded_at, kind, 'added', numbers FROM trading_riskevent"
+    )
+    here = json.loads(verify_chain("--json")[1])
+    code, printed = program(_exported(tmp_path), "--json", directory=tmp_path)
+    there = json.loads(printed)
+    assert code == 1 and here["count"] == there["count"] == 5
+    assert {str(each) for each in here["findings"]} == {str(each) for each in there["findings"]}
+
+
 def test_a_bundle_whose_end_was_left_out_is_found_by_anchors_kept_elsewhere(anchored: Books, tmp_path: Path) -> None:
     anchors = tmp_path / "kept.jsonl"
     shutil.copy(anchors_file(), anchors)

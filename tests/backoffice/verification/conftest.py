@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection as django
+from django.db.backends.postgresql.base import Cursor as DjangosCursor
+from django.db.backends.postgresql.psycopg_any import get_adapters_template
 
 from backoffice.desk import logins
 from backoffice.verification import INVARIANTS, Result, check
@@ -38,7 +42,9 @@ class Laboratory:
     """One copy of the world in which every experiment is undone."""
 
     def __init__(self, superuser_url: str) -> None:
-        self._connection = psycopg.connect(superuser_url)
+        self._connection = psycopg.connect(
+            superuser_url, context=get_adapters_template(True, UTC), cursor_factory=DjangosCursor
+        )
 
     def plant(self, number: str, sql: str) -> Result:
         """What the invariant says once `sql` was run with every guard of every table put to sleep."""
@@ -60,10 +66,14 @@ class Laboratory:
 
     @contextmanager
     def _experiment(self) -> Iterator[psycopg.Cursor[Any]]:
+        """Django reads through the same connection meanwhile, so that checks which ask models see the plant, too."""
+        django.ensure_connection()
+        its_own, django.connection = django.connection, self._connection
         try:
             yield self._connection.cursor()
         finally:
             self._connection.rollback()
+            django.connection = its_own
 
     def close(self) -> None:
         """Leave."""

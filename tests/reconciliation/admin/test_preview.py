@@ -120,7 +120,9 @@ def test_shares_are_previewed_as_they_are_posted(what: str, db: None) -> None:
         event = shares.bought(
             2, None, entry["quantity"], entry["price"], side=entry["side"], commission=entry["commission"]
         )
-        draft = preview.draft(Discrepancy(account=account), {"entries": [{**money, **entry}]})
+        inbox.receive(account=account, events=[event])
+        stored = BrokerEvent.objects.get(account=account, external_id=event.external_id)
+        draft = preview.draft(Discrepancy(account=account), {"entries": [{**money, **entry, "event": stored.pk}]})
         book(account, event, application)
     else:
         draft = preview.draft(Discrepancy(account=account), {"entries": [entry]})

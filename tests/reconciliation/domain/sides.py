@@ -233,6 +233,16 @@ def book_orders(draw: st.DrawFn) -> BooksOrder:
 
 
 @st.composite
+def changed_bodies(draw: st.DrawFn) -> ChangedBody:
+    """Any event that was busted, corrected, or only shown in other words."""
+    undone = draw(st.lists(fills().filter(lambda f: f.instrument != "TRY_ZAR"), max_size=2))
+    instead = [replace(f, quantity=f.quantity * 2, price=draw(prices)) for f in undone if draw(st.booleans())]
+    cash = draw(st.lists(money.map(lambda amount: replace(movement(), amount=amount)), max_size=1))
+    name = str(draw(st.integers(4, 6)))
+    return ChangedBody(name, "x", "y", int(name), tuple(undone), tuple(instead), tuple(cash))
+
+
+@st.composite
 def two_sides(draw: st.DrawFn) -> tuple[BrokerSnapshot, BooksSnapshot]:
     """Any two sides at the same cut."""
     shown = draw(st.lists(st.tuples(symbols, units.filter(lambda u: u != 0), prices), max_size=4))
@@ -252,6 +262,6 @@ def two_sides(draw: st.DrawFn) -> tuple[BrokerSnapshot, BooksSnapshot]:
         holdings=tuple(draw(st.lists(st.just(holding(stop_client_ids=("a",))), max_size=1))),
         unposted=tuple(draw(st.lists(events(), max_size=3, unique_by=lambda e: e.event_id))),
         hedging=draw(st.booleans()),
-        changed=tuple(draw(st.lists(st.just(ChangedBody("4", "x", "y")), max_size=1))),
+        changed=tuple(draw(st.lists(changed_bodies(), max_size=2, unique_by=lambda c: c.external_id))),
     )
     return theirs, mine

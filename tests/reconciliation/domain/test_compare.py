@@ -258,6 +258,8 @@ def test_cash_may_differ_by_the_tolerance_and_no_more(cash: str, found: list[Kin
         (EventKind.DIVIDEND, Kind.DIVIDEND_NOT_BOOKED),
         (EventKind.FEE, Kind.FEE_NOT_BOOKED),
         (EventKind.TRANSFER, Kind.TRANSFER_NOT_BOOKED),
+        (EventKind.TAX, Kind.TAX_NOT_BOOKED),
+        (EventKind.CONVERSION, Kind.CONVERSION_NOT_BOOKED),
     ],
 )
 def test_typed_cash_that_is_not_booked_is_named_by_its_type(kind: EventKind, found: Kind) -> None:
@@ -272,6 +274,32 @@ def test_typed_cash_that_is_not_booked_is_named_by_its_type(kind: EventKind, fou
 def test_an_event_that_came_again_with_another_body_is_a_fill_mismatch() -> None:
     finding = one(broker(), books(changed=(ChangedBody("4", "aa", "bb"),)))
     assert (finding.kind, finding.key) == (Kind.FILL_MISMATCH, "event:4")
+
+
+def test_a_busted_fill_explains_position_and_cash_and_is_booked_by_its_own_case() -> None:
+    was = fill(realised="5")
+    finding = one(broker(), books(held(), cash="100005", changed=(ChangedBody("7", "aa", "bb", 3, undone=(was,)),)))
+    assert (finding.kind, finding.key, finding.instrument) == (Kind.FILL_MISMATCH, "event:7", "EURUSD")
+    assert finding.difference == -1000 and finding.explains == {"EURUSD": -1000, "USD": -5}
+    assert finding.actions == (Action.BOOK_FILLS, Action.ACCEPT) and finding.suggestion is Action.BOOK_FILLS
+    assert "took it back" in finding.cause and finding.event_ids == (3,)
+
+
+def test_a_corrected_fill_explains_the_rest_and_what_it_does_not_explain_is_a_case_of_its_own() -> None:
+    change = ChangedBody("7", "aa", "bb", 3, undone=(fill(),), instead=(fill(quantity="800"),))
+    ours = books(held(), changed=(change,))
+    assert kinds(broker(position(quantity="800")), ours) == [Kind.FILL_MISMATCH]
+    assert kinds(broker(position(quantity="700")), ours) == [Kind.FILL_MISMATCH, Kind.QUANTITY_MISMATCH]
+    strict = ReconciliationPolicy(backfill_enabled=False)
+    assert one(broker(position(quantity="800")), ours, strict).actions == (Action.ACCEPT,)
+
+
+def test_a_conversion_that_is_not_booked_explains_both_its_currencies() -> None:
+    moved = replace(movement(EventKind.CONVERSION, "-1000"), counter_currency="EUR", counter_amount=D("924.17"))
+    theirs = broker(cash="99000")
+    theirs = replace(theirs, cash={**theirs.cash, "EUR": D("924.17")})
+    finding = one(theirs, books(unposted=(event(cash=[moved]),)))
+    assert finding.explains == {"USD": -1000, "EUR": D("924.17")}
 
 
 def test_an_instrument_without_a_name_of_ours_is_unmapped_and_explains_its_cash() -> None:

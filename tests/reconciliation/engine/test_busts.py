@@ -8,9 +8,9 @@ import pytest
 
 from reconciliation.models import Discrepancy
 from tests.reconciliation.conftest import People
-from tests.reconciliation.engine.share_desk import AAPL, ShareDesk, verified
-from trading.engine.settling import settle_all
-from trading.models import AuditEvent, Entry, Fill, Position
+from tests.reconciliation.engine.share_desk import AAPL, ShareDesk, books_hold, verified
+from tests.trading.services import shares
+from trading.models import AuditEvent, Entry, Fill, Order, Position, Trade
 from trading.selectors import books
 
 D = Decimal
@@ -58,17 +58,45 @@ def test_a_busted_purchase_is_reversed_by_two_people_and_leaves_nothing(desk: Sh
     settled(desk)
 
 
-def test_a_busted_purchase_that_was_paid_already_takes_its_payment_back(desk: ShareDesk, people: People) -> None:
+def own_entry(desk: ShareDesk, quantity: str, price: str) -> tuple[Order, str]:
+    """An entry of ours that filled at the broker, and the broker's id of the execution."""
+    order = shares.entry(desk.account, quantity=quantity, entry=price, stop="90", target="150")
+    done = desk.external("trade", instrument=AAPL, quantity=quantity, price=price)
+    Order.objects.filter(pk=order.pk).update(broker_order_id=done["order_id"])
     desk.reconcile()
-    fill = bought(desk, people, "10", "100")
-    desk.wait_days(3)
-    assert settle_all() == 1
-    desk.external("bust", fill_id=fill.external_id)
-    if not desk.reconcile().findings:  # pragma: no cover - the overlap of a day may have passed
-        pytest.fail("nothing was found")
+    return Order.objects.get(pk=order.pk), done["fill_id"]
+
+
+def test_a_busted_entry_of_ours_takes_its_trade_along_and_its_order_keeps_its_state(
+    desk: ShareDesk, people: People
+) -> None:
     desk.reconcile()
-    cases = Discrepancy.objects.filter(state="OPEN")
-    assert {case.kind for case in cases} <= {"FILL_MISMATCH", "PHANTOM_POSITION", "CASH_UNEXPLAINED"}
+    order, fill_id = own_entry(desk, "10", "100")
+    assert (order.state, order.filled_quantity) == ("FILLED", 10) and Trade.objects.get().state == "OPEN"
+    desk.external("bust", fill_id=fill_id)
+    desk.reconcile()
+    desk.reconcile()
+    desk.resolve(desk.case(state="OPEN", kind="FILL_MISMATCH"), "book_fills", people)
+    order.refresh_from_db()
+    assert (order.state, order.filled_quantity, order.average_price) == ("FILLED", 0, None)
+    assert not Trade.objects.exists() and desk.agrees()
+    desk.reconcile()
+    assert not Discrepancy.objects.filter(state="OPEN").exists()
+    books_hold()
+
+
+def test_a_corrected_entry_of_ours_leaves_the_trade_at_the_price_that_counts(desk: ShareDesk, people: People) -> None:
+    desk.reconcile()
+    order, fill_id = own_entry(desk, "10", "100")
+    desk.external("correct", fill_id=fill_id, price="101")
+    desk.reconcile()
+    desk.reconcile()
+    desk.resolve(desk.case(state="OPEN", kind="FILL_MISMATCH"), "book_fills", people)
+    order.refresh_from_db()
+    trade = Trade.objects.get()
+    assert (order.filled_quantity, order.average_price, trade.entry_price) == (10, 101, 101)
+    assert Fill.objects.latest("id").order == order and Entry.objects.latest("id").kind == "FILL" and desk.agrees()
+    books_hold()
 
 
 def test_a_correction_books_what_the_broker_says_now_in_the_place_of_what_stood(

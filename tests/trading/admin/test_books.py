@@ -17,6 +17,7 @@ from django.urls import reverse
 
 from tests.trading.admin.world import START, World, grow
 from tests.trading.selectors.corrected import correct
+from tests.trading.selectors.postings import Move, book
 from trading.admin import moments
 from trading.admin.figures import Figures
 from trading.models import Anchor, AuditEvent, Entry, LedgerAccount, Person, Position, Trade, User
@@ -132,8 +133,8 @@ def test_a_statement_is_downloaded_whole_between_its_balances(signed_in: SignIn,
 
 
 def test_a_statement_of_many_postings_has_pages_that_carry_the_balance(signed_in: SignIn, world: World) -> None:
-    grow(world, 105)
-    client, cash = signed_in("charlie"), cash_of(world)
+    account, _ = book([Move(0, "TRANSFER", "USD", Decimal(number), Decimal(0), 0) for number in range(1, 106)])
+    client, cash = signed_in("charlie"), account.ledger_accounts.get(kind="CASH")
     last = client.get(page_of(cash))
     assert last.context["statement"].pages == 2 and "Brought forward" in last.content.decode()
     first = client.get(page_of(cash) + "?page=1")

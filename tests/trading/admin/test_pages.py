@@ -143,7 +143,7 @@ def test_the_order_page_tells_the_story_from_signal_to_entry(signed_in: SignIn, 
         "1.09012",  # the fill
         "Position EURUSD",  # the entry's lines
         world.stop.client_order_id,  # its protective leg
-        "order.planned",  # the audit trail
+        "test planned ENTRY BUY 10000 EURUSD",  # the audit trail
     ):
         assert words in page, words
     states = [event.to_state for event in world.entry.events.order_by("sequence")]

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from tests.trading.ledger.world import apply, approved
 from tests.trading.services import making
-from trading.models import Account, CashEvent, Entry, LedgerAccount
+from trading.models import Account, CashEvent, ClosedDay, Entry, LedgerAccount
 from trading.services import booking, ledger
 
 
@@ -176,6 +176,17 @@ def _replacement_of_what_stands(v: Victim) -> None:
     knock(v.body(application_id=application.pk, replaces_id=entry.pk))
 
 
+@transaction.atomic
+def _signed_off_day(v: Victim) -> None:
+    ClosedDay.objects.create(
+        at=making.START,
+        account=v.account,
+        trading_day=making.START.date(),
+        application=apply(approved(v.account)),
+    )
+    knock(v.body())
+
+
 REFUSALS: dict[str, Callable[[Victim], None]] = {
     "commodities mixed": _mixed,
     "another account's ledger account": _foreign,
@@ -203,4 +214,5 @@ REFUSALS: dict[str, Callable[[Victim], None]] = {
     "approved for another account": _approved_for_another_account,
     "reversal that is no mirror": _reversal_that_is_no_mirror,
     "replacement of what stands": _replacement_of_what_stands,
+    "a day that was signed off": _signed_off_day,
 }

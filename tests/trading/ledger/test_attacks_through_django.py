@@ -15,9 +15,9 @@ from django.urls import reverse
 from tests.trading.ledger.digest import digest
 from trading.models import Commodity, LedgerAccount, User
 
-FACTS: list[type[models.Model]] = [
-    *(model for model in apps.get_models() if getattr(model, "append_only", False)), LedgerAccount, Commodity,
-]  # fmt: skip
+FACTS: list[type[models.Model]] = list(
+    dict.fromkeys([*(m for m in apps.get_models() if getattr(m, "append_only", False)), LedgerAccount, Commodity])
+)
 REFUSED = "permission denied|append-only|non-DEFAULT|only be updated to DEFAULT|get their numbers"
 # What the signing in of a new superuser and his being refused write; everything else has to stay as it was.
 TRAILS = {

@@ -39,6 +39,7 @@ WHY = {
     "approved for another account": "approval that is not for it",
     "reversal that is no mirror": "not the exact mirror",
     "replacement of what stands": "was not reversed",
+    "a day that was signed off": "was signed off",
 }
 
 

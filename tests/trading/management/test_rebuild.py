@@ -56,7 +56,9 @@ def test_a_check_names_what_differs_changes_nothing_and_ends_with_1(account: Acc
 def test_a_rebuild_mends_says_so_and_ends_with_0(account: Account) -> None:
     Trade.objects.update(pnl=9)
     code, told = run()
-    assert code == 0 and Trade.objects.get().pnl == 0 and "1 rows were not what the facts say; now all are." in told
+    assert (
+        code == 0 and Trade.objects.get().pnl == 0 and "1 row differed from what the facts say; none does now." in told
+    )
     code, told = run(account=account.name)
     assert code == 0 and "All rows were what the facts say." in told
 

@@ -46,6 +46,10 @@ def test_at_any_two_moments_it_is_the_plain_sum_of_the_postings_and_debits_equal
                         account, as_of, known_at
                     )
                     assert seen.is_balanced
+                    for row in rows:
+                        columns = row.columns
+                        assert columns.debit - columns.credit == row.debits - row.credits == columns.balance
+                        assert min(columns.debit, columns.credit) == 0
                     for part in seen.commodities:
                         assert (
                             part.columns.debit == part.columns.credit == sum(kind.columns.debit for kind in part.kinds)

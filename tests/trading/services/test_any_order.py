@@ -23,6 +23,7 @@ from tests.trading.services.histories import Execution, History, histories, tell
 from tests.trading.services.making import TEST
 from tests.trading.services.shares import approved, make_share_account
 from trading.domain.broker import BrokerEvent as PortEvent
+from trading.domain.broker import EventKind
 from trading.domain.lots import LotMethod
 from trading.domain.money import STORED_STEP, round_to_step
 from trading.models import Account, Application, BrokerEvent, Fill, Instrument
@@ -91,8 +92,9 @@ def events_of(account: Account, day: Day) -> list[PortEvent]:
 
 
 def _by_broker_id(event: PortEvent, told: Sequence[PortEvent]) -> PortEvent:
-    """The same, where fills of orders that the broker acknowledged name the broker's id alone."""
-    named = {news.broker_order_id for other in told for news in other.orders}
+    """The same, where fills of orders that the broker acknowledged before name the broker's id alone."""
+    made = [other for other in told if other.kind == EventKind.ORDER_CREATED]
+    named = {news.broker_order_id for other in made for news in other.orders}
     fills = (replace(fill, client_id="" if fill.broker_order_id in named else fill.client_id) for fill in event.fills)
     return replace(event, fills=tuple(fills))
 

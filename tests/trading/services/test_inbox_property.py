@@ -23,7 +23,7 @@ from trading.services.setup import ensure_instruments
 pytestmark = pytest.mark.django_db
 # Without shrinking: an example is a hundred statements, and a failure must not take an hour.
 each_example_rolls_back = settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 
 from backoffice.verification import INVARIANTS, check
@@ -87,6 +89,25 @@ def test_the_method_is_chosen_before_the_first_lot_and_never_after() -> None:
         choose_method(account=account, method="LIFO", actor=TEST)
 
 
+def test_a_command_says_and_chooses_the_method_and_ends_with_1_when_it_cannot() -> None:
+    account = make_share_account()
+
+    def said(*arguments: str) -> tuple[str, int]:
+        out = StringIO()
+        try:
+            call_command("lot_method", *arguments, stdout=out)
+        except SystemExit as ended:
+            return out.getvalue(), int(str(ended.code))
+        return out.getvalue(), 0
+
+    assert said(account.name) == ("alpaca-main counts its lots FIFO.\n", 0)
+    assert said(account.name, "AVERAGE") == ("alpaca-main counts its lots AVERAGE.\n", 0)
+    receive(account, bought(1, shares.entry(account), "10", "100"))
+    told_why, code = said(account.name, "FIFO")
+    assert "counts its lots AVERAGE and has lots" in told_why and code == 1
+    assert said("nobody", "FIFO")[1] == 1 and "alpaca-main" in said("nobody")[0]
+
+
 def test_a_fill_told_late_leaves_the_lots_and_profits_of_the_brokers_order() -> None:
     account, other = make_share_account(), make_share_account("another")
     for one, order in ((account, (2, 3, 1)), (other, (1, 2, 3))):
@@ -137,6 +158,24 @@ def test_a_late_fill_gives_what_others_closed_to_the_trade_that_it_really_ended(
     receive(account, fill_of(1, first, "1000", "1.1"))
     states = dict(Trade.objects.values_list("decision__signal__bar_start", "state"))
     assert [states[start] for start in sorted(states)] == ["CLOSED", "OPEN"]
+    verified()
+
+
+def test_a_late_exit_takes_a_trade_back_from_others_who_closed_nothing_of_it_after_all() -> None:
+    account = making.make_account()
+    application = shares.approved(account)
+    entry = make_entry(account, quantity="1000")
+    leave = make_exit(account, entry, quantity="1000")
+    receive(account, fill_of(1, entry, "1000", "1.2"), fill_of(3, None, "1000", "1.3", side="SELL"))
+    event = BrokerEvent.objects.get(external_id="3")
+    booking.book_fill(
+        account=account, event=event, fill=fills_in(event)[0], order=None, application=application, actor=TEST
+    )
+    assert Trade.objects.get().close_reason == "EXTERNAL"
+    receive(account, fill_of(2, leave, "1000", "1.25", realised="50"))
+    trade = Trade.objects.get()
+    assert (trade.close_reason, trade.exit_price, trade.pnl) == ("TIME", D("1.25"), 50)
+    assert standing(account, "EURUSD") == [(-1000, D("1.3"), moment(3))]
     verified()
 
 

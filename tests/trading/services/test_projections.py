@@ -132,6 +132,20 @@ def test_cash_that_is_told_of_late_corrects_the_curve_from_its_moment_on(account
     assert list(EquityPoint.objects.order_by("at").values_list("balance", flat=True)) == [1000, 993, 1013]
 
 
+def test_a_close_that_was_none_takes_its_point_with_it(account: Account) -> None:
+    receive(account, cash_of(1, "TRANSFER", "1000"))
+    leave = make_exit(account, opened(account), quantity="1000")
+    receive(account, fill_of(31, leave, "1000", "1.12", realised="20"))
+    receive(account, fill_of(32, leave, "5", "1.12", realised="1"))
+    points = [(moment(1), 1000), (moment(32), 1021)]
+    assert list(EquityPoint.objects.order_by("at").values_list("at", "balance")) == points, "it closed later"
+    entry = make_entry(account, 2, quantity="2000", stop="1.09", target="1.12")
+    receive(account, fill_of(40, entry, "1000", "1.1"))
+    receive(account, fill_of(41, make_exit(account, entry, quantity="1000"), "1000", "1.12", realised="7"))
+    receive(account, fill_of(42, entry, "1000", "1.1"))
+    assert list(EquityPoint.objects.order_by("at").values_list("at", "balance")) == points, "it is open again"
+
+
 def test_a_part_of_a_trade_shows_when_the_trade_closes(account: Account) -> None:
     receive(account, cash_of(1, "TRANSFER", "1000"))
     leave = make_exit(account, opened(account), quantity="1000")

@@ -33,6 +33,7 @@ from trading.selectors import books
 from trading.services import reversals
 from trading.services.errors import RuleBroken
 from trading.services.settlement import settle_due
+from trading.services.splits import book_split
 
 pytestmark = pytest.mark.django_db
 D = Decimal
@@ -235,3 +236,20 @@ def test_a_rejected_reversal_needs_a_reason_and_frees_the_entry(account: Account
     with pytest.raises(RuleBroken, match="only an approved one"):
         reversals.apply(proposal_id=proposal.pk, actor=TEST)
     assert timedelta(0) < proposal.expires_at - proposal.recorded_at
+
+
+def test_a_paper_book_and_half_a_split_are_not_taken_back(account: Account, ada: User) -> None:
+    receive(account, bought(2, shares.entry(account), "10", "400"))
+    book_split(
+        account=account, instrument=making.instrument("AAPL"), before=D(10), after=D(40),
+        application=shares.approved(account), actor=TEST,
+    )  # fmt: skip
+    for entry, told in (
+        (Entry.objects.filter(kind="SPLIT").latest("id"), "one half of a split"),
+        (Entry.objects.get(kind="FILL"), "from before the units"),
+    ):
+        assert told in reversals.preview(entry.pk).refused
+        with pytest.raises(RuleBroken, match=told):
+            reversals.propose(entry_id=entry.pk, reason="a mistake", proposer=ada, actor=TEST)
+    Account.objects.filter(pk=account.pk).update(broker=Account.Broker.PAPER)
+    assert "is a paper book" in reversals.preview(Entry.objects.get(kind="TRANSFER").pk).refused

@@ -154,7 +154,7 @@ def test_what_is_outstanding_is_told_by_value_date(account: Account) -> None:
         ({"at": making.START}, "before, or not on, its value date"),
         ({"amount": Decimal(-999)}, "another amount than is outstanding"),
         ({"amount": Decimal(1000)}, "another amount than is outstanding"),
-        ({"out_of": "SUSPENSE"}, "another amount than is outstanding"),
+        ({"out_of": "SUSPENSE"}, "suspense account without an approval"),
         ({"fill": None}, "names nothing that happened"),
     ],
 )

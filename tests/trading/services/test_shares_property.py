@@ -23,7 +23,7 @@ from trading.services.setup import ensure_instruments
 
 pytestmark = pytest.mark.django_db
 each_example_rolls_back = settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -110,9 +110,10 @@ def _report(done: list[Rebuilt], check: bool) -> Iterator[str]:
         if len(one.differences) > SHOWN:
             yield f"  … and {len(one.differences) - SHOWN} more (--json names them all)"
     wrong = sum(len(one.differences) for one in done)
+    rows = "1 row" if wrong == 1 else f"{wrong} rows"
     if check:
-        yield f"{wrong} rows would change. Nothing was changed." if wrong else "All rows are what the facts say."
+        yield f"{rows} would change. Nothing was changed." if wrong else "All rows are what the facts say."
     else:
         yield (
-            f"{wrong} rows were not what the facts say; now all are." if wrong else "All rows were what the facts say."
+            f"{rows} differed from what the facts say; none does now." if wrong else "All rows were what the facts say."
         )

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from trading.engine.streams import Streams
+from trading.services import starts
 
 READY_FILE = "BACKOFFICE_READY_FILE"
 
@@ -22,6 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run in the foreground; SIGTERM and Ctrl-C end it within two seconds."""
+        starts.try_to_record_start("streams", via="stream")
         streams = Streams()
 
         def stop(_signal: int, _frame: FrameType | None) -> None:

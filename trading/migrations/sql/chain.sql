@@ -28,7 +28,7 @@ END $$;
 
 CREATE FUNCTION chain_add() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = public, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET bytea_output = 'hex'
-    SET extra_float_digits = 1 AS $$
+    SET extra_float_digits = 1 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
     this_table text := tg_table_name;  -- a name has another collation, and an index of text would not be used
     lo bigint;

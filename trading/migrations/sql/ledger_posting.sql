@@ -3,11 +3,12 @@
 -- numbers of the entries in the order given. The same key with the same payload is the entry that stands; with another
 -- payload it is an error (23505).
 -- Rows are inserted first and checked as they stand: what is wrong takes everything back.
--- Plans are made once for a session, for any number of rows, and reach rows by their keys: planning each call anew, or
--- reading whole tables, would cost a single entry more than its posting.
+-- Plans are made once for a session, for any number of rows, and reach rows by their keys: planning each call anew would
+-- cost a single entry more than its posting, and a plan made while a table was small would read all of it ever after.
 CREATE FUNCTION ledger_post_many(p jsonb) RETURNS bigint[] LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = public, pg_temp SET timezone = 'UTC'
-    SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off
+    SET enable_mergejoin = off AS $$
 DECLARE
     drafts jsonb[];
     keys text[];
@@ -61,7 +62,7 @@ BEGIN
 
     SELECT string_agg(d->>'key', ', ') FILTER (WHERE jsonb_array_length(coalesce(d->'transfers', '[]')) = 0),
            sum(jsonb_array_length(coalesce(d->'transfers', '[]'))),
-           bool_or(d->>'kind' IN ('SETTLEMENT', 'REVERSAL')),
+           bool_or(d->>'kind' IN ('SETTLEMENT', 'REVERSAL', 'ADJUSTMENT')),
            bool_or(d->'lots' <> '[]' OR d->'lot_closes' <> '[]')
     INTO bad, moved, has_to_match, moves_lots FROM unnest(drafts) d;
     IF bad IS NOT NULL THEN
@@ -78,6 +79,7 @@ BEGIN
     JOIN trading_commodity c ON c.code = t.commodity AND t.amount = round(t.amount, c.scale)
     JOIN trading_ledgeraccount r ON r.id = t.debit AND r.account_id = x.owner
     JOIN trading_ledgeraccount s ON s.id = t.credit AND s.account_id = x.owner
+        AND ('SUSPENSE' NOT IN (r.kind, s.kind) OR x.d->>'application_id' IS NOT NULL)
     ORDER BY x.entry, t.n;
     GET DIAGNOSTICS stored = ROW_COUNT;
     IF stored <> moved THEN
@@ -89,9 +91,10 @@ BEGIN
         LEFT JOIN trading_ledgeraccount s ON s.id = (t->>'credit')::bigint
         WHERE c.code IS NULL OR (t->>'amount')::numeric = round((t->>'amount')::numeric, c.scale) IS NOT TRUE
            OR r.account_id IS DISTINCT FROM (d->>'account_id')::bigint
-           OR s.account_id IS DISTINCT FROM (d->>'account_id')::bigint;
-        RAISE EXCEPTION 'entry %: foreign ledger account, unknown commodity, or more decimals than it has', bad
-            USING errcode = '23514';
+           OR s.account_id IS DISTINCT FROM (d->>'account_id')::bigint
+           OR 'SUSPENSE' IN (r.kind, s.kind) AND d->>'application_id' IS NULL;
+        RAISE EXCEPTION 'entry %: foreign ledger account, unknown commodity, more decimals than it has, or the '
+            'suspense account without an approval', bad USING errcode = '23514';
     END IF;
     IF has_to_match THEN
         PERFORM ledger_check_transfers(entries);
@@ -122,6 +125,9 @@ BEGIN
               OR e.reverses_id IS NOT NULL AND r.account_id <> e.account_id
               OR e.replaces_id IS NOT NULL AND i.account_id <> e.account_id
                 THEN 'books what happened on another account'
+            WHEN NOT isfinite(e.at) OR NOT isfinite(e.value_date)
+              OR e.trading_day <> (e.at AT TIME ZONE a.time_zone)::date
+                THEN 'is not dated by its own moment on its account''s clock'
             WHEN r.kind = 'REVERSAL' OR i.kind = 'REVERSAL' OR e.reverses_id >= e.id OR e.replaces_id >= e.id
                 THEN 'reverses or replaces an entry that is a reversal itself, or is not there yet'
             WHEN e.application_id IS NULL AND e.kind IN ('EXTERNAL_FILL', 'MARGIN_CLOSEOUT', 'ADOPTION', 'ESTIMATE',
@@ -157,16 +163,23 @@ CREATE FUNCTION ledger_may_cite(e trading_entry) RETURNS boolean LANGUAGE sql ST
     SELECT EXISTS (
         SELECT 1 FROM trading_application a JOIN trading_proposal q ON q.id = a.proposal_id
         WHERE a.id = e.application_id AND q.account_id = e.account_id
-          AND (SELECT b.transaction FROM trading_chainblock b
-               WHERE b.table_name = 'trading_application' AND b.last_id >= a.id ORDER BY b.last_id LIMIT 1)
-              = pg_current_xact_id()::text::bigint
-          AND (e.kind NOT IN ('REVERSAL', 'ADJUSTMENT') OR EXISTS (
+          AND EXISTS (SELECT 1 FROM (
+                  SELECT b.transaction, b.sealed_at FROM trading_chainblock b
+                  WHERE b.table_name = 'trading_application' AND b.last_id >= a.id ORDER BY b.last_id LIMIT 1) z
+              -- the moment, too: after a restore into a new server transactions are numbered anew
+              WHERE z.transaction = pg_current_xact_id()::text::bigint AND z.sealed_at >= transaction_timestamp())
+          AND (e.kind <> 'REVERSAL' OR EXISTS (
               SELECT 1 FROM jsonb_array_elements(q.payload::jsonb->'entries') x
-              LEFT JOIN trading_cashevent c ON c.id = e.cash_event_id
-              WHERE x->>'entry' = e.kind
-                AND (e.kind <> 'REVERSAL' OR (x->>'reverses')::bigint = e.reverses_id)
-                AND (e.kind <> 'ADJUSTMENT'
-                     OR x->>'currency' = c.currency AND (x->>'amount')::numeric = c.amount))));
+              WHERE x->>'entry' = 'REVERSAL' AND (x->>'reverses')::bigint = e.reverses_id))
+          -- as many entries of an amount as the approval names, no more
+          AND (e.kind <> 'ADJUSTMENT' OR (
+              SELECT count(*) FROM trading_entry o JOIN trading_cashevent k ON k.id = o.cash_event_id
+              WHERE o.application_id = a.id AND o.kind = 'ADJUSTMENT' AND (k.currency, k.amount) = (
+                  SELECT c.currency, c.amount FROM trading_cashevent c WHERE c.id = e.cash_event_id)) <= (
+              SELECT count(*) FROM jsonb_array_elements(q.payload::jsonb->'entries') x
+              JOIN trading_cashevent c ON c.id = e.cash_event_id
+              WHERE x->>'entry' = 'ADJUSTMENT' AND x->>'currency' = c.currency
+                AND (x->>'amount')::numeric = c.amount)));
 $$;
 
 -- What transfers must come to: a settlement pays exactly what is outstanding, a reversal is the exact mirror.
@@ -199,6 +212,17 @@ BEGIN
             RAISE EXCEPTION 'entry % settles another amount than is outstanding', wrong.key USING errcode = '23514';
         END IF;
     END LOOP;
+    -- An adjustment moves cash by the amount that was approved, against the suspense account, and nothing else.
+    SELECT e.idempotency_key AS key INTO wrong FROM trading_entry e JOIN trading_cashevent c ON c.id = e.cash_event_id
+    WHERE e.id = ANY (entries) AND e.kind = 'ADJUSTMENT' AND EXISTS (
+        SELECT 1 FROM ledger_posting s JOIN trading_ledgeraccount l ON l.id = s.ledger_account_id
+        WHERE s.entry_id = e.id
+        GROUP BY l.kind, s.commodity_id
+        HAVING sum(s.amount) IS DISTINCT FROM (CASE WHEN s.commodity_id <> c.currency THEN NULL
+            WHEN l.kind = 'CASH' THEN c.amount WHEN l.kind = 'SUSPENSE' THEN -c.amount END)) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'entry % moves another amount than was approved', wrong.key USING errcode = '23514';
+    END IF;
 END $$;
 
 -- Lots that entries open and close. Those that stood are closed first; none may be closed beyond what it holds.
@@ -244,6 +268,20 @@ BEGIN
         SELECT concat(e.idempotency_key, ' gives a lot an origin that it cannot have')
         FROM trading_entry e JOIN trading_lot l ON l.entry_id = e.id JOIN trading_fill f ON f.id = l.origin_id
         WHERE e.id = ANY (entries) AND f.account_id <> e.account_id
+        UNION ALL
+        SELECT concat(e.idempotency_key, ' moves other units of ', i.symbol, ' in lots than in positions')
+        FROM trading_entry e CROSS JOIN trading_instrument i
+        WHERE e.id = ANY (entries) AND e.application_id IS NOT NULL
+          AND (EXISTS (SELECT 1 FROM trading_lot l WHERE l.entry_id = e.id AND l.instrument_id = i.id)
+               OR EXISTS (SELECT 1 FROM trading_lotclose c JOIN trading_lot l ON l.id = c.lot_id
+                          WHERE c.entry_id = e.id AND l.instrument_id = i.id))
+          AND (SELECT coalesce(sum(l.side * l.quantity), 0) FROM trading_lot l
+               WHERE l.entry_id = e.id AND l.instrument_id = i.id)
+            - (SELECT coalesce(sum(l.side * c.quantity), 0) FROM trading_lotclose c JOIN trading_lot l ON l.id = c.lot_id
+               WHERE c.entry_id = e.id AND l.instrument_id = i.id)
+           <> (SELECT coalesce(sum(s.amount), 0) FROM ledger_posting s
+               JOIN trading_ledgeraccount p ON p.id = s.ledger_account_id AND p.kind = 'POSITION'
+               WHERE s.entry_id = e.id AND s.commodity_id = i.symbol)
         UNION ALL
         SELECT concat(e.idempotency_key, ' would close more of lot ', l.id, ' than it holds')
         FROM trading_entry e JOIN trading_lotclose c ON c.entry_id = e.id JOIN trading_lot l ON l.id = c.lot_id

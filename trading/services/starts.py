@@ -10,14 +10,15 @@ import logging
 import os
 import tomllib
 from functools import cache
+from pathlib import Path
 
 from django.db import DatabaseError
 
-from backoffice.desk.paths import PROJECT
-from trading.services import audit
-from trading.services.audit import Actor
+from . import audit
+from .audit import Actor
 
 log = logging.getLogger(__name__)
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 @cache
