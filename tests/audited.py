@@ -33,7 +33,7 @@ FACTS = (
 )  # fmt: skip
 """The tables that nothing may change silently. Others are projections, machine state, or evidence of the broker's."""
 _WRITE = re.compile(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?([a-z_]+)"?', re.IGNORECASE)
-_POST = re.compile(r"\bledger_post(?:_many)?\s*\(")
+_POST = re.compile(r"\s*SELECT\s+ledger_post(?:_many)?\s*\(")
 _SIGN_IN = re.compile(r'UPDATE "trading_user" SET "last_login" = \S+ WHERE', re.IGNORECASE)
 
 

@@ -54,7 +54,7 @@ def test_the_books_in_both_themes(screens: Screens, showcase: Showcase, correcte
                 assert page.evaluate(WIDER) <= 0, f"{name} scrolls sideways at {width}"
                 assert page.evaluate(ALIGNED), name
                 for theme in ("light", "dark") if width > 400 else ("light",):
-                    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+                    page.emulate_media(color_scheme=theme)
                     screens.picture(page, f"{name}-{theme}-{width}")
 
 

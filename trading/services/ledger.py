@@ -78,7 +78,7 @@ def ledger_account(account: Account, kind: str, commodity: str) -> LedgerAccount
 def reversal(entry: Entry, *, application: Application, at: datetime, memo: str) -> Draft:
     """A draft that takes back everything an entry moved. Lots are the caller's to add; an entry is reversed once.
 
-    It is dated `at` (the day of the correction), so that days that were signed off keep their figures.
+    `at` says when it takes effect: as of the moment of what it takes back, that never was; as known until now, it was.
     """
     draft = Draft(
         account=entry.account,

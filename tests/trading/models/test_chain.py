@@ -158,7 +158,7 @@ def test_a_number_of_ones_own_is_refused(committed_db: CommittedDatabase, way: s
         "UPDATE trading_chainhead SET hash = ''",
         "SELECT chain_append('trading_fill', 1, 1, 1, '', '')",
         "SELECT chain_table('trading_fill')",
-        "SELECT ledger_check_entries(1, 1)",
+        "SELECT ledger_check_entries('{1}')",
         "SELECT nextval('trading_auditevent_id_seq')",
         "SELECT setval('trading_auditevent_id_seq', 99)",
     ],
