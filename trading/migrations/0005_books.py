@@ -156,21 +156,21 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='transfer',
             name='commodity',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='trading.commodity'),
+            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='trading.commodity'),
         ),
         migrations.AlterField(
             model_name='transfer',
             name='credit',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='credits', to='trading.ledgeraccount'),
+            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='credits', to='trading.ledgeraccount'),
         ),
         migrations.AlterField(
             model_name='transfer',
             name='debit',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='debits', to='trading.ledgeraccount'),
+            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='debits', to='trading.ledgeraccount'),
         ),
         migrations.AddIndex(
             model_name='entry',
-            index=models.Index(fields=['account', 'at'], name='entries_of_an_account'),
+            index=models.Index(fields=['account'], name='entries_of_an_account'),
         ),
         migrations.AddIndex(
             model_name='entry',
@@ -234,5 +234,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='closedday',
             constraint=models.UniqueConstraint(fields=('account', 'trading_day'), name='a_day_closes_once'),
+        ),
+        migrations.AlterField(
+            model_name='entry',
+            name='idempotency_key',
+            field=models.CharField(max_length=120),
+        ),
+        migrations.AddConstraint(
+            model_name='entry',
+            constraint=models.UniqueConstraint(fields=('idempotency_key',), name='a_key_posts_once'),
         ),
     ]

@@ -40,6 +40,13 @@ class Migration(migrations.Migration):
     dependencies = [("trading", "0005_books")]
 
     operations = [
+        # A transfer is found by either side; narrow enough that equal values share their place in the index.
+        migrations.RunSQL(
+            "DROP INDEX transfer_debits; DROP INDEX transfer_credits;"
+            "CREATE INDEX transfer_debits ON trading_transfer (debit_id);"
+            "CREATE INDEX transfer_credits ON trading_transfer (credit_id)",
+            migrations.RunSQL.noop,
+        ),
         *[
             migrations.RunSQL(
                 f"DROP TRIGGER a_append_only ON trading_{table}; SELECT protect_append_only('trading_{table}')",
@@ -53,6 +60,7 @@ class Migration(migrations.Migration):
         ],
         migrations.RunSQL((SQL / "chain.sql").read_text(), migrations.RunSQL.noop),
         migrations.RunSQL((SQL / "ledger_posting.sql").read_text(), migrations.RunSQL.noop),
+        migrations.RunSQL((SQL / "lot_method.sql").read_text(), migrations.RunSQL.noop),
         *[
             migrations.RunSQL(f"SELECT chain_table('trading_{table}')", migrations.RunSQL.noop) for table in CHAINED
         ],

@@ -102,7 +102,7 @@ class Entry(Fact):
     )
 
     account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="entries", db_index=False)
-    idempotency_key = models.CharField(max_length=120, unique=True)
+    idempotency_key = models.CharField(max_length=120)
     payload_sha256 = sha256_field()
     kind = models.CharField(max_length=16, choices=Kind)
     value_date = models.DateField()
@@ -116,9 +116,7 @@ class Entry(Fact):
     application = models.ForeignKey(
         "trading.Application", on_delete=models.PROTECT, null=True, related_name="entries", db_index=False
     )
-    reverses = models.ForeignKey(
-        "self", on_delete=models.PROTECT, null=True, related_name="reversals", db_index=False
-    )
+    reverses = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="reversals", db_index=False)
     replaces = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, related_name="replacements", db_index=False
     )
@@ -129,7 +127,7 @@ class Entry(Fact):
         verbose_name_plural = "entries"
         # Partial where most rows have nothing: the books are mostly indexes, and an empty reference needs none.
         indexes = [
-            models.Index(fields=["account", "at"], name="entries_of_an_account"),
+            models.Index(fields=["account"], name="entries_of_an_account"),
             models.Index(fields=["account"], condition=Q(kind="SPLIT"), name="splits_of_an_account"),
             models.Index(fields=["fill"], condition=Q(fill__isnull=False), name="entries_of_a_fill"),
             models.Index(fields=["cash_event"], condition=Q(cash_event__isnull=False), name="entries_of_cash"),
@@ -138,6 +136,7 @@ class Entry(Fact):
             ),
         ]
         constraints = [
+            models.UniqueConstraint(fields=["idempotency_key"], name="a_key_posts_once"),
             models.CheckConstraint(
                 condition=~Q(
                     kind__in=[
@@ -181,9 +180,16 @@ class Transfer(models.Model):
     append_only = True
 
     entry = models.ForeignKey(Entry, on_delete=models.PROTECT, related_name="transfers")
-    debit = models.ForeignKey(LedgerAccount, on_delete=models.PROTECT, related_name="debits", db_index=False)
-    credit = models.ForeignKey(LedgerAccount, on_delete=models.PROTECT, related_name="credits", db_index=False)
-    commodity = models.ForeignKey(Commodity, on_delete=models.PROTECT, related_name="+", db_index=False)
+    # The composite keys (debit, commodity) and (credit, commodity) are in the migrations' SQL; they imply these.
+    debit = models.ForeignKey(
+        LedgerAccount, on_delete=models.PROTECT, related_name="debits", db_index=False, db_constraint=False
+    )
+    credit = models.ForeignKey(
+        LedgerAccount, on_delete=models.PROTECT, related_name="credits", db_index=False, db_constraint=False
+    )
+    commodity = models.ForeignKey(
+        Commodity, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     amount = Numeric()
 
     class Meta:

@@ -21,32 +21,19 @@ from trading.models import Account, BalanceSnapshot, LedgerAccount, Transfer
 from trading.models.fields import Numeric
 
 NOW = 2**63 - 1
-# Ledger account by ledger account: both tails are ranges of the covering indexes (debit, id) and (credit, id), so only
-# what came after the snapshot is read, and for few ledger accounts nothing else.
+# What came after the oldest of the newest snapshots is read once, in the order of the transfers. Where there is no
+# snapshot (a new ledger account), or none is wanted, transfers are found by side.
 BALANCES = """
-    SELECT l.id AS ledger_account_id, l.account_id, l.kind, l.commodity_id,
-           coalesce(s.balance, 0) + d.amount - c.amount AS amount
-    FROM trading_ledgeraccount l
-    LEFT JOIN LATERAL (
-        SELECT b.last_transfer, b.balance FROM trading_balancesnapshot b
-        WHERE b.ledger_account_id = l.id AND b.last_transfer <= %(cut)s AND %(from_snapshots)s
-        ORDER BY b.last_transfer DESC LIMIT 1) s ON true
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum(t.amount), 0) AS amount FROM trading_transfer t
-        WHERE t.debit_id = l.id AND t.id > coalesce(s.last_transfer, 0) AND t.id <= %(cut)s) d
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum(t.amount), 0) AS amount FROM trading_transfer t
-        WHERE t.credit_id = l.id AND t.id > coalesce(s.last_transfer, 0) AND t.id <= %(cut)s) c
-    WHERE (%(account)s::bigint IS NULL OR l.account_id = %(account)s)
-      AND (%(kind)s = '' OR l.kind = %(kind)s)
-      AND (%(ledger_accounts)s::bigint[] IS NULL OR l.id = ANY(%(ledger_accounts)s::bigint[]))
-"""
-# All at once: what came after the oldest of the newest snapshots is read once, in the order of the transfers. Ledger
-# accounts without a snapshot are new: their transfers are read by themselves.
-TRIAL_BALANCE = """
-    WITH newest AS MATERIALIZED (
-        SELECT DISTINCT ON (ledger_account_id) ledger_account_id, last_transfer, balance FROM trading_balancesnapshot
-        WHERE last_transfer <= %(cut)s ORDER BY ledger_account_id, last_transfer DESC),
+    WITH wanted AS MATERIALIZED (
+        SELECT l.id, l.account_id, l.kind, l.commodity_id FROM trading_ledgeraccount l
+        WHERE (%(account)s::bigint IS NULL OR l.account_id = %(account)s)
+          AND (%(kind)s = '' OR l.kind = %(kind)s)
+          AND (%(ledger_accounts)s::bigint[] IS NULL OR l.id = ANY(%(ledger_accounts)s::bigint[]))),
+    newest AS MATERIALIZED (
+        SELECT DISTINCT ON (b.ledger_account_id) b.ledger_account_id, b.last_transfer, b.balance
+        FROM trading_balancesnapshot b JOIN wanted w ON w.id = b.ledger_account_id
+        WHERE b.last_transfer <= %(cut)s AND %(from_snapshots)s
+        ORDER BY b.ledger_account_id, b.last_transfer DESC),
     debits AS (
         SELECT t.debit_id AS ledger_account_id, sum(t.amount) AS amount
         FROM trading_transfer t JOIN newest s ON s.ledger_account_id = t.debit_id AND t.id > s.last_transfer
@@ -61,7 +48,7 @@ TRIAL_BALANCE = """
                       WHERE t.debit_id = l.id AND t.id <= %(cut)s)
                    - (SELECT coalesce(sum(t.amount), 0) FROM trading_transfer t
                       WHERE t.credit_id = l.id AND t.id <= %(cut)s) END AS amount
-    FROM trading_ledgeraccount l LEFT JOIN newest s ON s.ledger_account_id = l.id
+    FROM wanted l LEFT JOIN newest s ON s.ledger_account_id = l.id
     LEFT JOIN debits d ON d.ledger_account_id = l.id LEFT JOIN credits c ON c.ledger_account_id = l.id
 """
 
@@ -137,11 +124,9 @@ def _read(
         "ledger_accounts": ledger_accounts,
         "cut": cut,
     }
-    is_everything = from_snapshots and account is None and not kind and ledger_accounts is None
-    found = TRIAL_BALANCE if is_everything else BALANCES
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT ledger_account_id, account_id, kind, commodity_id, amount FROM ({found}) b "
+            f"SELECT ledger_account_id, account_id, kind, commodity_id, amount FROM ({BALANCES}) b "
             "ORDER BY account_id, commodity_id, kind",
             wanted,
         )

@@ -16,6 +16,9 @@ from trading.clock import wall_now
 from trading.models import Account, BalanceSnapshot
 from trading.selectors.balances import BALANCES, last_transfer
 
+# Transfers after the last snapshot that are read for every balance: some ten milliseconds' worth.
+LONG_TAIL = 20_000
+
 
 @transaction.atomic
 def take_snapshots(account: Account | None = None) -> int:
@@ -48,11 +51,12 @@ def take_snapshots(account: Account | None = None) -> int:
 
 
 def take_nightly() -> int:
-    """Take the day's snapshots when the UTC day (wall time) has none yet; returns how many."""
+    """Take snapshots when the UTC day (wall time) has none yet, or much was posted since; returns how many."""
     newest = BalanceSnapshot.objects.aggregate(made=Max("made_at"), cut=Max("last_transfer"))
     if newest["cut"] is not None:
         made_today = newest["made"].astimezone(UTC).date() == wall_now().astimezone(UTC).date()
-        if made_today or newest["cut"] >= last_transfer():
+        since = last_transfer() - newest["cut"]
+        if since <= 0 or (made_today and since < LONG_TAIL):
             return 0
     return take_snapshots()
 

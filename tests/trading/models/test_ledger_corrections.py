@@ -210,3 +210,12 @@ def test_one_bad_entry_of_many_takes_all_back(account: Account) -> None:
 
 def test_nothing_is_nothing(account: Account) -> None:
     assert knock([]) == []
+
+
+def test_how_lots_are_counted_stays_once_there_is_one(account: Account) -> None:
+    Account.objects.filter(pk=account.pk).update(lot_method="AVERAGE")
+    order = making.make_entry(account)
+    making.receive(account, making.fill_of(3, order, "100"))
+    with pytest.raises(DatabaseError, match="the method by which they are counted stays"), transaction.atomic():
+        Account.objects.filter(pk=account.pk).update(lot_method="FIFO")
+    Account.objects.filter(pk=account.pk).update(endpoint="http://127.0.0.1")
