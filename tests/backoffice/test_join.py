@@ -209,10 +209,10 @@ def test_only_commands_that_use_the_books_start_a_database(line: str, needed: bo
 
 
 def test_ctrl_c_in_a_command_stops_its_server(var: Path) -> None:
-    command = _command(var, "shell", "--no-imports", "--command", "import time; time.sleep(60)")
+    command = _command(var, "shell", "--no-imports", "--command", "import time; print('up', flush=True); time.sleep(60)")
     data = _data(var)
-    assert children.wait_until(lambda: running_pid(data) is not None, 20)
-    time.sleep(1)
+    assert command.stdout is not None and command.stdout.readline() == "up\n"
+    assert running_pid(data) is not None
     command.send_signal(signal.SIGINT)
     command.communicate(timeout=30)
     assert running_pid(data) is None
