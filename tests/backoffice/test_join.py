@@ -209,7 +209,8 @@ def test_only_commands_that_use_the_books_start_a_database(line: str, needed: bo
 
 
 def test_ctrl_c_in_a_command_stops_its_server(var: Path) -> None:
-    command = _command(var, "shell", "--no-imports", "--command", "import time; print('up', flush=True); time.sleep(60)")
+    work = "import time; print('up', flush=True); time.sleep(60)"
+    command = _command(var, "shell", "--no-imports", "--command", work)
     data = _data(var)
     assert command.stdout is not None and command.stdout.readline() == "up\n"
     assert running_pid(data) is not None
