@@ -13,6 +13,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from django.db import connections, transaction
@@ -170,6 +171,7 @@ def _prove(target: Target, anchors: Path, manifest: Manifest) -> bool:
     with psycopg.connect(target.urls.application) as connection, connection.cursor() as cursor:
         cursor.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {SETTINGS}")
         told = verify(Source(None, cursor), text, key if has_key else "")
+        _must_agree_with_ours(cursor, manifest, key)
         ends = chain.hashes(cursor, [manifest.head]).get(manifest.head, "")
     if not told["ok"]:
         first = "; ".join(str(Finding(**finding)) for finding in told["findings"][:3])
@@ -183,6 +185,26 @@ def _prove(target: Target, anchors: Path, manifest: Manifest) -> bool:
             "parts do not belong together. Nothing has changed places."
         )
     return has_key
+
+
+def _must_agree_with_ours(cursor: Any, manifest: Manifest, key: str) -> None:
+    """The restored chain against the anchors that lie here, as far as the backup goes: they are ours, its own are not.
+
+    Whoever rewrites books and backup cannot seal with our key, and would bring a backup without anchors.
+    """
+    if not anchors_file().exists():
+        return
+    lines, _ = read_anchors(anchors_file().read_text(encoding="utf-8", errors="replace"))
+    mine = [line for line in lines if line.chain == manifest.chain and line.sealed_under(key).seal == line.seal]
+    known = [line for line in mine if line.number <= manifest.head]
+    stands = chain.hashes(cursor, [line.number for line in known])
+    for line in known:
+        if stands.get(line.number) != line.hash:
+            raise DeskError(
+                f"Our own anchor of {line.at} says that block {line.number} was {line.hash[:12]}…; in the backup it is "
+                f"{stands.get(line.number, 'missing')[:12]}…: the backup was made of books that were rewritten, or was "
+                "changed since. Use an earlier one; nothing has changed places."
+            )
 
 
 def _take_the_place(target: Target, say: Said) -> None:

@@ -15,6 +15,7 @@ from trading.domain.broker import CashData, FillData
 from trading.domain.money import plain
 from trading.domain.settlement import payment
 from trading.models import BrokerEvent, CashEvent, Entry, Fill
+from trading.services.booking import kind_of_fill
 from trading.services.broker_changes import change_of
 from trading.services.corrections import taken_back_with, why_not
 from trading.services.errors import RuleBroken
@@ -82,7 +83,7 @@ def _fill(event: BrokerEvent, sha256: str, undone: Fill, says: FillData) -> dict
     if not undone.instrument.is_margin:
         paid = {"paid": payment(says.side, says.quantity, says.price, multiplier=undone.instrument.multiplier)}
     return {
-        "entry": "FILL" if order is not None else "EXTERNAL_FILL",
+        "entry": kind_of_fill(says, is_ours=order is not None),
         "event": event.pk,
         "event_sha256": sha256,
         "external_id": says.external_id,

@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
         ],
         migrations.RunSQL((SQL / "chain.sql").read_text(), migrations.RunSQL.noop),
         migrations.RunSQL((SQL / "ledger_posting.sql").read_text(), migrations.RunSQL.noop),
-        migrations.RunSQL((SQL / "lot_method.sql").read_text(), migrations.RunSQL.noop),
+        migrations.RunSQL((SQL / "account_basis.sql").read_text(), migrations.RunSQL.noop),
         *[
             migrations.RunSQL(f"SELECT chain_table('trading_{table}')", migrations.RunSQL.noop) for table in CHAINED
         ],

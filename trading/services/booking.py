@@ -286,9 +286,8 @@ def _post_fill(fill: Fill, matched: Matched, *, kind: str, actor: Actor, replace
     own = decision_of(fill)
     if own is not None:
         _know_rate(fill)
-        projections.project_trade(account, own)
-    for decision in projections.decisions_touched_by(fill, restated=matched.restated):
-        projections.project_trade(account, decision)
+    touched = projections.decisions_touched_by(fill, restated=matched.restated)
+    projections.project_trades(account, dict.fromkeys([*([own] if own is not None else []), *touched]))
     projections.project_position(account, instrument)
     projections.project_equity(account, min([fill.at, *(other.at for other in restated)]))
     audit.record(

@@ -14,7 +14,7 @@ from trading.domain.broker import CashData, EventKind, FillData, Side
 from trading.domain.money import ZERO
 from trading.models import Account, BrokerEvent, CashEvent, Fill
 from trading.selectors.inbox import reversed_cash, reversed_fills
-from trading.selectors.instruments import UnmappedInstrument, broker_symbol
+from trading.selectors.instruments import UnmappedInstrument, broker_symbol, instrument_for
 
 from .event_facts import Reading, cash_of, fills_of, said_last
 from .versions import base_id
@@ -126,6 +126,11 @@ def _in_force(rows: Iterable[_Row], gone: set[int]) -> list[_Row]:
 
 def _same_fill(booked: Fill, says: FillData | None) -> bool:
     if says is None:
+        return False
+    try:
+        if instrument_for(booked.account, says.instrument) != booked.instrument:
+            return False
+    except UnmappedInstrument:
         return False
     held = as_said(booked)
     numbers = [(f.side, f.quantity, f.price, f.realised, f.financing, f.commission) for f in (held, says)]

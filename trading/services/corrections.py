@@ -10,7 +10,6 @@ reversed: what was taken back wrongly is booked again. Callers hold the account'
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
@@ -27,6 +26,7 @@ from trading.models import (
     Order,
     OrderGroup,
     RiskEvent,
+    Trade,
 )
 from trading.selectors.lot_history import RESTATED
 
@@ -151,20 +151,25 @@ def _follow(entry: Entry, since: datetime) -> None:
     if fill is not None:
         if fill.order is not None:
             recount(fill.order)
-        for decision in _concerned(fill):
-            had = decision.trades.filter(account=account).exists()
-            trade = projections.project_trade(account, decision)
-            if had and trade is None:
+        concerned = _concerned(fill)
+        had = set(Trade.objects.filter(account=account, decision__in=concerned).values_list("decision_id", flat=True))
+        for decision, trade in zip(concerned, projections.project_trades(account, concerned), strict=True):
+            if decision.pk in had and trade is None:
                 _tell_unguarded(account, decision, fill)
         projections.project_position(account, fill.instrument)
     projections.project_equity(account, since)
 
 
-def _concerned(fill: Fill) -> Iterable[Decision]:
-    """The decision that the fill belonged to, and all that traded the instrument: what others closed may have moved."""
-    traded = Decision.objects.filter(trades__account=fill.account, trades__instrument=fill.instrument)
+def _concerned(fill: Fill) -> list[Decision]:
+    """The decision that the fill belonged to; where others closed units of the instrument, all that traded it.
+
+    What they closed may have moved on to the units of other trades.
+    """
     own = booking.decision_of(fill)
-    return sorted({*traded, *([own] if own is not None else [])}, key=lambda decision: decision.pk)
+    concerned = {own} if own is not None else set()
+    if Fill.objects.filter(account=fill.account, instrument=fill.instrument, order=None).exists():
+        concerned |= set(Decision.objects.filter(trades__account=fill.account, trades__instrument=fill.instrument))
+    return sorted(concerned, key=lambda decision: decision.pk)
 
 
 def _tell_unguarded(account: Account, decision: Decision, fill: Fill) -> None:

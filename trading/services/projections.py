@@ -7,6 +7,7 @@ were learned. Callers hold the account's lock. `services/rebuild.py` does the sa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 
 from django.db import connection
@@ -16,7 +17,7 @@ from trading.domain.money import STORED_STEP, ZERO, round_to_step
 from trading.models import Account, DayState, Decision, Instrument, OrderGroup, Position, Trade
 from trading.selectors import books
 
-from .trades import decisions_touched_by, figures, fills_of, quote_rate
+from .trades import ClosedByOthers, decisions_touched_by, figures, fills_of, quote_rate
 
 __all__ = [
     "decisions_touched_by",
@@ -25,6 +26,7 @@ __all__ = [
     "project_equity",
     "project_position",
     "project_trade",
+    "project_trades",
     "quote_rate",
     "write_trade",
 ]
@@ -65,13 +67,28 @@ EQUITY = """
 
 
 def project_trade(account: Account, decision: Decision) -> Trade | None:
-    """The round trip of a decision on an account, and what follows from it: its group, its days, the curve.
+    """The round trip of a decision on an account, and what follows from it: its group, its days, points of the curve.
 
     None before the entry fills, and again when its entry was reversed.
     """
+    return project_trades(account, [decision])[0]
+
+
+def project_trades(account: Account, decisions: Iterable[Decision]) -> list[Trade | None]:
+    """The round trips of several decisions; what they share is read once, and the curve computed once after them."""
+    others: ClosedByOthers = {}
+    moved: list[datetime] = []
+    trades = [_project(account, decision, others, moved) for decision in decisions]
+    if moved:
+        project_equity(account, min(moved))
+    return trades
+
+
+def _project(account: Account, decision: Decision, others: ClosedByOthers, moved: list[datetime]) -> Trade | None:
+    """One round trip without the curve; adds to `moved` the closes that came, went, or are at another moment now."""
     before = Trade.objects.filter(account=account, decision=decision).values_list("trading_day", "closed_at").first()
     day_before, closed_before = before or (None, None)
-    trade = write_trade(account, decision)
+    trade = write_trade(account, decision, others)
     if trade is None and before is None:
         return None
     groups = OrderGroup.objects.filter(account=account, decision=decision)
@@ -79,18 +96,18 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
         groups.update(state=OrderGroup.State.CLOSED)
     else:  # one that is not safe stays so until something covers it
         groups.exclude(state=OrderGroup.State.UNSAFE).update(state=OrderGroup.State.OPEN)
-    for day in {day_before, trade.trading_day if trade is not None else None}:
+    day_now, closed_now = (trade.trading_day, trade.closed_at) if trade is not None else (None, None)
+    for day in {day_before, day_now}:
         if day is not None:
             project_day(account, day)
-    closed = [moment for moment in (closed_before, trade.closed_at if trade is not None else None) if moment]
-    if closed:
-        project_equity(account, min(closed))
+    if closed_before != closed_now:
+        moved += [moment for moment in (closed_before, closed_now) if moment is not None]
     return trade
 
 
-def write_trade(account: Account, decision: Decision) -> Trade | None:
-    """The row of a decision's trade alone; none when its facts make no trade."""
-    wanted = figures(account, decision)
+def write_trade(account: Account, decision: Decision, others: ClosedByOthers | None = None) -> Trade | None:
+    """The row of a decision's trade alone; none when its facts make no trade. `others` as `figures` takes it."""
+    wanted = figures(account, decision, others)
     if wanted is None:
         Trade.objects.filter(account=account, decision=decision).delete()
         return None

@@ -25,6 +25,8 @@ from trading.selectors.lot_history import RESTATED, ClosedByOther, closed_by_oth
 from trading.selectors.rates import rate_at
 
 R_STEP = Decimal("0.000001")
+# What fills without an order of ours closed on one account, by the instrument's number: working it out takes long.
+ClosedByOthers = dict[int, list[ClosedByOther]]
 CLOSE_REASONS = {Tag.STOP: "SL", Tag.TP1: "TP", Tag.TP2: "TP"}
 # Entries that say nothing about whether a fill happened.
 _ABOUT_OTHER_THINGS = (Entry.Kind.SETTLEMENT, Entry.Kind.REVERSAL)
@@ -85,8 +87,11 @@ def decisions_touched_by(fill: Fill, *, restated: bool = False) -> list[Decision
     )
 
 
-def figures(account: Account, decision: Decision) -> dict[str, Any] | None:
-    """Every column of a decision's trade on an account, from its own fills; None before the entry fills."""
+def figures(account: Account, decision: Decision, others: ClosedByOthers | None = None) -> dict[str, Any] | None:
+    """Every column of a decision's trade on an account, from its own fills; None before the entry fills.
+
+    Whoever asks for many trades hands in `others`, where what others closed is kept between the calls.
+    """
     fills = fills_of(account, decision)
     entries = [fill for fill in fills if fill.order is not None and fill.order.tag == Tag.ENTRY]
     exits = [fill for fill in fills if fill.order is not None and fill.order.tag != Tag.ENTRY]
@@ -94,7 +99,7 @@ def figures(account: Account, decision: Decision) -> dict[str, Any] | None:
         return None
     signal = decision.signal
     instrument, side = signal.instrument, Side(signal.side)
-    external = _closed_by_others(account, decision)
+    external = _closed_by_others(account, decision, {} if others is None else others)
     units = in_units_of_now(
         [Execution(fill.at, fill.quantity, fill.price) for fill in entries],
         [
@@ -146,9 +151,12 @@ def figures(account: Account, decision: Decision) -> dict[str, Any] | None:
     }
 
 
-def _closed_by_others(account: Account, decision: Decision) -> list[ClosedByOther]:
+def _closed_by_others(account: Account, decision: Decision, others: ClosedByOthers) -> list[ClosedByOther]:
     """What fills without an order of ours closed of the units that a decision's orders had opened."""
-    closes = closed_by_others(account, decision.signal.instrument)
+    instrument = decision.signal.instrument
+    if instrument.pk not in others:
+        others[instrument.pk] = closed_by_others(account, instrument)
+    closes = others[instrument.pk]
     if not closes:
         return []
     own = set(Fill.objects.filter(account=account, order__decision=decision).values_list("pk", flat=True))

@@ -20,7 +20,7 @@ from django.db import connection
 
 from backoffice.desk import locks
 from backoffice.desk.paths import PROJECT
-from backoffice.proof.anchoring import anchor_now, anchors_file
+from backoffice.proof.anchoring import anchor_key, anchor_now, anchors_file
 from backoffice.proof.archive import ANCHORS, DUMP, MANIFEST
 from backoffice.proof.checking import prove
 from backoffice.verification import INVARIANTS, run_all
@@ -190,6 +190,15 @@ def test_without_the_anchors_key_hashes_are_compared_and_new_anchors_begun(
     printed = restore(backup)
     assert "sealed with another key" in printed and "anchor_key" in printed
     assert not anchors_file().exists() and list(anchors_file().parent.glob("anchors.jsonl.of-backup-*"))
+
+
+def test_a_backup_that_contradicts_our_own_anchors_is_refused_whatever_its_own_say(backup: Path, empty: str) -> None:
+    """Whoever rewrites the books can make a backup of them that fits itself, but not the anchors that lie here."""
+    (line,) = read_anchors(anchors_file().read_text())[0]
+    ours = line._replace(hash="ab" * 32).sealed_under(anchor_key())
+    anchors_file().write_text(json.dumps(ours._asdict()) + "\n")
+    with pytest.raises(CommandError, match=f"Our own anchor of .* says that block {line.number} was abababababab"):
+        restore(backup)
 
 
 def test_newer_anchors_are_kept_and_what_is_lost_is_said(backup: Path, request: pytest.FixtureRequest) -> None:

@@ -53,8 +53,11 @@ def people() -> tuple[User, User]:
 
 
 def approved(account: Account, *entries: dict[str, Any]) -> Proposal:
-    """A proposal to post these entries that Bob has approved."""
+    """A proposal to post these entries that Bob has approved; without any it is one for all kinds of units."""
     ada, bob = people()
+    entries = entries or tuple(
+        {"entry": str(kind)} for kind in Entry.NEEDS_APPROVAL if kind not in ("ADJUSTMENT", "REVERSAL")
+    )
     proposal = approvals.propose(
         kind="test",
         account=account,

@@ -162,11 +162,25 @@ def test_a_transfer_from_an_account_to_itself_is_refused(world: World) -> None:
     refused(payload(world, transfers=[transfer(world, credit=cash)]), "two_sides")
 
 
+def unbooked(fill: Fill) -> int:
+    """The number of another fill like it that no entry has booked."""
+    again = Fill.objects.get(pk=fill.pk)
+    again.pk, again.external_id = None, f"{fill.external_id} again {Fill.objects.count()}"
+    again.save(force_insert=True)
+    return int(again.pk)
+
+
+def test_a_fill_is_booked_once_under_whatever_key(world: World) -> None:
+    refused(payload(world, kind="FILL", fill_id=world.fill.pk, cash_event_id=None), "booked already")
+    restated = payload(world, key="restated:x", kind="FILL", fill_id=world.fill.pk, cash_event_id=None)
+    refused(restated, "restates a profit and moves something else")
+
+
 def closing(world: World, *quantities: str, lot: int | None = None) -> dict[str, Any]:
     """An entry that closes parts of the lot."""
     return {
         "kind": "FILL",
-        "fill_id": world.fill.pk,
+        "fill_id": unbooked(world.fill),
         "cash_event_id": None,
         "lot_closes": [
             {"lot_id": str(lot or world.lot.pk), "quantity": q, "unit_price": "1.2", "profit_quote": "0"}
@@ -199,13 +213,14 @@ def test_a_lot_of_another_account_is_never_closed(world: World) -> None:
 @pytest.mark.parametrize("quantity", ["0", "-1", "NaN"])
 def test_lots_have_units_above_zero(world: World, quantity: str) -> None:
     lot = {"instrument_id": str(making.instrument().pk), "side": "1", "quantity": quantity, "unit_cost": "1"}
-    refused(payload(world, kind="FILL", fill_id=world.fill.pk, cash_event_id=None, lots=[lot]), "check constraint")
+    opened = payload(world, kind="FILL", fill_id=unbooked(world.fill), cash_event_id=None, lots=[lot])
+    refused(opened, "check constraint")
     refused(payload(world, **closing(world, quantity)), "check constraint")
 
 
 def test_a_lot_with_more_decimals_than_are_stored_is_refused_not_rounded(world: World) -> None:
     lot = {"instrument_id": str(making.instrument().pk), "side": "1", "quantity": "1", "unit_cost": "1.0000000000001"}
-    refused(payload(world, kind="FILL", fill_id=world.fill.pk, cash_event_id=None, lots=[lot]), "more decimals")
+    refused(payload(world, kind="FILL", fill_id=unbooked(world.fill), cash_event_id=None, lots=[lot]), "more decimals")
     refused(payload(world, **closing(world, "1.0000000000001")), "more decimals")
 
 

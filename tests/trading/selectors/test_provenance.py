@@ -59,7 +59,8 @@ def world() -> World:
 def making_application(made: World) -> Application:
     """Another approval of the same two people."""
     proposal = approvals.propose(
-        kind="test", account=made.account, subject_type="a test", subject_id=1, subject_version=1, payload={},
+        kind="test", account=made.account, subject_type="a test", subject_id=1, subject_version=1,
+        payload={"entries": [{"entry": str(kind)} for kind in Entry.NEEDS_APPROVAL]},
         reason="traded by hand", proposer=made.people["ada"], actor=making.TEST,
     )  # fmt: skip
     approvals.decide(

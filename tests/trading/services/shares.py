@@ -9,7 +9,7 @@ from decimal import Decimal
 from tests.trading.services import making
 from trading.clock import store_broker_clock
 from trading.domain.broker import BrokerEvent
-from trading.models import Account, Application, Order, User
+from trading.models import Account, Application, Entry, Order, User
 from trading.selectors.instruments import broker_symbol
 from trading.services import approvals
 from trading.services.setup import ensure_account, ensure_policy
@@ -71,7 +71,8 @@ def approved(account: Account) -> Application:
     people = (User.objects.filter(username=name).first() or User.objects.create_user(name) for name in ("ada", "bob"))
     ada, bob = people
     proposal = approvals.propose(
-        kind="test", account=account, subject_type="a test", subject_id=1, subject_version=1, payload={},
+        kind="test", account=account, subject_type="a test", subject_id=1, subject_version=1,
+        payload={"entries": [{"entry": str(kind)} for kind in Entry.NEEDS_APPROVAL]},
         reason="because of a test", proposer=ada, actor=making.TEST,
     )  # fmt: skip
     approvals.decide(

@@ -54,12 +54,13 @@ def account() -> Account:
 
 @pytest.fixture
 def application(account: Account) -> Application:
-    """Ada proposed, bob approved: anything, or one of two adjustments."""
+    """Ada proposed, bob approved: any kind of entry, or one of two adjustments."""
     adjustments = [{"entry": "ADJUSTMENT", "currency": "USD", "amount": amount} for amount in ("-1.5", "-37.5")]
+    anything = [{"entry": str(kind)} for kind in Entry.NEEDS_APPROVAL if kind != "ADJUSTMENT"]
     ada, bob = User.objects.create_user("ada"), User.objects.create_user("bob")
     proposal = approvals.propose(
         kind="test", account=account, subject_type="a test", subject_id=1, subject_version=1,
-        payload={"entries": adjustments}, reason="because of a test", proposer=ada, actor=TEST,
+        payload={"entries": [*anything, *adjustments]}, reason="because of a test", proposer=ada, actor=TEST,
     )  # fmt: skip
     approvals.decide(
         proposal=proposal, approver=bob, verdict="APPROVE", payload_sha256=proposal.payload_sha256,

@@ -188,7 +188,10 @@ def test_the_door_lets_no_lot_come_from_a_fill_of_another_account(account: Accou
         "instrument_id": str(instrument("AAPL").pk), "side": "1", "quantity": "1", "unit_cost": "1",
         "origin_id": str(Fill.objects.get(account=other).pk),
     }  # fmt: skip
-    draft = Draft(account=account, key="k", kind="FILL", at=making.START, fill=fill, lots=[lot])
+    again = Fill.objects.get(pk=fill.pk)
+    again.pk, again.external_id = None, "not booked yet"
+    again.save(force_insert=True)
+    draft = Draft(account=account, key="k", kind="FILL", at=making.START, fill=again, lots=[lot])
     draft.move(commodity="AAPL", amount=D(1), into="POSITION", out_of="MARKET")
     with pytest.raises(RuleBroken, match="an origin that it cannot have"):
         post(draft)

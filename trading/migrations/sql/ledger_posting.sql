@@ -62,7 +62,7 @@ BEGIN
 
     SELECT string_agg(d->>'key', ', ') FILTER (WHERE jsonb_array_length(coalesce(d->'transfers', '[]')) = 0),
            sum(jsonb_array_length(coalesce(d->'transfers', '[]'))),
-           bool_or(d->>'kind' IN ('SETTLEMENT', 'REVERSAL', 'ADJUSTMENT')),
+           bool_or(d->>'kind' IN ('SETTLEMENT', 'REVERSAL', 'ADJUSTMENT') OR d->>'key' LIKE 'restated:%'),
            bool_or(d->'lots' <> '[]' OR d->'lot_closes' <> '[]')
     INTO bad, moved, has_to_match, moves_lots FROM unnest(drafts) d;
     IF bad IS NOT NULL THEN
@@ -125,6 +125,12 @@ BEGIN
               OR e.reverses_id IS NOT NULL AND r.account_id <> e.account_id
               OR e.replaces_id IS NOT NULL AND i.account_id <> e.account_id
                 THEN 'books what happened on another account'
+            WHEN e.kind IN ('FILL', 'EXTERNAL_FILL', 'MARGIN_CLOSEOUT', 'ADOPTION', 'ESTIMATE')
+              AND e.idempotency_key NOT LIKE 'restated:%' AND EXISTS (
+                    SELECT 1 FROM trading_entry o
+                    WHERE o.fill_id = e.fill_id AND o.id < e.id AND o.kind NOT IN ('SETTLEMENT', 'REVERSAL')
+                      AND o.idempotency_key NOT LIKE 'restated:%')
+                THEN 'books a fill that is booked already'
             WHEN NOT isfinite(e.at) OR NOT isfinite(e.value_date)
               OR e.trading_day <> (e.at AT TIME ZONE a.time_zone)::date
                 THEN 'is not dated by its own moment on its account''s clock'
@@ -168,9 +174,11 @@ CREATE FUNCTION ledger_may_cite(e trading_entry) RETURNS boolean LANGUAGE sql ST
                   WHERE b.table_name = 'trading_application' AND b.last_id >= a.id ORDER BY b.last_id LIMIT 1) z
               -- the moment, too: after a restore into a new server transactions are numbered anew
               WHERE z.transaction = pg_current_xact_id()::text::bigint AND z.sealed_at >= transaction_timestamp())
-          AND (e.kind <> 'REVERSAL' OR EXISTS (
+          AND (e.kind NOT IN ('EXTERNAL_FILL', 'MARGIN_CLOSEOUT', 'ADOPTION', 'ESTIMATE', 'SPLIT', 'SYMBOL_CHANGE',
+                              'REVERSAL')
+               OR EXISTS (
               SELECT 1 FROM jsonb_array_elements(q.payload::jsonb->'entries') x
-              WHERE x->>'entry' = 'REVERSAL' AND (x->>'reverses')::bigint = e.reverses_id))
+              WHERE x->>'entry' = e.kind AND (e.kind <> 'REVERSAL' OR (x->>'reverses')::bigint = e.reverses_id)))
           -- as many entries of an amount as the approval names, no more
           AND (e.kind <> 'ADJUSTMENT' OR (
               SELECT count(*) FROM trading_entry o JOIN trading_cashevent k ON k.id = o.cash_event_id
@@ -212,6 +220,14 @@ BEGIN
             RAISE EXCEPTION 'entry % settles another amount than is outstanding', wrong.key USING errcode = '23514';
         END IF;
     END LOOP;
+    -- What restates the profit of a fill that is booked moves cost and profit, never cash, units or lots.
+    SELECT e.idempotency_key AS key INTO wrong FROM trading_entry e
+    WHERE e.id = ANY (entries) AND e.idempotency_key LIKE 'restated:%' AND EXISTS (
+        SELECT 1 FROM ledger_posting s JOIN trading_ledgeraccount l ON l.id = s.ledger_account_id
+        WHERE s.entry_id = e.id AND l.kind NOT IN ('MARKET', 'REALISED', 'ROUNDING')) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'entry % restates a profit and moves something else', wrong.key USING errcode = '23514';
+    END IF;
     -- An adjustment moves cash by the amount that was approved, against the suspense account, and nothing else.
     SELECT e.idempotency_key AS key INTO wrong FROM trading_entry e JOIN trading_cashevent c ON c.id = e.cash_event_id
     WHERE e.id = ANY (entries) AND e.kind = 'ADJUSTMENT' AND EXISTS (
@@ -261,7 +277,8 @@ BEGIN
         SELECT concat(e.idempotency_key, ' opens or closes lots without a fill') AS told
         FROM trading_entry e
         WHERE e.id = ANY (entries)
-          AND (e.fill_id IS NULL AND e.kind <> 'REVERSAL' OR e.kind = 'SETTLEMENT')
+          AND (e.fill_id IS NULL AND e.kind <> 'REVERSAL' OR e.kind = 'SETTLEMENT'
+               OR e.idempotency_key LIKE 'restated:%')
           AND (EXISTS (SELECT 1 FROM trading_lot l WHERE l.entry_id = e.id)
                OR EXISTS (SELECT 1 FROM trading_lotclose c WHERE c.entry_id = e.id))
         UNION ALL
