@@ -17,8 +17,9 @@ def test_an_execution_that_the_broker_puts_on_another_instrument_is_undone() -> 
     account = making.make_account()
     order = making.make_entry(account)
     making.receive(account, making.fill_of(1, order, "10", "1.1"))
-    told = making.fill_of(1, order, "10", "1.1", symbol="XAU_USD")
-    making.receive(account, replace(told, raw={**told.raw, "instrument": "XAU_USD"}))
+    told = making.fill_of(1, order, "10", "1.1")
+    elsewhere = replace(told.fills[0], instrument="XAU_USD")
+    making.receive(account, replace(told, raw={**told.raw, "instrument": "XAU_USD"}, fills=(elsewhere,)))
     change = change_of(BrokerEvent.objects.get())
     assert change is not None and not change.settled
     assert change.undone == (Fill.objects.get(),) and change.instead[0].instrument == "XAU_USD"
