@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -73,7 +74,10 @@ def unpack(file: Path, folder: Path) -> Manifest:
         with tarfile.open(file, "r:") as archive:
             for member in archive:
                 if member.isfile() and Path(member.name).name == member.name:
-                    archive.extract(member, folder, filter="data")
+                    part = archive.extractfile(member)
+                    if part is not None:
+                        with part, (folder / member.name).open("wb") as whole:
+                            shutil.copyfileobj(part, whole)
         fields: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         manifest = Manifest(**fields)
     except (tarfile.TarError, ValueError, TypeError, FileNotFoundError) as error:

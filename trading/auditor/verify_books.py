@@ -2,8 +2,7 @@
 
 One file for whoever does not trust us: it imports nothing but the standard library (psycopg only where a database is
 named) and changes nothing. `python verify_books.py BUNDLE [--anchor FILE] [--key-file FILE]` ends with exit code 0
-when the chain is whole, else 1, and says which row of which table. `manage.py verify_chain` finds by SQL what this
-finds row by row; both explain it with the functions of this file.
+when the chain is whole, else 1, and names rows. `manage.py verify_chain` finds the same by SQL, in the same words.
 
 A block seals the rows that one statement inserted into one table:
   row text  the row as PostgreSQL writes a record, without the closing bracket and without trailing commas
@@ -11,8 +10,7 @@ A block seals the rows that one statement inserted into one table:
   root      sha256 of all leaves of the block in the order of their ids; marks: the first four bytes of each leaf
   hash      sha256 of 'block-1', number, table, first id, last id, rows, root, previous, transaction, time, login,
             with ':' between them; `previous` is the hash of the block before, of the first block the chain's identity
-An anchor is a line that was written outside the database: a block's number and hash, the seal of the line before, and
-the seal of all that, HMAC-SHA-256 under a key that the database does not know.
+An anchor is a line outside the database: a block's number and hash, the seal of the line before, HMAC-SHA-256 of all.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ import json
 import re
 import shutil
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -386,8 +385,10 @@ def main() -> int:
             folder = Path(asked.books)
             if not folder.is_dir():
                 folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
-                safe: Any = {} if asked.books.endswith(".zip") else {"filter": "data"}
-                shutil.unpack_archive(asked.books, folder, **safe)
+                parts: Any = [] if asked.books.endswith(".zip") else opened.enter_context(tarfile.open(asked.books))
+                if any("/" in part.name or not part.isfile() for part in parts):
+                    sys.exit("The archive holds more than the files of a bundle. Nothing of it was unpacked.")
+                shutil.unpack_archive(asked.books, folder)
             source, own = Source(folder), folder / "anchors.jsonl"
             text = own.read_text(encoding="utf-8") if own.exists() and not asked.anchor else text
         told = verify(source, text, key)

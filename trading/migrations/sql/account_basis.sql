@@ -6,9 +6,8 @@ BEGIN
         RAISE EXCEPTION 'account % has lots: the method by which they are counted stays', OLD.name
             USING errcode = '23514';
     END IF;
-    IF (NEW.time_zone, NEW.currency) <> (OLD.time_zone, OLD.currency)
-       AND EXISTS (SELECT 1 FROM trading_entry e WHERE e.account_id = OLD.id) THEN
-        RAISE EXCEPTION 'account % has entries: its currency and time zone stay', OLD.name USING errcode = '23514';
+    IF NEW.time_zone <> OLD.time_zone AND EXISTS (SELECT 1 FROM trading_entry e WHERE e.account_id = OLD.id) THEN
+        RAISE EXCEPTION 'account % has entries: its time zone stays', OLD.name USING errcode = '23514';
     END IF;
     RETURN NEW;
 END $$;
