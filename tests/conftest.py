@@ -141,18 +141,11 @@ def committed_db(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[CommittedDatabase]:
     """A fresh database of the test's own in which commits stay; both aliases and `DATABASE_URL` point at it."""
-    with django_db_blocker.unblock():
-        before = database_server.current
-        name = database_server.next_name()
-        urls = database_server.clone(template_database, name)
-        database_server.point_django_at(urls, name)
-        for variable, value in urls.environment().items():
-            monkeypatch.setenv(variable, value)
-        try:
-            yield CommittedDatabase(name, urls, logins.superuser_url(database_server.server, name))
-        finally:
-            database_server.point_django_at(*before)
-            database_server.drop(name)
+    with (
+        django_db_blocker.unblock(),
+        database_server.lend(template_database, monkeypatch.setenv) as (name, urls),
+    ):
+        yield CommittedDatabase(name, urls, logins.superuser_url(database_server.server, name))
 
 
 @pytest.fixture

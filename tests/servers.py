@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,20 @@ class DatabaseServer:
             )
             logins.close_to_others(connection, name)
         return self._urls(name)
+
+    @contextmanager
+    def lend(self, template: str, setenv: Callable[[str, str], None]) -> Iterator[tuple[str, logins.DatabaseUrls]]:
+        """A copy of a database for one test: Django and `DATABASE_URL` point at it until it is dropped again."""
+        before, name = self.current, self.next_name()
+        urls = self.clone(template, name)
+        self.point_django_at(urls, name)
+        for variable, value in urls.environment().items():
+            setenv(variable, value)
+        try:
+            yield name, urls
+        finally:
+            self.point_django_at(*before)
+            self.drop(name)
 
     def drop(self, name: str) -> None:
         """Remove a database, whoever is still connected."""

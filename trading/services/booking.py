@@ -287,9 +287,9 @@ def _post_fill(fill: Fill, matched: Matched, *, kind: str, actor: Actor, replace
     if own is not None:
         _know_rate(fill)
     touched = projections.decisions_touched_by(fill, restated=matched.restated)
-    projections.project_trades(account, dict.fromkeys([*([own] if own is not None else []), *touched]))
+    concerned = dict.fromkeys([*([own] if own is not None else []), *touched])
+    projections.project_trades(account, concerned, since=min([fill.at, *(other.at for other in restated)]))
     projections.project_position(account, instrument)
-    projections.project_equity(account, min([fill.at, *(other.at for other in restated)]))
     audit.record(
         kind="fill.booked",
         actor=actor,

@@ -148,28 +148,20 @@ def _mirror(entry: Entry, application: Application, undone: Undone | None) -> Dr
 
 def _follow(entry: Entry, since: datetime) -> None:
     account, fill = entry.account, entry.fill
-    if fill is not None:
-        if fill.order is not None:
-            recount(fill.order)
-        concerned = _concerned(fill)
-        had = set(Trade.objects.filter(account=account, decision__in=concerned).values_list("decision_id", flat=True))
-        for decision, trade in zip(concerned, projections.project_trades(account, concerned), strict=True):
-            if decision.pk in had and trade is None:
-                _tell_unguarded(account, decision, fill)
-        projections.project_position(account, fill.instrument)
-    projections.project_equity(account, since)
-
-
-def _concerned(fill: Fill) -> list[Decision]:
-    """The decision that the fill belonged to; where others closed units of the instrument, all that traded it.
-
-    What they closed may have moved on to the units of other trades.
-    """
+    if fill is None:
+        projections.project_equity(account, since)
+        return
+    if fill.order is not None:
+        recount(fill.order)
     own = booking.decision_of(fill)
-    concerned = {own} if own is not None else set()
-    if Fill.objects.filter(account=fill.account, instrument=fill.instrument, order=None).exists():
-        concerned |= set(Decision.objects.filter(trades__account=fill.account, trades__instrument=fill.instrument))
-    return sorted(concerned, key=lambda decision: decision.pk)
+    # What others closed may have moved on to the units of other trades.
+    moved_on = projections.decisions_touched_by(fill, restated=True)
+    concerned = list(dict.fromkeys([*([own] if own is not None else []), *moved_on]))
+    had = set(Trade.objects.filter(account=account, decision__in=concerned).values_list("decision_id", flat=True))
+    for decision, trade in zip(concerned, projections.project_trades(account, concerned, since=since), strict=True):
+        if decision.pk in had and trade is None:
+            _tell_unguarded(account, decision, fill)
+    projections.project_position(account, fill.instrument)
 
 
 def _tell_unguarded(account: Account, decision: Decision, fill: Fill) -> None:

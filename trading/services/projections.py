@@ -74,10 +74,15 @@ def project_trade(account: Account, decision: Decision) -> Trade | None:
     return project_trades(account, [decision])[0]
 
 
-def project_trades(account: Account, decisions: Iterable[Decision]) -> list[Trade | None]:
-    """The round trips of several decisions; what they share is read once, and the curve computed once after them."""
+def project_trades(
+    account: Account, decisions: Iterable[Decision], *, since: datetime | None = None
+) -> list[Trade | None]:
+    """The round trips of several decisions; what they share is read once, and the curve computed once after them.
+
+    `since` is the moment from which what was posted changes the curve, whatever became of the trades.
+    """
     others: ClosedByOthers = {}
-    moved: list[datetime] = []
+    moved = [since] if since is not None else []
     trades = [_project(account, decision, others, moved) for decision in decisions]
     if moved:
         project_equity(account, min(moved))

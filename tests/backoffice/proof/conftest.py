@@ -86,17 +86,8 @@ def books(
     told: str, database_server: DatabaseServer, django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Books]:
     """Books of one test's own; Django looks at them under the application's login."""
-    with django_db_blocker.unblock():
-        before, name = database_server.current, database_server.next_name()
-        urls = database_server.clone(told, name)
-        database_server.point_django_at(urls, name)
-        for variable, value in urls.environment().items():
-            monkeypatch.setenv(variable, value)
-        try:
-            yield Books(logins.superuser_url(database_server.server, name), urls.environment())
-        finally:
-            database_server.point_django_at(*before)
-            database_server.drop(name)
+    with django_db_blocker.unblock(), database_server.lend(told, monkeypatch.setenv) as (name, urls):
+        yield Books(logins.superuser_url(database_server.server, name), urls.environment())
 
 
 @pytest.fixture

@@ -157,14 +157,5 @@ def clone(
     world: str, database_server: DatabaseServer, django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Clone]:
     """The world, copied for one test; Django looks at the copy."""
-    with django_db_blocker.unblock():
-        before, name = database_server.current, database_server.next_name()
-        urls = database_server.clone(world, name)
-        database_server.point_django_at(urls, name)
-        for variable, value in urls.environment().items():
-            monkeypatch.setenv(variable, value)
-        try:
-            yield Clone(logins.superuser_url(database_server.server, name), urls.environment())
-        finally:
-            database_server.point_django_at(*before)
-            database_server.drop(name)
+    with django_db_blocker.unblock(), database_server.lend(world, monkeypatch.setenv) as (name, urls):
+        yield Clone(logins.superuser_url(database_server.server, name), urls.environment())
