@@ -59,6 +59,7 @@ class Migration(migrations.Migration):
             for table in ("anchor", "closedday")
         ],
         migrations.RunSQL((SQL / "chain.sql").read_text(), migrations.RunSQL.noop),
+        migrations.RunSQL((SQL / "ledger_checks.sql").read_text(), migrations.RunSQL.noop),
         migrations.RunSQL((SQL / "ledger_posting.sql").read_text(), migrations.RunSQL.noop),
         migrations.RunSQL((SQL / "account_basis.sql").read_text(), migrations.RunSQL.noop),
         *[

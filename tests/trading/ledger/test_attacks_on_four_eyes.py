@@ -30,7 +30,8 @@ from trading.models import (
     Proposal,
     User,
 )
-from trading.services import approvals, ledger
+from trading.services import approvals, booking, ledger
+from trading.services.errors import RuleBroken
 from trading.services.ledger import Draft
 
 pytestmark = pytest.mark.usefixtures("unchanged")
@@ -253,6 +254,21 @@ def test_a_closed_day_takes_approved_entries_only(victim: Victim) -> None:
     with refused("is not dated by its own moment"):
         knock(victim.body(trading_day="2026-03-03"))
     assert knock(victim.body(at="2026-03-03T08:00:00Z", trading_day="2026-03-03"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"quantity": "-6"}, {"price": "1.2"}, {"instrument": "GBPUSD"}, {"external_id": "7"}]
+)
+def test_an_approved_fill_is_the_one_that_was_approved(victim: Victim, change: dict[str, str]) -> None:
+    """Another number of units, price, instrument or fill of the broker's than the approval names is not for it."""
+    wanted = {"entry": "ADOPTION", "instrument": "EURUSD", "quantity": "-5", "price": "1.1"}
+    given: dict[str, Any] = {
+        "account": victim.account, "instrument": making.instrument(), "quantity": Decimal(-5), "price": Decimal("1.1"),
+        "actor": making.TEST,
+    }  # fmt: skip
+    with pytest.raises(RuleBroken, match="approval that is not for it"):
+        booking.adopt_position(**given, application=apply(approved(victim.account, {**wanted, **change})))
+    assert booking.adopt_position(**given, application=apply(approved(victim.account, wanted)))
 
 
 def test_no_approval_conjures_up_lots(victim: Victim) -> None:
