@@ -17,7 +17,8 @@ from trading.models import CashEvent
 from trading.services import ledger
 
 READ = (
-    "SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0) FROM pg_stat_xact_user_tables WHERE relname = 'trading_entry'"
+    "SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0) FROM pg_stat_xact_user_tables"
+    " WHERE relname = 'trading_entry'"
 )
 
 
