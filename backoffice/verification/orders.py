@@ -8,7 +8,7 @@ from .registry import Invariant, either
 
 _ALLOWED = ", ".join(f"('{source}', '{target}', {move.late})" for (source, target), move in sorted(ALLOWED.items()))
 _CHAIN = """
-    SELECT e.id, e.order_id, o.account_id, e.from_state, e.to_state, e.message_id, e.broker_event_id,
+    SELECT e.id, e.order_id, o.account_id, e.from_state, e.to_state, e.reason, e.message_id, e.broker_event_id,
            lag(e.to_state, 1, '') OVER steps AS before, row_number() OVER steps AS number
     FROM trading_orderevent e JOIN trading_order o ON o.id = e.order_id
     WINDOW steps AS (PARTITION BY e.order_id ORDER BY e.sequence)
@@ -138,7 +138,7 @@ INVARIANTS = (
                    concat('order ', c.order_id, ' went from ', c.from_state, ' to ', c.to_state, ' without evidence')
             FROM ({_CHAIN}) c JOIN trading_account a ON a.id = c.account_id
             WHERE a.broker <> 'PAPER' AND c.message_id IS NULL AND c.broker_event_id IS NULL
-              AND c.from_state NOT IN ('', 'PLANNED')
+              AND c.from_state NOT IN ('', 'PLANNED') AND c.reason NOT LIKE 'INVALID_REQUEST:%'
               AND c.to_state IN ('PLANNED', 'WORKING', 'CANCELLED', 'REJECTED', 'EXPIRED')
             """,
         ),

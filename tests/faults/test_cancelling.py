@@ -7,16 +7,19 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from tests.faults.world import World
 from trading.brokers.oanda import OandaBroker
 from trading.clock import now
 from trading.domain.broker import Broker, Capabilities, OrderType
+from trading.domain.orders import OrderState
 from trading.engine.canceller import cancel_order, half_cancelled
 from trading.engine.connections import broker_for
 from trading.engine.sender import send_order
 from trading.engine.watcher import watch_once
 from trading.models import Fill, Order, Trade
+from trading.services import orders
 from trading.services.exits import plan_exit
 
 pytestmark = pytest.mark.faults
@@ -203,8 +206,10 @@ def test_that_an_order_began_does_not_end_its_cancel(any_world: World) -> None:
     order = world.plan(type=OrderType.STOP, entry=world.place.ask + world.place.away / 2)
     world.fault("status", when="before", route="GET *", times=50, status=503)
     assert send_order(order_id=order.pk).state in ("WORKING", "UNKNOWN")
+    order.refresh_from_db()
     if order.state != "WORKING":
-        Order.objects.filter(pk=order.pk).update(state="WORKING")
+        with transaction.atomic():
+            orders.move(orders.locked(order.pk), OrderState.WORKING, at=order.at, reason="a test")
     world.fault("drop", when="before", route=world.place.cancelling)
     cancel_order(order_id=order.pk, reason="a test")
     world.simulator.delete("/faults")

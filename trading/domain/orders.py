@@ -78,6 +78,7 @@ def _moves() -> tuple[Move, ...]:
         Move(state.SENDING, state.CANCELLED, "accepted and cancelled at once by the broker"),
         Move(state.SENDING, state.REJECTED, "a refusal on the short allow-list"),
         Move(state.SENDING, state.EXPIRED),
+        Move(state.SENDING, state.PLANNED, "turned away for want of a login: it waits under the same id"),
         Move(state.SENDING, state.UNKNOWN, "the request may have left and no usable answer came"),
         Move(state.WORKING, state.PARTIAL),
         Move(state.WORKING, state.FILLED),

@@ -16,6 +16,7 @@ class Account(models.Model):
         PAPER = "PAPER"
         OANDA = "OANDA"
         ALPACA = "ALPACA"
+        KITE = "KITE"
 
     class Environment(models.TextChoices):
         IN_PROCESS = "IN_PROCESS", "in process"

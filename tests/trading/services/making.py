@@ -21,8 +21,18 @@ from trading.domain.broker import (
     OrderNews,
     Side,
 )
-from trading.domain.orders import OrderState, Tag
-from trading.models import Account, ConfigVersion, Decision, ExitIntent, Instrument, Order, OrderGroup, Signal
+from trading.domain.orders import TERMINAL, OrderState, Tag
+from trading.models import (
+    Account,
+    BrokerMessage,
+    ConfigVersion,
+    Decision,
+    ExitIntent,
+    Instrument,
+    Order,
+    OrderGroup,
+    Signal,
+)
 from trading.services import inbox, orders
 from trading.services.audit import Actor
 from trading.services.inbox import Received
@@ -159,7 +169,13 @@ PATHS: dict[str, Sequence[str]] = {
 def bring_to(order: Order, state: str) -> Order:
     """Move an order along the table to a state."""
     for step in PATHS[state]:
-        orders.move(orders.locked(order.pk), OrderState(step), at=order.at, reason="a test")
+        message = None
+        if step in TERMINAL:
+            message = BrokerMessage.objects.create(
+                at=order.at, account=order.account, order=order, purpose="test", method="GET", path="/", status=200,
+                finished_at=order.at, sha256="0" * 64,
+            )  # fmt: skip
+        orders.move(orders.locked(order.pk), OrderState(step), at=order.at, reason="a test", message=message)
     return Order.objects.get(pk=order.pk)
 
 
