@@ -9,6 +9,7 @@ from .registry import Invariant, either
 _ALLOWED = ", ".join(f"('{source}', '{target}', {move.late})" for (source, target), move in sorted(ALLOWED.items()))
 _CHAIN = """
     SELECT e.id, e.order_id, o.account_id, e.from_state, e.to_state, e.reason, e.message_id, e.broker_event_id,
+           e.application_id,
            lag(e.to_state, 1, '') OVER steps AS before, row_number() OVER steps AS number
     FROM trading_orderevent e JOIN trading_order o ON o.id = e.order_id
     WINDOW steps AS (PARTITION BY e.order_id ORDER BY e.sequence)
@@ -121,7 +122,7 @@ INVARIANTS = (
         title="What the broker did is never guessed",
         rule="A fill needs the broker's event; at a real broker an order leaves SENDING, UNKNOWN, WORKING or "
         "CANCELLING "
-        "for another state of the broker's only with a message or an event as evidence.",
+        "for another state of the broker's only with a message or an event as evidence, or by two people's decision.",
         means="an order was called filled, ended or refused without the broker having said so",
         todo="look the order up at the broker and run `reconcile`; nothing is resent before that",
         looks_at="SELECT o.account_id FROM trading_orderevent e JOIN trading_order o ON o.id = e.order_id "
@@ -138,7 +139,8 @@ INVARIANTS = (
                    concat('order ', c.order_id, ' went from ', c.from_state, ' to ', c.to_state, ' without evidence')
             FROM ({_CHAIN}) c JOIN trading_account a ON a.id = c.account_id
             WHERE a.broker <> 'PAPER' AND c.message_id IS NULL AND c.broker_event_id IS NULL
-              AND c.from_state NOT IN ('', 'PLANNED') AND c.reason NOT LIKE 'INVALID_REQUEST:%'
+              AND c.application_id IS NULL AND c.from_state NOT IN ('', 'PLANNED')
+              AND c.reason NOT LIKE 'INVALID_REQUEST:%'
               AND c.to_state IN ('PLANNED', 'WORKING', 'CANCELLED', 'REJECTED', 'EXPIRED')
             """,
         ),

@@ -30,7 +30,7 @@ from trading.services.event_facts import cash_now, fills_now
 from trading.services.linking import link
 from trading.wake import wake
 
-from . import discrepancies
+from . import discrepancies, lost_orders
 from .correction_payloads import REVERSAL
 from .payloads import FILLS, build
 from .resolutions import SUBJECT
@@ -91,6 +91,8 @@ def _apply(proposal_id: int, actor: Actor, applied_by: User | None) -> Applied:
     try:
         for entry in payload["entries"]:
             _post(row, entry, application, actor)
+        for client_id in payload.get("ends", ()):
+            lost_orders.end(client_id, application)
         planned = [_plan(row, order, application, number, actor) for number, order in enumerate(payload["orders"], 1)]
     except (RuleBroken, UnmappedInstrument) as error:
         raise _Refused(str(error)) from error

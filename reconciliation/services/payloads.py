@@ -24,6 +24,7 @@ from trading.selectors import books
 from trading.services.booking import kind_of_fill
 from trading.services.errors import RuleBroken
 
+from . import lost_orders
 from .correction_payloads import REVERSAL, correction_entries, sentence_of, symbol_change_entry
 from .discrepancies import stored
 
@@ -77,6 +78,7 @@ def build(row: Discrepancy, action: Action, parameters: Mapping[str, str]) -> di
             "parameters": dict(parameters),
             "entries": entries,
             "orders": orders,
+            **({"ends": ended} if (ended := lost_orders.orders_to_end(row, action)) else {}),
         }
     )
     return payload
@@ -339,12 +341,12 @@ def sentences(row: Discrepancy, payload: Mapping[str, Any]) -> tuple[str, ...]:
         "which may only reduce the position."
         for order in payload["orders"]
     ]
-    if payload["action"] == Action.ACCEPT:
+    if payload["action"] == Action.ACCEPT and "ends" not in payload:
         told.append(
             "Post nothing and send nothing: the difference stays as it is and counts as explained. It opens again "
             "when it changes."
         )
-    return tuple(told)
+    return (*told, *lost_orders.told(payload))
 
 
 def _entry_sentence(entry: Mapping[str, Any], currency: str) -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import django.db.models.deletion
 from django.db import migrations, models
 
 SQL = Path(__file__).parent / "sql"
@@ -16,6 +17,17 @@ class Migration(migrations.Migration):
             name="broker",
             field=models.CharField(
                 choices=[("PAPER", "Paper"), ("OANDA", "Oanda"), ("ALPACA", "Alpaca"), ("KITE", "Kite")], max_length=12
+            ),
+        ),
+        migrations.AddField(
+            model_name="orderevent",
+            name="application",
+            field=models.ForeignKey(
+                help_text="Two people's decision, where the broker itself could not say what became of the order",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="trading.application",
             ),
         ),
         migrations.RunSQL((SQL / "order_states.sql").read_text(), migrations.RunSQL.noop),

@@ -163,6 +163,13 @@ class OrderEvent(Fact):
     reason = models.CharField(max_length=300, blank=True, default="")
     message = models.ForeignKey(BrokerMessage, on_delete=models.PROTECT, null=True, related_name="+")
     broker_event = models.ForeignKey("trading.BrokerEvent", on_delete=models.PROTECT, null=True, related_name="+")
+    application = models.ForeignKey(
+        "trading.Application",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="Two people's decision, where the broker itself could not say what became of the order",
+    )
 
     class Meta:
         ordering = ["order", "sequence"]

@@ -122,6 +122,7 @@ def move(
     reason: str,
     message: BrokerMessage | None = None,
     broker_event: BrokerEvent | None = None,
+    application: Application | None = None,
 ) -> OrderEvent:
     """Move a row that the caller has locked, and write the event. Raises RuleBroken off the table."""
     source = OrderState(order.state)
@@ -144,6 +145,7 @@ def move(
         reason=reason[:300],
         message=message,
         broker_event=broker_event,
+        application=application,
     )
     audit.record(
         kind="order.moved",

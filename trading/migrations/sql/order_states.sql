@@ -44,7 +44,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- What the broker did is never guessed. A paper book has no wire, and what our own adapter refused never reached one.
+-- What the broker did is never guessed. A paper book has no wire, and what our own adapter refused never reached one;
+-- where the broker cannot say, two people may have decided about this very order.
 CREATE FUNCTION order_event_has_evidence() RETURNS trigger LANGUAGE plpgsql
     SET search_path = public, pg_temp AS $$
 BEGIN
@@ -52,10 +53,17 @@ BEGIN
         RAISE EXCEPTION 'no order goes from % to %', NEW.from_state, NEW.to_state USING errcode = '23514';
     END IF;
     IF NEW.to_state IN ('FILLED', 'CANCELLED', 'REJECTED', 'EXPIRED') AND NEW.from_state <> 'PLANNED'
-       AND NEW.message_id IS NULL AND NEW.broker_event_id IS NULL AND NEW.reason NOT LIKE 'INVALID_REQUEST:%'
+       AND NEW.message_id IS NULL AND NEW.broker_event_id IS NULL AND NEW.application_id IS NULL AND NEW.reason NOT LIKE 'INVALID_REQUEST:%'
        AND EXISTS (SELECT 1 FROM trading_order o JOIN trading_account a ON a.id = o.account_id
                    WHERE o.id = NEW.order_id AND a.broker <> 'PAPER') THEN
         RAISE EXCEPTION 'an order event to % names no evidence of the broker', NEW.to_state USING errcode = '23514';
+    END IF;
+    IF NEW.application_id IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM trading_application a JOIN trading_proposal p ON p.id = a.proposal_id
+        JOIN trading_order o ON o.id = NEW.order_id
+        WHERE a.id = NEW.application_id AND p.account_id = o.account_id AND NEW.from_state = 'UNKNOWN'
+          AND p.payload::jsonb->'ends' ? o.client_order_id) THEN
+        RAISE EXCEPTION 'an order event cites an approval that does not name its order' USING errcode = '23514';
     END IF;
     RETURN NEW;
 END $$;
