@@ -49,8 +49,16 @@ def restore_backup(file: Path, *, replace: bool, actor: Actor, say: Said, progre
     Raises BadBackup and DeskError with a sentence, ProgramFailed, and OSError; whatever is raised, the books that
     stood there still stand.
     """
-    if locks.is_held("desk"):
+    desk = locks.FileLock("desk")  # held to the end, so that no desk starts over books that are changing places
+    if not desk.take(alone=True, wait=False):
         raise DeskError("A desk is running over these books. Stop it (Ctrl-C), then restore. Nothing was changed.")
+    try:
+        return _restore(file, replace, actor, say, progress)
+    finally:
+        desk.release()
+
+
+def _restore(file: Path, replace: bool, actor: Actor, say: Said, progress: chain.Progress) -> Manifest:
     with tempfile.TemporaryDirectory(prefix="backoffice-restore-") as made:
         folder = Path(made)
         manifest = unpack(file, folder)

@@ -19,10 +19,11 @@ from django.core.management.base import CommandError
 from django.db import connection
 
 from backoffice.desk import locks
-from backoffice.desk.paths import PROJECT
+from backoffice.desk.paths import PROJECT, DeskError
 from backoffice.proof.anchoring import anchor_key, anchor_now, anchors_file
 from backoffice.proof.archive import ANCHORS, DUMP, MANIFEST
 from backoffice.proof.checking import prove
+from backoffice.proof.restore import restore_backup
 from backoffice.verification import INVARIANTS, run_all
 from tests.servers import DatabaseServer
 from tests.trading.services import making
@@ -128,6 +129,16 @@ def test_a_running_desk_is_not_restored_under(backup: Path) -> None:
             restore(backup)
     finally:
         desk.release()
+
+
+def test_no_desk_starts_while_books_are_restored(backup: Path) -> None:
+    held: list[bool] = []
+    with pytest.raises(DeskError, match="is not empty"):
+        restore_backup(
+            backup, replace=False, actor=making.TEST, say=lambda _: held.append(locks.is_held("desk")),
+            progress=lambda *_: None,
+        )  # fmt: skip
+    assert held and all(held) and not locks.is_held("desk")
 
 
 def _repacked(backup: Path, **changes: Any) -> Path:
