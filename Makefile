@@ -89,7 +89,7 @@ rebuild: $(VENV)/.installed ## make trades, positions, days and equity again fro
 	@$(MANAGE) rebuild $(if $(CHECK),--check)
 
 # --- Testing ----------------------------------------------------------------------------------------------------------
-.PHONY: test lint crash-first soak bench-ledger nightly-ledger tamper kill-ledger screenshots
+.PHONY: test lint crash-first crash-matrix soak soak-orders bench-orders bench-ledger nightly-ledger tamper kill-ledger fuzz screenshots
 WORKERS ?= 2
 test: $(VENV)/.installed-dev ## run the whole suite, checks included, in WORKERS (2) processes; nothing else needs to run
 	@echo "Running the tests (their own PostgreSQL, Redis and simulator in the temporary directory) …"
@@ -104,9 +104,22 @@ BROKER ?= oanda
 crash-first: $(VENV)/.installed-dev ## kill workers around the send, 20 times each, at BROKER: one order every time
 	@$(VENV)/bin/python -m benchmarks.crash_first --broker $(BROKER)
 
+SEED ?= 1
+LANES ?= 3
+crash-matrix: $(VENV)/.installed-dev ## strike processes at 14 points in 3 ways, every broker, every kind of work; writes docs/reliability.md
+	@$(VENV)/bin/python -m benchmarks.crash_matrix --seed $(SEED) --lanes $(LANES) --table docs/reliability.md
+
 MINUTES ?= 30
 soak: $(VENV)/.installed-dev ## a simulated week on the real desk in MINUTES (30): memory flat, books equal, nothing open
 	@$(VENV)/bin/python -m benchmarks.soak --minutes $(MINUTES)
+
+ORDERS ?= 30000
+soak-orders: $(VENV)/.installed-dev ## ORDERS (30,000) through real processes, MINUTES at most, while everything fails: none twice, no fill lost
+	@$(VENV)/bin/python -m benchmarks.soak_orders --orders $(ORDERS) --seed $(SEED) \
+		$(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES))
+
+bench-orders: $(VENV)/.installed-dev ## time an order from its decision to the broker and back into the ledger, beside a bare SDK call and a bare Celery hop
+	@$(VENV)/bin/python -m benchmarks.orders
 
 # The peers' packages never mix with ours: they have a virtual environment of their own.
 BENCH_VENV := .venv-bench
@@ -130,6 +143,10 @@ tamper: $(VENV)/.installed-dev ## a superuser changes what was written, 1,000 ti
 KILLS ?= 200
 kill-ledger: $(VENV)/.installed-dev ## kill -9 of PostgreSQL and of writers, KILLS (200) times: nothing acknowledged is lost, nothing is in part
 	@$(VENV)/bin/python -m benchmarks.kill_ledger --kills $(KILLS)
+
+CASES ?= 1000000
+fuzz: $(VENV)/.installed-dev ## CASES (1,000,000) bad answers through all brokers' parsers: refused or kept exactly, never booked
+	@$(VENV)/bin/python -m benchmarks.fuzz --cases $(CASES) $(if $(SEED),--seed $(SEED))
 
 screenshots: $(VENV)/.installed-dev ## pictures of every screen into reports/screenshots, and the README's two (needs chromium)
 	@mkdir -p reports/screenshots docs/pictures

@@ -84,12 +84,13 @@ TEMPLATES = [
 
 
 # --- Database: the application's login, and the owner's for migrations ----------------------------------------------
-def database(url: str, *, server_options: dict[str, str], pool: bool = False) -> dict[str, Any]:
+def database(url: str, *, server_options: dict[str, str], pool: bool = False, kept_seconds: int = 0) -> dict[str, Any]:
     """Django's description of a PostgreSQL database from its address; without one, a database that refuses all work."""
     if not url:
         return {"ENGINE": "django.db.backends.dummy"}
     config: dict[str, Any] = env.db_url_config(url)
-    config["CONN_MAX_AGE"] = 0
+    config["CONN_MAX_AGE"] = kept_seconds
+    config["CONN_HEALTH_CHECKS"] = True
     config["ATOMIC_REQUESTS"] = False
     options = config.setdefault("OPTIONS", {})
     options["options"] = " ".join(f"-c {name}={value}" for name, value in server_options.items())
@@ -102,6 +103,7 @@ def database(url: str, *, server_options: dict[str, str], pool: bool = False) ->
 def databases(environment: dict[str, str]) -> dict[str, dict[str, Any]]:
     """`default` under the application login, `owner` for migrations, from the environment's two addresses."""
     application_url = environment.get("DATABASE_URL", "")
+    pooled = environment.get("BACKOFFICE_DATABASE_POOL") == "1"
     return {
         "default": database(
             application_url,
@@ -112,7 +114,9 @@ def databases(environment: dict[str, str]) -> dict[str, dict[str, Any]]:
                 "synchronous_commit": "on",
             },
             # Only the web keeps connections: pool threads do not survive the fork of a worker.
-            pool=environment.get("BACKOFFICE_DATABASE_POOL") == "1",
+            pool=pooled,
+            # A worker keeps its own from task to task: opening one takes longer than claiming an order.
+            kept_seconds=0 if pooled else 60,
         ),
         "owner": database(
             environment.get("DATABASE_OWNER_URL") or application_url,

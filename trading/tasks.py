@@ -13,6 +13,7 @@ from trading.engine.live import evaluate_due
 from trading.engine.sender import send_order
 from trading.engine.settling import settle_all
 from trading.engine.watcher import watch_once
+from trading.failpoints import failpoint
 from trading.services import heartbeats, snapshots
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,9 @@ def tick() -> int:
 @shared_task(name="orders.send")  # type: ignore[untyped-decorator]
 def send(order_id: int) -> str:
     """Send one planned order; what happened is on the order."""
-    return str(send_order(order_id=order_id).state)
+    state = str(send_order(order_id=order_id).state)
+    failpoint("before_ack")
+    return state
 
 
 @shared_task(name="orders.watch")  # type: ignore[untyped-decorator]

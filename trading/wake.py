@@ -10,8 +10,18 @@ from typing import Any
 from celery import current_app
 from django.conf import settings
 from django.db import transaction
+from kombu import pools
 
 log = logging.getLogger(__name__)
+# Whoever wakes must not wait: a Redis that does not answer is asked twice at once, where Celery would ask it for
+# seconds, with pauses.
+IMPATIENT = {
+    "socket_timeout": 0.5,
+    "socket_connect_timeout": 0.5,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+}
 
 
 def wake(task_name: str, *args: Any) -> None:
@@ -23,6 +33,9 @@ def wake(task_name: str, *args: Any) -> None:
 
 def _send(task_name: str, args: tuple[Any, ...]) -> None:
     try:
-        current_app.send_task(task_name, args=list(args), retry=False)
+        line = current_app.connection_for_write()
+        line.transport_options = {**line.transport_options, **IMPATIENT}
+        with pools.producers[line].acquire(block=True) as producer:
+            current_app.send_task(task_name, args=list(args), retry=False, producer=producer)
     except Exception as error:  # noqa: BLE001 - the queue is a hint: the sweep does the work if it is down
         log.warning("could not wake %s: %s; the sweep will find the work", task_name, error)

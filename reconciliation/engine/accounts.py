@@ -13,8 +13,8 @@ from trading.brokers.registry import Connection, MissingCredentials, credentials
 from trading.engine.live_accounts import account_from_connection
 from trading.models import Account
 
-BROKERS = ("oanda", "alpaca")
-KEYS = {"oanda": "OANDA_API_KEY", "alpaca": "ALPACA_API_KEY"}
+BROKERS = ("oanda", "alpaca", "kite")
+KEYS = {"oanda": "OANDA_API_KEY", "alpaca": "ALPACA_API_KEY", "kite": "KITE_API_KEY"}
 
 
 class UnknownAccount(LookupError):

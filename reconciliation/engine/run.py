@@ -42,6 +42,7 @@ from trading.models import Account
 from trading.services import cursors, leases
 from trading.services.audit import Actor
 from trading.services.inbox import INFLOW
+from trading.services.logins import needs_login
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +152,8 @@ def _attempt(
         log.warning("%s: reconciliation failed: %s", account.name, error)
         if report_only:
             return _result(account, Run.Status.FAILED, error=str(error))
+        if isinstance(error, BrokerNeedsLogin):
+            needs_login(account, str(error))
         run = record_failure(
             account=account,
             trigger=trigger,

@@ -142,7 +142,10 @@ _REDIS_AND_PEOPLE = (
 def test_only_the_application_login_is_given_to_web_and_workers(desk: RunningDesk) -> None:
     known = 0
     for pid in desk.descendants():
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except FileNotFoundError:  # it has just ended
+            continue
         if b"gunicorn" in command or b"celery" in command or b"trading.simulator" in command:
             environment = Path(f"/proc/{pid}/environ").read_bytes()
             assert b"DATABASE_OWNER_URL=" not in environment

@@ -19,8 +19,9 @@ from reconciliation.services import applying, resolutions
 from tests.reconciliation.admin.still_broker import StillBroker
 from tests.trading.admin.world import START, World, build_world, cast, grow
 from trading.clock import replay_clock, wall_now
+from trading.domain.orders import OrderState
 from trading.models import Account, AccountClock, EquityPoint, Heartbeat, OrderGroup, Restriction, TaskAttempt
-from trading.services import cursors, restrictions
+from trading.services import cursors, orders, restrictions
 from trading.services.audit import Actor
 from trading.services.inbox import INFLOW
 
@@ -134,8 +135,8 @@ def test_on_the_first_day_the_change_is_from_the_first_figure_and_the_curve_begi
 def test_what_needs_a_person_is_there_with_one_click_and_mine_comes_first(world: World) -> None:
     compare(world, "10700")
     OrderGroup.objects.filter(account=world.account).update(state="UNSAFE")
-    world.stop.state = "UNKNOWN"
-    world.stop.save()
+    for state in (OrderState.CANCELLING, OrderState.UNKNOWN):
+        orders.move(orders.locked(world.stop.pk), state, at=START, reason="a test")
     TaskAttempt.objects.update(dead_at=START)
     shown = home(world, "ada").context["needs"]
     assert {need.what for need in shown} == {

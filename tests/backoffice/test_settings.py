@@ -103,6 +103,12 @@ def test_connections_are_pooled_only_in_the_web() -> None:
     assert not any(config["ATOMIC_REQUESTS"] for config in pooled.values())
 
 
+def test_a_worker_keeps_its_connection_from_task_to_task_and_looks_whether_it_lives() -> None:
+    kept = databases({"DATABASE_URL": "postgresql://app:x@/books"})
+    assert [kept["default"][name] for name in ("CONN_MAX_AGE", "CONN_HEALTH_CHECKS")] == [60, True]
+    assert kept["owner"]["CONN_MAX_AGE"] == 0
+
+
 def test_cookies_are_closed_to_scripts_and_other_sites() -> None:
     assert settings.SESSION_COOKIE_HTTPONLY and settings.CSRF_COOKIE_HTTPONLY
     assert (settings.SESSION_COOKIE_SAMESITE, settings.CSRF_COOKIE_SAMESITE) == ("Lax", "Strict")

@@ -19,7 +19,7 @@ from trading.models import Order
 
 # Where a worker dies, and what of it: its pool process alone (`kill`) or the whole worker, frozen there first (`stop`).
 BEFORE_SEND = ("claimed:stop", "before_send:kill", "intent_committed:stop", "before_send:stop", "claimed:kill")
-AFTER_SEND = ("after_send:stop", "after_send:kill", "answer under way", "stored:stop")
+AFTER_SEND = ("after_response:stop", "after_response:kill", "answer under way", "stored:stop")
 HEAL_SECONDS = 90.0
 # Called with what is going on, and how many repetitions that finishes.
 Progress = Callable[[str, int], None]

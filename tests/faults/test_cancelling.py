@@ -55,6 +55,7 @@ def test_a_resting_order_is_cancelled_once_and_its_legs_end_with_it(any_world: W
     assert working(world) == []
 
 
+@pytest.mark.fault("F-044")
 @pytest.mark.parametrize(
     ("action", "when", "arguments"),
     [
@@ -82,6 +83,7 @@ def test_a_cancel_whose_answer_proves_nothing_is_asked_again_until_the_broker_sa
     assert working(world) == []
 
 
+@pytest.mark.fault("F-043", "F-044")
 def test_an_order_that_fills_before_its_cancel_arrives_is_filled(any_world: World) -> None:
     world = any_world
     order = resting(world)

@@ -70,6 +70,7 @@ ACCEPTED_AT: dict[str, list[tuple[str, dict[str, Any]]]] = {
 }
 
 
+@pytest.mark.fault("F-001", "F-002", "F-004", "F-009", "F-010", "F-011", "F-018")
 def test_an_order_that_the_broker_accepted_is_bound_whatever_its_answer_looked_like(any_world: World) -> None:
     world, sent = any_world, []
     faults = ACCEPTED + ACCEPTED_AT[world.place.name]
@@ -96,6 +97,7 @@ NOT_ACCEPTED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.fault("F-003", "F-005", "F-010")
 def test_an_order_that_never_arrived_is_sent_again_with_the_same_id_once_the_quarantine_is_over(
     any_world: World,
 ) -> None:
@@ -122,6 +124,7 @@ def test_an_order_that_never_arrived_is_sent_again_with_the_same_id_once_the_qua
     assert world.differences() == []
 
 
+@pytest.mark.fault("F-006", broker="oanda")
 def test_an_order_that_appears_late_within_the_quarantine_is_found_and_not_sent_again(world: World) -> None:
     order = world.plan()
     world.fault("late_accept", seconds=3)
@@ -133,6 +136,7 @@ def test_an_order_that_appears_late_within_the_quarantine_is_found_and_not_sent_
     assert world.problems(order) == [] and len(world.posts(order)) == 1
 
 
+@pytest.mark.fault("F-006", broker="oanda")
 def test_orders_that_appear_after_the_quarantine_are_there_once_all_the_same(world: World) -> None:
     """The broker's last guards: it refuses a pending order's id, and the trade's id that we always send."""
     market, resting = world.plan(), world.plan(type=OrderType.LIMIT, entry=Decimal("1.09000"))
@@ -215,6 +219,7 @@ def test_the_closing_order_is_sent_once_too_when_its_answer_is_lost(world: World
     assert trade.state == "CLOSED" and world.differences() == []
 
 
+@pytest.mark.fault("F-015", broker="oanda")
 def test_nothing_is_sent_to_a_broker_that_cannot_be_reached_and_everything_once_it_can(world: World) -> None:
     order = world.plan()
     reachable, world.account.endpoint = world.account.endpoint, "http://127.0.0.1:9"

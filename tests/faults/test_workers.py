@@ -50,7 +50,7 @@ def rounds(world: World, *orders: Order, times: int = 4) -> None:
         watch_once()
 
 
-@pytest.mark.parametrize("point", ["claimed", "before_send", "after_send"])
+@pytest.mark.parametrize("point", ["claimed", "before_send", "after_response"])
 def test_a_worker_that_froze_and_woke_up_after_its_lease_had_passed_sends_nothing(world: World, point: str) -> None:
     worker = world.start_worker(name="frozen", failpoint=f"{point}:stop")
     world.wait_for_worker(worker)

@@ -31,6 +31,7 @@ class Worker:
         queues: str = "orders",
         failpoint: str = "",
         concurrency: int = 2,
+        app: str = "backoffice.celery",
     ) -> None:
         self.name = name
         self.failpoint = failpoint
@@ -39,7 +40,7 @@ class Worker:
         self.log = directory / f"{name}.log"
         self.process: subprocess.Popen[bytes] = children.start(
             [
-                *(sys.executable, "-m", "celery", "--app", "backoffice.celery", "--quiet", "worker"),
+                *(sys.executable, "-m", "celery", "--app", app, "--quiet", "worker"),
                 *("--queues", queues, "--concurrency", str(concurrency), "--hostname", f"{name}@%h"),
                 *("--without-mingle", "--without-gossip"),
             ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ from tests.servers import Simulator
 from trading.brokers.registry import simulator_url
 from trading.clock import store_broker_clock
 from trading.domain.broker import OrderType, Side
-from trading.domain.session import load_session
+from trading.domain.session import SessionConfig, load_session
 from trading.engine.connections import broker_for
 from trading.engine.inflow import catch_up
 from trading.models import Account, ConfigVersion, Decision, Fill, Order, RiskEvent
@@ -55,6 +55,7 @@ class World:
     scope: str = "faults"
     policy: ConfigVersion | None = None
     place: Place = OANDA
+    name: str = "mirror"
     workers: list[Worker] = field(default_factory=list)
     sweeps_in: str = ""
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
@@ -66,7 +67,7 @@ class World:
         self.price(self.place.bid, self.place.ask)
         self.session = load_session(self.place.profile)
         self.account = ensure_account(
-            name="mirror",
+            name=self.name,
             broker=self.place.broker,
             environment=Account.Environment.SIMULATOR,
             external_id=self.place.account,
@@ -103,9 +104,6 @@ class World:
     def plan(self, *, type: OrderType = OrderType.MARKET, entry: Decimal | None = None) -> Order:
         """The mirror's order of a new decision on a paper account of its own; committed, not sent."""
         number = next(self._numbers)
-        entry = self.place.ask if entry is None else entry
-        now = self.broker_now()
-        closed = now.replace(minute=now.minute - now.minute % 5, second=0, microsecond=0)
         paper = ensure_account(
             name=f"paper-{number}",
             broker=Account.Broker.PAPER,
@@ -113,37 +111,13 @@ class World:
             external_id=f"paper-{number}",
             currency="USD",
         )
-        decision = decide(
+        decision = decide_entry(
             account=paper,
+            place=self.place,
             session=self.session,
-            version=ensure_session(self.session),
-            intent=SignalIntent(
-                strategy="orb",
-                symbol=self.place.symbol,
-                side=Side.BUY,
-                order_type=type,
-                entry=entry,
-                stop=entry - self.place.away,
-                target=entry + 2 * self.place.away,
-                bar_start=closed - timedelta(minutes=5),
-                bar_end=closed,
-                features={},
-                reason="a fault test",
-            ),
-            market=MarketView(
-                now=now,
-                last_price=entry,
-                price_at=now,
-                in_hole=False,
-                indicators_ready=True,
-                bar_had_position=False,
-                equity=Decimal(100_000),
-                weight=self.place.weight,
-                quote_rate=Decimal(1),
-                previous_close=entry,
-                open_pnl=Decimal(0),
-                cash=Decimal(100_000),
-            ),
+            now=self.broker_now(),
+            type=type,
+            entry=self.place.ask if entry is None else entry,
             mirrors=[self.account],
         )
         assert decision.verdict == Decision.Verdict.APPROVED, decision.reason
@@ -161,9 +135,9 @@ class World:
         )
         order.refresh_from_db()
 
-    def send_task(self, name: str, *arguments: Any, queue: str = "orders") -> None:
-        """Give workers a task."""
-        self._celery.send_task(name, args=list(arguments), queue=queue)
+    def send_task(self, name: str, *arguments: Any, queue: str = "orders", **options: Any) -> None:
+        """Give workers a task; `options` as Celery knows them (headers, expires)."""
+        self._celery.send_task(name, args=list(arguments), queue=queue, **options)
 
     def fault(self, action: str, *, when: str = "after", route: str = "", times: int = 1, **arguments: Any) -> None:
         """Order a fault at the simulator, by default for the next write of an order."""
@@ -291,6 +265,53 @@ class World:
         if held != there:
             found.append(f"positions: books {held}, broker {there}")
         return found
+
+
+def decide_entry(
+    *,
+    account: Account,
+    place: Place,
+    session: SessionConfig,
+    now: datetime,
+    type: OrderType,
+    entry: Decimal,
+    mirrors: Sequence[Account] = (),
+) -> Decision:
+    """The decision that `account` buys, and its mirrors with it; the same arguments find the same decision."""
+    closed = now.replace(minute=now.minute - now.minute % 5, second=0, microsecond=0)
+    return decide(
+        account=account,
+        session=session,
+        version=ensure_session(session),
+        intent=SignalIntent(
+            strategy="orb",
+            symbol=place.symbol,
+            side=Side.BUY,
+            order_type=type,
+            entry=entry,
+            stop=entry - place.away,
+            target=entry + 2 * place.away,
+            bar_start=closed - timedelta(minutes=5),
+            bar_end=closed,
+            features={},
+            reason="a fault test",
+        ),
+        market=MarketView(
+            now=now,
+            last_price=entry,
+            price_at=now,
+            in_hole=False,
+            indicators_ready=True,
+            bar_had_position=False,
+            equity=Decimal(100_000),
+            weight=place.weight,
+            quote_rate=Decimal(1),
+            previous_close=entry,
+            open_pnl=Decimal(0),
+            cash=Decimal(100_000),
+        ),
+        mirrors=mirrors,
+    )
 
 
 def worker_environment(urls: Mapping[str, str], redis_url: str) -> dict[str, str]:

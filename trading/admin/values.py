@@ -43,7 +43,7 @@ WAITING = {
 
 # How objects are called on pages where their own name is made for the log: apps above this one add theirs.
 NAMES: dict[type[Model], Callable[[Any], str]] = {}
-BROKERS = {"OANDA": "OANDA", "ALPACA": "Alpaca", "PAPER": "Paper book"}
+BROKERS = {"OANDA": "OANDA", "ALPACA": "Alpaca", "KITE": "Kite", "PAPER": "Paper book"}
 LONGEST_ID, ID_TAIL = 18, 6
 
 

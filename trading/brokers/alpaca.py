@@ -13,14 +13,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
-from trading.brokers import alpaca_history, alpaca_orders, alpaca_parse
+from trading.brokers import alpaca_history, alpaca_orders, alpaca_parse, alpaca_replace
 from trading.brokers.alpaca_client import SIMULATOR_PACE, VENDOR_PACE, AlpacaClient
 from trading.brokers.alpaca_history import Cursor
 from trading.brokers.alpaca_lookup import Looking, order_by_client_id
 from trading.brokers.alpaca_parse import LegOf
 from trading.brokers.alpaca_stream import AlpacaStreams
 from trading.brokers.errors import BadData
-from trading.brokers.fields import Row, optional_text, text
+from trading.brokers.fields import Row, currency, optional_text, text
 from trading.brokers.transport import storable
 from trading.domain.broker import (
     AccountIdentity,
@@ -148,6 +148,12 @@ class AlpacaBroker:
     def cancel(self, *, broker_order_id: str, client_id: str) -> SubmitOutcome:
         """Ask for the cancel of one order; see `alpaca_orders.cancel`."""
         return alpaca_orders.cancel(self._client, broker_order_id=broker_order_id, known_client_id=client_id)
+
+    def replace(self, *, broker_order_id: str, client_id: str, quantity: Decimal, price: Decimal) -> SubmitOutcome:
+        """Put another order in the place of a resting one; see `alpaca_replace`."""
+        return alpaca_replace.replace(
+            self._client, broker_order_id=broker_order_id, known_client_id=client_id, quantity=quantity, price=price
+        )
 
     def prices(self, instruments: Sequence[str]) -> Sequence[BrokerPrice]:
         """The latest quotes; a share that nobody quotes is left out and logged."""
@@ -282,7 +288,7 @@ class AlpacaBroker:
 def _cash(account: Row) -> tuple[dict[str, Decimal], Part]:
     """Trade-date cash: it has moved for every execution, whether that has settled or not."""
     try:
-        return {text(account, "currency"): alpaca_parse.number(account, "cash")}, Part(Completeness.COMPLETE)
+        return {currency(account, "currency"): alpaca_parse.number(account, "cash")}, Part(Completeness.COMPLETE)
     except BadData as error:
         return {}, Part(Completeness.FAILED, str(error))
 
@@ -292,8 +298,9 @@ def _orders(resting: Sequence[Row], known: Sequence[tuple[Row, LegOf | None]]) -
     listed = {text(row, "id"): (row, leg_of) for row, leg_of in known}
     for row in resting:
         listed.setdefault(text(row, "id"), (row, None))
-    wanted = [(row, leg_of) for row, leg_of in listed.values() if not alpaca_parse.has_ended(row)]
-    return alpaca_parse.part(wanted, lambda each: [alpaca_parse.order(*each)])
+    return alpaca_parse.part(
+        listed.values(), lambda each: [] if alpaca_parse.has_ended(each[0]) else [alpaca_parse.order(*each)]
+    )
 
 
 def _doubtful(part: Part, reason: str) -> Part:

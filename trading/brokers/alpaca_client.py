@@ -16,7 +16,7 @@ import requests
 
 from trading.brokers.budget import Lane, budget_for
 from trading.brokers.errors import BadData
-from trading.brokers.fields import Row, text
+from trading.brokers.fields import Row, currency, identity
 from trading.brokers.transport import BrokerSession, read_document
 from trading.brokers.wire import Exchange
 from trading.domain.broker import BrokerNeedsLogin, BrokerUnreachable, Evidence
@@ -88,7 +88,7 @@ class AlpacaClient:
     ) -> Exchange:
         """Send one request and return what happened on the wire. Never raises for a failed exchange.
 
-        `fields` are the query of a GET or DELETE and the JSON body of a POST.
+        `fields` are the query of a GET or DELETE and the JSON body of a POST or PATCH.
         """
         self.session.prepare_call(lane)
         problem = "nothing was sent"
@@ -164,10 +164,16 @@ class AlpacaClient:
     def account_facts(self, account: Row) -> tuple[str, str]:
         """Number and currency in an answer about the account. Raises `BrokerUnreachable` when one is missing."""
         try:
-            facts = text(account, "account_number"), text(account, "currency")
+            facts = identity(account, "account_number"), currency(account, "currency")
         except BadData as error:
             raise BrokerUnreachable(self._sentence("the identity", str(error))) from error
-        _account_of_key[self.url, self._key] = facts
+        known = _account_of_key.get((self.url, self._key))
+        if known is not None and known[0] != facts[0]:
+            why = f"it is about account {facts[0]}, and the same key was the one of account {known[0]} before"
+            raise BrokerUnreachable(self._sentence("the identity", why))
+        # One wrong answer must not be believed for as long as the process lives.
+        if self.account_id in ("", facts[0]):
+            _account_of_key[self.url, self._key] = facts
         return facts
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -21,18 +22,22 @@ from zoneinfo import ZoneInfo
 from trading.brokers.alpaca_parse import (
     ENDED_AT,
     LegOf,
+    filled,
     has_ended,
     number,
     optional_number,
+    optional_positive,
     positive,
     side_of,
     status_of,
     submitted_at,
 )
 from trading.brokers.errors import BadData
-from trading.brokers.fields import Row, moment, optional_text, text
+from trading.brokers.fields import Row, currency, identity, moment, optional_identity, optional_text, plausible, text
 from trading.brokers.transport import storable
-from trading.domain.broker import BrokerEvent, BrokerOrderStatus, CashData, EventKind, FillData, OrderNews
+from trading.domain.broker import BrokerEvent, BrokerOrderStatus, CashData, EventKind, FillData, OrderNews, Side
+
+logger = logging.getLogger(__name__)
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _ZERO = Decimal(0)
@@ -113,15 +118,25 @@ def numbered(drafts: Iterable[Draft]) -> tuple[BrokerEvent, ...]:
     return tuple(found)
 
 
-def activity(row: Row, client_ids: Mapping[str, str], currency: str) -> Draft:
-    """One row of the account's activities; what is not known here becomes OTHER, with its body kept.
+def activity(row: Row, client_ids: Mapping[str, str], home_currency: str) -> Draft:
+    """One row of the account's activities; what is not known or not readable becomes OTHER, with its body kept.
 
     `client_ids` gives the client id of each order by its own id. Raises `BadData` for a row that cannot be placed.
     """
-    kind = text(row, "activity_type")
     raw = storable({key: value for key, value in row.items() if key not in _CHANGING})
-    at, external_id = activity_at(row), text(row, "id")
-    status = optional_text(row, "status")
+    at, external_id = activity_at(row), identity(row, "id")
+    try:
+        return _typed(row, at, external_id, raw, client_ids, home_currency)
+    except BadData as error:
+        # Nothing of it is booked, and the rest of the list is; the difference that it makes is found by comparing.
+        logger.warning("Alpaca's activity %s is kept, but cannot be booked. BAD_DATA: %s", external_id, error)
+        return Draft(at, _ACTIVITY, external_id, EventKind.OTHER, raw)
+
+
+def _typed(
+    row: Row, at: datetime, external_id: str, raw: dict[str, Any], client_ids: Mapping[str, str], home_currency: str
+) -> Draft:
+    kind, status = text(row, "activity_type"), optional_text(row, "status")
     if kind == "FILL":
         if status not in _FILLED or optional_text(row, "type") not in ("fill", "partial_fill"):
             return Draft(at, _ACTIVITY, external_id, EventKind.OTHER, raw)
@@ -133,7 +148,7 @@ def activity(row: Row, client_ids: Mapping[str, str], currency: str) -> Draft:
     moved = CashData(
         external_id=external_id,
         kind=cash_kind,
-        currency=optional_text(row, "currency") or currency,
+        currency=currency(row, "currency") if optional_text(row, "currency") else home_currency,
         amount=amount,
         instrument=optional_text(row, "symbol"),
     )
@@ -149,12 +164,13 @@ def activity_at(row: Row) -> datetime:
     if stamp.isascii() and stamp.isdigit() and len(stamp) == 17 and stamp[8:] != "0" * 9:
         try:
             written = datetime.strptime(stamp[:14], "%Y%m%d%H%M%S").replace(tzinfo=_NEW_YORK)
-        except ValueError as error:
+            at = (written + timedelta(milliseconds=int(stamp[14:]))).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
             raise BadData(f"id does not begin with a time: {stamp}") from error
-        return (written + timedelta(milliseconds=int(stamp[14:]))).astimezone(UTC)
+        return plausible(at, "id")
     day = text(row, "date")
     try:
-        return datetime.combine(date.fromisoformat(day[:10]), time(), UTC)
+        return plausible(datetime.combine(date.fromisoformat(day[:10]), time(), UTC), "date")
     except ValueError as error:
         raise BadData(f"date is not a date: {day!r:.40}") from error
 
@@ -163,13 +179,15 @@ def order_begins(row: Row, leg_of: LegOf | None) -> Draft:
     """The beginning of an order. Its body leaves out what may change while it rests, as its quantity."""
     at = moment(row, "created_at") if row.get("created_at") is not None else submitted_at(row)
     news = OrderNews(
-        broker_order_id=text(row, "id"),
+        broker_order_id=identity(row, "id"),
         client_id=optional_text(row, "client_order_id"),
         status=BrokerOrderStatus.WORKING,
         reason="leg" if leg_of else "",
         parent_client_id=leg_of.parent_client_id if leg_of else "",
         leg=leg_of.role if leg_of else None,
-        replaces=optional_text(row, "replaces"),
+        replaces=optional_identity(row, "replaces"),
+        side=None if leg_of else _side_told(row),
+        quantity=None if leg_of else _quantity_told(row),
     )
     raw = {
         "event": "created",
@@ -183,21 +201,37 @@ def order_begins(row: Row, leg_of: LegOf | None) -> Draft:
     return Draft(at, _BEGIN, f"{news.broker_order_id}:created", EventKind.ORDER_CREATED, raw, orders=(news,))
 
 
+def _side_told(row: Row) -> Side | None:
+    """The side of an order; None for a word that is not known, which stops neither this order nor its list."""
+    try:
+        return side_of(row)
+    except BadData:
+        return None
+
+
+def _quantity_told(row: Row) -> Decimal | None:
+    """The quantity of an order; None where there is no readable one, as for an order of an amount of money."""
+    try:
+        return optional_positive(row, "qty")
+    except BadData:
+        return None
+
+
 def order_ends(row: Row, leg_of: LegOf | None) -> Draft:
     """The end of an order that has ended. Raises `BadData` when it does not say when."""
     word, status = text(row, "status"), status_of(row)
     at = ended_at(row)
-    replaced_by = optional_text(row, "replaced_by")
+    replaced_by = optional_identity(row, "replaced_by")
     news = OrderNews(
-        broker_order_id=text(row, "id"),
+        broker_order_id=identity(row, "id"),
         client_id=optional_text(row, "client_order_id"),
         status=status,
         reason=f"replaced by {replaced_by}" if word == "replaced" else word,
         parent_client_id=leg_of.parent_client_id if leg_of else "",
         leg=leg_of.role if leg_of else None,
-        replaces=optional_text(row, "replaces"),
+        replaces=optional_identity(row, "replaces"),
         replaced_by=replaced_by if word == "replaced" else "",
-        filled=optional_number(row, "filled_qty"),
+        filled=filled(row) if row.get("filled_qty") is not None else None,
     )
     raw = {
         "event": word,
@@ -231,8 +265,11 @@ def executions(activities: Iterable[Row]) -> dict[str, Executed]:
     for row in activities:
         if row.get("activity_type") == "FILL":
             known = found.get(text(row, "order_id"), Executed())
-            reached = max(known.reached, optional_number(row, "cum_qty") or _ZERO)
-            found[text(row, "order_id")] = Executed(known.total + number(row, "qty"), reached)
+            try:
+                reached = max(known.reached, optional_number(row, "cum_qty") or _ZERO)
+                found[text(row, "order_id")] = Executed(known.total + number(row, "qty"), reached)
+            except BadData:
+                continue  # kept as it is and not booked, so the execution that it should be is still missing
     return found
 
 
@@ -242,10 +279,10 @@ def lacks_executions(row: Row, executed: Mapping[str, Executed], *, since: datet
     Of an order that is older than that, executions from before it are not listed. Then only its last one is missed,
     and only where the order says that it came since; of another old order nothing is known.
     """
-    filled, known = optional_number(row, "filled_qty") or _ZERO, executed.get(text(row, "id"), Executed())
+    done, known = filled(row), executed.get(text(row, "id"), Executed())
     if since is None or submitted_at(row) >= since:
-        return filled > known.total
-    return text(row, "status") == "filled" and ended_at(row) >= since and filled > max(known.total, known.reached)
+        return done > known.total
+    return text(row, "status") == "filled" and ended_at(row) >= since and done > max(known.total, known.reached)
 
 
 def changed_at(row: Row) -> datetime:
@@ -274,7 +311,7 @@ def digest(activities: Iterable[Row], orders: Iterable[Row], *, since: datetime)
         json.dumps(storable(dict(row)), sort_keys=True, default=str) for row in activities if activity_at(row) >= since
     ]
     lines += [
-        f"{text(row, 'id')} {text(row, 'status')} {optional_number(row, 'filled_qty') or _ZERO:f}"
+        f"{text(row, 'id')} {text(row, 'status')} {filled(row):f}"
         for row in orders
         if not has_ended(row) or submitted_at(row) >= since
     ]
@@ -282,9 +319,9 @@ def digest(activities: Iterable[Row], orders: Iterable[Row], *, since: datetime)
 
 
 def _fill(row: Row, at: datetime, client_ids: Mapping[str, str]) -> FillData:
-    order_id = text(row, "order_id")
+    order_id = identity(row, "order_id")
     return FillData(
-        external_id=text(row, "id"),
+        external_id=identity(row, "id"),
         broker_order_id=order_id,
         client_id=client_ids.get(order_id, ""),
         instrument=text(row, "symbol"),

@@ -23,8 +23,8 @@ from trading.brokers.alpaca_client import AlpacaClient, error_code, is_login_ref
 from trading.brokers.alpaca_lookup import Looking, row_by_client_id, row_by_id
 from trading.brokers.alpaca_parse import leg_news, number, optional_number, order, position, side_of, status_of
 from trading.brokers.budget import Lane
-from trading.brokers.errors import BadData
-from trading.brokers.fields import Row, optional_text, text
+from trading.brokers.errors import BadData, ForeignAnswer
+from trading.brokers.fields import Row, identity, optional_text, text
 from trading.brokers.transport import read_document
 from trading.brokers.wire import Exchange
 from trading.domain.broker import (
@@ -83,7 +83,8 @@ def submit(client: AlpacaClient, request: OrderRequest) -> SubmitOutcome:
             return _accepted(looking, request, answer)
         return _refused(looking, request, answer, exchange)
     except BadData as error:
-        return Unknown(f"status {exchange.status}, but its answer cannot be trusted: {error}", looking.evidence())
+        why = f"status {exchange.status}, but its answer cannot be trusted: {error}"
+        return Unknown(why, looking.evidence(), foreign=isinstance(error, ForeignAnswer))
 
 
 def cancel(client: AlpacaClient, *, broker_order_id: str, known_client_id: str) -> SubmitOutcome:
@@ -102,7 +103,7 @@ def cancel(client: AlpacaClient, *, broker_order_id: str, known_client_id: str) 
             row = row_by_client_id(looking, known_client_id)
             if row is None:
                 return _no_such_order(looking)
-            broker_order_id = text(row, "id")
+            broker_order_id = identity(row, "id")
     except BrokerNeedsLogin as error:
         return Refused(NEEDS_LOGIN, str(error), looking.evidence())
     except (BadData, BrokerUnreachable) as error:
@@ -117,10 +118,10 @@ def cancel(client: AlpacaClient, *, broker_order_id: str, known_client_id: str) 
         return _as_found(looking, broker_order_id, asked=True)
     try:
         answer = read_document(exchange)
+        if is_login_refusal(exchange.status, answer):
+            return _needs_login(looking, answer)
     except BadData as error:
         return Unknown(f"status {exchange.status}, but its answer cannot be trusted: {error}", looking.evidence())
-    if is_login_refusal(exchange.status, answer):
-        return _needs_login(looking, answer)
     if exchange.status == 404 and error_code(answer) is not None:
         return _no_such_order(looking)
     if exchange.status == 422 and error_code(answer) is not None:
@@ -209,7 +210,7 @@ def _accepted(looking: Looking, request: OrderRequest, answer: Any) -> Accepted:
     if not isinstance(answer, dict):
         raise BadData("it is JSON, but not an object")
     _must_be_the_same(request, answer)
-    return Accepted(text(answer, "id"), status_of(answer), _reason(answer), looking.evidence(), leg_news(answer))
+    return Accepted(identity(answer, "id"), status_of(answer), _reason(answer), looking.evidence(), leg_news(answer))
 
 
 def _refused(looking: Looking, request: OrderRequest, answer: Any, exchange: Exchange) -> SubmitOutcome:
@@ -243,19 +244,20 @@ def _already_there(looking: Looking, request: OrderRequest) -> SubmitOutcome:
             known.broker_order_id, known.status, "CLIENT_ORDER_ID_IN_USE", looking.evidence(), leg_news(row)
         )
     except (BadData, BrokerUnreachable) as error:
-        return Unknown(f"Alpaca knows the client id already, but its order is not certain: {error}", looking.evidence())
+        why = f"Alpaca knows the client id already, but its order is not certain: {error}"
+        return Unknown(why, looking.evidence(), foreign=isinstance(error, ForeignAnswer))
 
 
 def _must_be_the_same(request: OrderRequest, row: Row) -> None:
     """The order must be the one that we asked for; anything else is another order's answer on our connection."""
     if text(row, "client_order_id") != request.client_id:
-        raise BadData(f"it names the client id {row.get('client_order_id')!r:.60}, not ours")
+        raise ForeignAnswer(f"it names the client id {row.get('client_order_id')!r:.60}, not ours")
     if text(row, "symbol") != request.instrument or side_of(row) is not request.side:
-        raise BadData("it is about another share or the other side")
+        raise ForeignAnswer("it is about another share or the other side")
     if text(row, "type") != _TYPES[request.type] or number(row, "qty") != request.quantity:
-        raise BadData(f"it is about a {row.get('type')!r:.20} order of {row.get('qty')!r:.40}, not ours")
+        raise ForeignAnswer(f"it is about a {row.get('type')!r:.20} order of {row.get('qty')!r:.40}, not ours")
     if request.type in _PRICE_FIELD and optional_number(row, _PRICE_FIELD[request.type]) != request.price:
-        raise BadData("it is about another price")
+        raise ForeignAnswer("it is about another price")
 
 
 def _as_found(looking: Looking, order_id: str, *, asked: bool) -> SubmitOutcome:

@@ -14,7 +14,18 @@ from decimal import Decimal
 from typing import TypeVar
 
 from trading.brokers.errors import BadData
-from trading.brokers.fields import Row, child, flag, moment, optional_child, optional_text, rows, text
+from trading.brokers.fields import (
+    Row,
+    child,
+    exact,
+    flag,
+    identity,
+    moment,
+    optional_child,
+    optional_text,
+    rows,
+    text,
+)
 from trading.brokers.transport import storable
 from trading.domain.broker import (
     BrokerCandle,
@@ -29,7 +40,6 @@ from trading.domain.broker import (
     Part,
     Side,
 )
-from trading.domain.money import BadNumber, parse_decimal
 
 Listed = TypeVar("Listed")
 Parsed = TypeVar("Parsed")
@@ -90,10 +100,7 @@ def number(row: Row, key: str) -> Decimal:
     value = row.get(key)
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         value = str(value)
-    try:
-        return parse_decimal(value if isinstance(value, str) else text(row, key))
-    except BadNumber as error:
-        raise BadData(f"{key}: {error}") from error
+    return exact(value if isinstance(value, str) else text(row, key), key)
 
 
 def optional_number(row: Row, key: str) -> Decimal | None:
@@ -109,6 +116,19 @@ def positive(row: Row, key: str) -> Decimal:
     return value
 
 
+def optional_positive(row: Row, key: str) -> Decimal | None:
+    """A number that may be missing or null, above zero otherwise."""
+    return None if row.get(key) is None else positive(row, key)
+
+
+def filled(row: Row) -> Decimal:
+    """How much of an order has filled: zero where it says nothing."""
+    found = optional_number(row, "filled_qty") or _ZERO
+    if found < 0:
+        raise BadData(f"filled_qty must not be below zero: {found}")
+    return found
+
+
 def side_of(row: Row, key: str = "side") -> Side:
     """The direction of an order or execution. Raises `BadData` for a word that is not known."""
     word = text(row, key)
@@ -120,7 +140,7 @@ def side_of(row: Row, key: str = "side") -> Side:
 def status_of(row: Row) -> BrokerOrderStatus:
     """An order's status in our words; a working order that has filled in part is PARTIAL."""
     status = ORDER_STATUS.get(text(row, "status"), BrokerOrderStatus.OTHER)
-    return BrokerOrderStatus.PARTIAL if status is _WORKING and _filled(row) > 0 else status
+    return BrokerOrderStatus.PARTIAL if status is _WORKING and filled(row) > 0 else status
 
 
 def has_ended(row: Row) -> bool:
@@ -131,15 +151,15 @@ def has_ended(row: Row) -> bool:
 def order(row: Row, leg_of: LegOf | None = None) -> BrokerOrder:
     """An order. One of several legs, as of options, may have no symbol or side of its own."""
     kind = optional_text(row, "type")
-    price = optional_number(row, "limit_price" if kind == "limit" else "stop_price")
+    price = optional_positive(row, "limit_price" if kind == "limit" else "stop_price")
     return BrokerOrder(
-        broker_order_id=text(row, "id"),
+        broker_order_id=identity(row, "id"),
         client_id=optional_text(row, "client_order_id"),
         instrument=optional_text(row, "symbol"),
         side=side_of(row) if optional_text(row, "side") else None,
         type=kind.upper(),
-        quantity=optional_number(row, "qty"),
-        filled=_filled(row),
+        quantity=optional_positive(row, "qty"),
+        filled=filled(row),
         price=price,
         status=status_of(row),
         raw_status=text(row, "status"),
@@ -200,7 +220,7 @@ def position(row: Row) -> list[BrokerPosition]:
         return []
     word = text(row, "side")
     if word not in ("long", "short") or (word == "long" and quantity < 0):
-        raise BadData(f"{text(row, 'symbol')} is said to be {word!r:.20} with {quantity}")
+        raise BadData(f"{text(row, 'symbol')!r:.40} is said to be {word!r:.20} with {quantity}")
     return [
         BrokerPosition(
             instrument=text(row, "symbol"),
@@ -227,7 +247,9 @@ def part(listed: Iterable[Listed], parse: Callable[[Listed], Sequence[Parsed]]) 
 def instrument(row: Row, currency: str) -> BrokerInstrument:
     """A share that may be traded. Whole shares only; prices above a dollar have two decimals."""
     symbol = text(row, "symbol")
-    margin = optional_number(row, "margin_requirement_long")
+    margin = optional_number(row, "margin_requirement_long") or _ZERO
+    if margin < 0:
+        raise BadData(f"margin_requirement_long must not be below zero: {margin}")
     return BrokerInstrument(
         symbol=symbol,
         display_name=text(row, "name"),
@@ -256,13 +278,16 @@ def candle(row: Row, symbol: str, interval: timedelta, now: datetime) -> BrokerC
     opened, high, low, close = (positive(row, key) for key in ("o", "h", "l", "c"))
     if not low <= min(opened, close) <= max(opened, close) <= high:
         raise BadData(f"{symbol}: a bar's open and close are not between its low and high")
-    return BrokerCandle(symbol, start, opened, high, low, close, number(row, "v"), start + interval <= now)
+    volume = number(row, "v")
+    if volume < 0:
+        raise BadData(f"{symbol}: a bar's volume is {volume}")
+    return BrokerCandle(symbol, start, opened, high, low, close, volume, start + interval <= now)
 
 
 def by_symbol(row: Row, key: str) -> dict[str, Row]:
-    """An object that names an object for each symbol."""
+    """What an object says for each symbol; what is no object is passed over."""
     found = child(row, key)
-    return {symbol: child(found, symbol) for symbol in found}
+    return {symbol: each for symbol, each in found.items() if isinstance(each, dict)}
 
 
 def bars(row: Row, symbol: str) -> list[Row]:
@@ -281,7 +306,3 @@ def is_tradable(row: Row) -> bool:
 def is_open(clock: Row) -> bool:
     """Whether the market is open, by the broker's clock."""
     return flag(clock, "is_open")
-
-
-def _filled(row: Row) -> Decimal:
-    return optional_number(row, "filled_qty") or _ZERO

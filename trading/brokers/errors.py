@@ -12,6 +12,10 @@ class BadData(ValueError):
     """An answer has a field that is missing, of the wrong kind, or not a number that can be kept exactly."""
 
 
+class ForeignAnswer(BadData):
+    """A readable answer that is about another order than the one that was asked for."""
+
+
 class ExchangeFailed(requests.RequestException):
     """An exchange did not end with a complete answer. The SDKs let this pass, since it is a `RequestException`.
 

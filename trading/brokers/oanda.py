@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from trading.brokers import fields, oanda_orders, oanda_parse
+from trading.brokers import fields, oanda_orders, oanda_parse, oanda_replace
 from trading.brokers.errors import BadData
 from trading.brokers.oanda_client import OandaClient
 from trading.brokers.oanda_events import consecutive
@@ -73,7 +74,7 @@ class OandaBroker:
             account = fields.child(body, "account")
             return AccountIdentity(
                 account_id=fields.text(account, "id"),
-                currency=fields.text(account, "currency"),
+                currency=fields.currency(account, "currency"),
                 hedging=fields.flag(account, "hedgingEnabled"),
                 last_event_id=oanda_parse.identifier(body, "lastTransactionID"),
             )
@@ -165,6 +166,12 @@ class OandaBroker:
     def cancel(self, *, broker_order_id: str, client_id: str) -> SubmitOutcome:
         """Cancel one order; see `oanda_orders.cancel` for the outcomes of an order that is not pending."""
         return oanda_orders.cancel(self._client, broker_order_id=broker_order_id, known_client_id=client_id)
+
+    def replace(self, *, broker_order_id: str, client_id: str, quantity: Decimal, price: Decimal) -> SubmitOutcome:
+        """Put another order in the place of a resting one; see `oanda_replace`."""
+        return oanda_replace.replace(
+            self._client, broker_order_id=broker_order_id, known_client_id=client_id, quantity=quantity, price=price
+        )
 
     def prices(self, instruments: Sequence[str]) -> Sequence[BrokerPrice]:
         """Prices of these instruments; one that is missing or makes no sense is left out and logged."""

@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from trading.brokers.errors import BadData
-from trading.brokers.fields import Row, child, moment, number, optional_child, optional_text, positive, rows, text
+from trading.brokers.fields import (
+    Row,
+    child,
+    moment,
+    number,
+    optional_child,
+    optional_identity,
+    optional_text,
+    positive,
+    rows,
+    text,
+)
 from trading.brokers.oanda_parse import client_id, identifier, side_of
 from trading.brokers.transport import storable
 from trading.domain.broker import BrokerEvent, BrokerOrderStatus, CashData, EventKind, FillData, OrderNews
@@ -82,7 +93,7 @@ def consecutive(transactions: Sequence[Row], *, after: int, account_id: str, cur
             return Run(tuple(events), last, f"the history has a gap: transaction {last + 1} is missing before {key}")
         try:
             if text(row, "accountID") != account_id:
-                raise BadData(f"it belongs to account {text(row, 'accountID')}")
+                raise BadData(f"it belongs to account {text(row, 'accountID')!r:.60}")
             events.append(event(row, currency))
         except BadData as error:
             return Run(tuple(events), last, f"BAD_DATA: transaction {key} cannot be booked: {error}")
@@ -158,18 +169,29 @@ def cancel_status(reason: str) -> BrokerOrderStatus:
 
 
 def _created(row: Row) -> OrderNews:
+    units = number(row, "units") if row.get("units") is not None else None
     return OrderNews(
         broker_order_id=identifier(row, "id"),
         client_id=client_id(row),
         status=BrokerOrderStatus.WORKING,
         reason=optional_text(row, "reason"),
         trade_id=optional_text(row, "tradeID"),
+        # The rest of one that filled in part has an id of its own, too.
+        replaces=optional_identity(row, "replacesOrderID"),
+        side=side_of(units) if units else None,
+        quantity=abs(units) if units else None,
     )
 
 
 def _cancelled(row: Row) -> OrderNews:
     reason = optional_text(row, "reason")
-    return OrderNews(identifier(row, "orderID"), optional_text(row, "clientOrderID"), cancel_status(reason), reason)
+    return OrderNews(
+        broker_order_id=identifier(row, "orderID"),
+        client_id=optional_text(row, "clientOrderID"),
+        status=cancel_status(reason),
+        reason=reason,
+        replaced_by=optional_identity(row, "replacedByOrderID"),
+    )
 
 
 def _instrument_of(row: Row) -> str:

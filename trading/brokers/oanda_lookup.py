@@ -100,7 +100,7 @@ def _named(looking: Looking, endpoint: object, key: str, absent_codes: frozenset
     body, status = looking.ask(endpoint, f"the look-up of one {key}")
     if status == 200:
         return child(body, key)
-    if status == 404 and body.get("errorCode") in absent_codes:
+    if status == 404 and optional_text(body, "errorCode") in absent_codes:
         return None
     raise BadData(f"the look-up of the {key} was answered with status {status}")
 
@@ -144,7 +144,7 @@ def _transactions(looking: Looking, since: str) -> list[Row]:
             raise BadData(f"the history ends at {last}, though {newest} is the newest transaction")
     else:
         raise BadData(f"the history after {first} is too long to be read at once")
-    if newest < first or (first and sorted(found) != list(range(first + 1, last + 1))):
+    if newest < first or (first and (len(found) != last - first or min(found, default=first + 1) <= first)):
         raise BadData(f"the history after {first} has a hole or ends before it")
     return [found[key] for key in sorted(found)]
 

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from trading.brokers.budget import Lane
-from trading.brokers.errors import BadData
+from trading.brokers.errors import BadData, ForeignAnswer
 from trading.brokers.fields import Row, child, number, optional_text, text
 from trading.brokers.oanda_client import OandaClient
 from trading.brokers.oanda_events import REJECTED, cancel_status
@@ -92,7 +92,8 @@ def submit(client: OandaClient, request: OrderRequest) -> SubmitOutcome:
         if exchange.status in (400, 404):
             return _refused(client, request, answer, exchange)
     except BadData as error:
-        return Unknown(f"status {exchange.status}, but its answer cannot be trusted: {error}", evidence)
+        why = f"status {exchange.status}, but its answer cannot be trusted: {error}"
+        return Unknown(why, evidence, foreign=isinstance(error, ForeignAnswer))
     return Unknown(f"status {exchange.status} says nothing certain about the order", evidence)
 
 
@@ -244,7 +245,8 @@ def _already_there(client: OandaClient, request: OrderRequest, exchange: Exchang
     if not isinstance(found, Found) or not found.order.broker_order_id:
         return Unknown("OANDA knows the client id already, but the order could not be read", looking.evidence())
     if not _same_order(found.order, request):
-        return Unknown("OANDA knows the client id already, for an order with other terms", looking.evidence())
+        why = "OANDA knows the client id already, for an order with other terms"
+        return Unknown(why, looking.evidence(), foreign=True)
     return Accepted(found.order.broker_order_id, found.order.status, _ID_IN_USE, looking.evidence())
 
 
@@ -261,16 +263,16 @@ def _same_order(order: BrokerOrder, request: OrderRequest) -> bool:
 def _must_echo_id(client: OandaClient, request: OrderRequest, row: Row) -> None:
     """The transaction must be about our request; anything else is another order's answer on our connection."""
     if client_id(row) != request.client_id:
-        raise BadData(f"it names the client id {client_id(row)!r:.60}, not ours")
+        raise ForeignAnswer(f"it names the client id {client_id(row)!r:.60}, not ours")
     if optional_text(row, "accountID") not in ("", client.account_id):
-        raise BadData(f"it names the account {row.get('accountID')!r:.60}, not ours")
+        raise ForeignAnswer(f"it names the account {row.get('accountID')!r:.60}, not ours")
 
 
 def _must_echo_terms(request: OrderRequest, row: Row) -> None:
     if text(row, "type") != f"{request.type.value}_ORDER" or text(row, "instrument") != request.instrument:
-        raise BadData("it is about another type of order or another instrument")
+        raise ForeignAnswer("it is about another type of order or another instrument")
     if number(row, "units") != request.quantity * request.side.sign:
-        raise BadData(f"it is about {row.get('units')!r:.40} units, not ours")
+        raise ForeignAnswer(f"it is about {row.get('units')!r:.40} units, not ours")
 
 
 def _must_be_about(row: Row, order_id: str) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from trading.brokers import fields
 from trading.brokers.errors import BadData
 from trading.brokers.fields import (
     Row,
@@ -47,6 +48,8 @@ ORDER_STATUS = {
     "FILLED": BrokerOrderStatus.FILLED,
     "CANCELLED": BrokerOrderStatus.CANCELLED,
 }
+# No broker's price or quantity has more decimals than our columns.
+MOST_PLACES = 12
 _ZERO = Decimal(0)
 _COMPLETE = Part(Completeness.COMPLETE)
 
@@ -113,7 +116,7 @@ def positions(row: Row) -> list[BrokerPosition]:
         if units == 0:
             continue
         if side_of(units) is not side:
-            raise BadData(f"the {name} side of {text(row, 'instrument')} has units {units}")
+            raise BadData(f"the {name} side of {text(row, 'instrument')!r:.40} has units {units}")
         found.append(
             BrokerPosition(
                 instrument=text(row, "instrument"),
@@ -141,7 +144,7 @@ def snapshot(body: dict[str, Any], *, account_id: str, at: datetime) -> BrokerSn
         return _failed(account_id, at, body, str(error))
     currency, cash, cash_part = "", {}, _COMPLETE
     try:
-        currency = text(account, "currency")
+        currency = fields.currency(account, "currency")
         cash = {currency: number(account, "balance")}
     except BadData as error:
         cash_part = Part(Completeness.FAILED, str(error))
@@ -167,7 +170,7 @@ def snapshot(body: dict[str, Any], *, account_id: str, at: datetime) -> BrokerSn
 def _owned(row: Row, trades: Mapping[str, Row]) -> BrokerOrder:
     parsed = order(row, trades)
     if not parsed.instrument:
-        raise BadData(f"order {parsed.broker_order_id} guards trade {parsed.trade_id}, which is not listed")
+        raise BadData(f"order {parsed.broker_order_id} guards trade {parsed.trade_id!r:.40}, which is not listed")
     return parsed
 
 
@@ -210,9 +213,9 @@ def instrument(row: Row) -> BrokerInstrument:
         display_name=text(row, "displayName"),
         base=base,
         quote=quote,
-        price_decimals=whole(row, "displayPrecision"),
-        unit_decimals=whole(row, "tradeUnitsPrecision"),
-        pip_size=Decimal(1).scaleb(whole(row, "pipLocation")),
+        price_decimals=whole(row, "displayPrecision", most=MOST_PLACES),
+        unit_decimals=whole(row, "tradeUnitsPrecision", most=MOST_PLACES),
+        pip_size=Decimal(1).scaleb(whole(row, "pipLocation", least=-MOST_PLACES, most=MOST_PLACES)),
         minimum_units=positive(row, "minimumTradeSize"),
         maximum_units=positive(row, "maximumOrderUnits"),
         margin_rate=positive(row, "marginRate"),
@@ -225,7 +228,7 @@ def price(row: Row) -> BrokerPrice:
     bid = positive(rows(row, "bids")[0], "price") if bids else positive(row, "closeoutBid")
     ask = positive(rows(row, "asks")[0], "price") if asks else positive(row, "closeoutAsk")
     if bid > ask:
-        raise BadData(f"{text(row, 'instrument')}: the bid {bid} is above the ask {ask}")
+        raise BadData(f"{text(row, 'instrument')!r:.40}: the bid {bid} is above the ask {ask}")
     tradeable = flag(row, "tradeable") if "tradeable" in row else row.get("status") == "tradeable"
     return BrokerPrice(text(row, "instrument"), bid, ask, moment(row, "time"), tradeable)
 

@@ -104,6 +104,12 @@ class PaperBroker:
         self._outgoing += events
         return Accepted(broker_order_id, BrokerOrderStatus.CANCELLED, "", ())
 
+    def replace(self, *, broker_order_id: str, client_id: str, quantity: Decimal, price: Decimal) -> SubmitOutcome:
+        """Change a resting order in its place. Refused when it is not resting."""
+        if not self.book.change(client_id, quantity=quantity, price=price):
+            return Refused("ORDER_DOESNT_EXIST", "no such resting order", ())
+        return Accepted(broker_order_id, BrokerOrderStatus.WORKING, "", ())
+
     def events_since(self, cursor: str) -> EventPage:
         """What happened since it was asked last."""
         events, self._outgoing = tuple(self._outgoing), []

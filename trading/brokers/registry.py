@@ -24,6 +24,10 @@ ALPACA_DATA_URL = "https://data.alpaca.markets"
 SIMULATOR_ALPACA_KEY = "SIMKEY"
 SIMULATOR_ALPACA_SECRET = "sim-alpaca-secret"
 SIMULATOR_ALPACA_ACCOUNT = "SIMALPACA"
+KITE_HOST, KITE_TICKER_URL = "api.kite.trade", "wss://ws.kite.trade"
+SIMULATOR_KITE_KEY = "simkitekey"
+SIMULATOR_KITE_TOKEN = "sim-kite-token"
+SIMULATOR_KITE_ACCOUNT = "SIMKITE"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _YES, _NO = ("true", "1", "yes"), ("false", "0", "no")
 
@@ -38,6 +42,7 @@ class MissingCredentials(Exception):
     _NEEDED = {
         "oanda": "OANDA_API_KEY and OANDA_ACCOUNT_ID must be set",
         "alpaca": "ALPACA_API_KEY and ALPACA_SECRET_KEY must be set",
+        "kite": "KITE_API_KEY and KITE_ACCESS_TOKEN must be set",
     }
 
     def __init__(self, broker: str) -> None:
@@ -101,7 +106,22 @@ def open_broker(connection: Connection) -> Broker:
             data_url=ALPACA_DATA_URL if official else connection.url,
             simulated=connection.environment == SIMULATOR,
         )
-    raise BadConnection(f"There is no adapter for the broker {connection.broker!r}; known are: oanda, alpaca.")
+    if connection.broker == "kite":
+        from trading.brokers.kite import KiteBroker
+
+        key, access_token = connection.credentials.get("key", ""), connection.credentials.get("access_token", "")
+        if not key or not access_token:
+            raise MissingCredentials("kite")
+        check_kite(connection)
+        return KiteBroker(
+            account_id=connection.account_id,
+            key=key,
+            access_token=access_token,
+            url=connection.url,
+            ticker_url=kite_ticker_url(connection.url),
+            simulated=connection.environment == SIMULATOR,
+        )
+    raise BadConnection(f"There is no adapter for the broker {connection.broker!r}; known are: oanda, alpaca, kite.")
 
 
 def credentials_from_environment(broker: str, environ: Mapping[str, str]) -> Connection | None:
@@ -112,6 +132,8 @@ def credentials_from_environment(broker: str, environ: Mapping[str, str]) -> Con
     """
     if broker == "alpaca":
         return _alpaca_from(environ)
+    if broker == "kite":
+        return _kite_from(environ)
     return _oanda_from(environ) if broker == "oanda" else None
 
 
@@ -175,8 +197,35 @@ def _alpaca_from(environ: Mapping[str, str]) -> Connection | None:
     return connection
 
 
+def _kite_from(environ: Mapping[str, str]) -> Connection | None:
+    key, access_token = environ.get("KITE_API_KEY", ""), environ.get("KITE_ACCESS_TOKEN", "")
+    url = environ.get("KITE_URL", "").rstrip("/")
+    control_url = environ.get("SIMULATOR_URL", "").rstrip("/")
+    if control_url:
+        simulated = simulator_url(control_url, "kite")
+        if url and url != simulated:
+            raise BadConnection(
+                f"KITE_URL ({url}) and SIMULATOR_URL (whose Kite is at {simulated}) name different brokers. "
+                "Unset the one that you do not mean; nothing was sent to either."
+            )
+        if key and access_token:
+            return Connection("kite", SIMULATOR, simulated, "", {"key": key, "access_token": access_token})
+        known = {"key": SIMULATOR_KITE_KEY, "access_token": SIMULATOR_KITE_TOKEN}
+        return Connection("kite", SIMULATOR, simulated, SIMULATOR_KITE_ACCOUNT, known)
+    if not key and not access_token:
+        return None
+    if not key or not access_token:
+        raise HalfCredentials("kite", "KITE_ACCESS_TOKEN" if key else "KITE_API_KEY")
+    # Kite has no practice environment: whatever is not the simulator trades with money.
+    connection = Connection(
+        "kite", "live", url or f"https://{KITE_HOST}", "", {"key": key, "access_token": access_token}
+    )
+    check_kite(connection)
+    return connection
+
+
 # The simulator's ports, counted from its control port.
-_PORT_OF = {"oanda": 1, "alpaca": 2}
+_PORT_OF = {"oanda": 1, "alpaca": 2, "kite": 3}
 
 
 def simulator_oanda_url(control_url: str) -> str:
@@ -238,6 +287,33 @@ def check_alpaca(connection: Connection) -> None:
                 f"{official} is Alpaca's {environment} host, but the environment is {connection.environment}. "
                 "Set ALPACA_PAPER and ALPACA_URL to the same one; nothing was sent."
             )
+
+
+def check_kite(connection: Connection) -> None:
+    """Refuse an URL that the SDK cannot use or that would show the token. Raises `BadConnection`."""
+    parts = _split(connection.url, "KITE_URL")
+    if parts.path.rstrip("/"):
+        raise BadConnection(
+            f"KITE_URL ({connection.url}) must be given without a path: Kite's own library would drop it."
+        )
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK and connection.environment != SIMULATOR:
+        raise BadConnection(
+            f"KITE_URL ({connection.url}) uses {parts.scheme}: the token would travel in clear text. Use https."
+        )
+    if parts.hostname == KITE_HOST and connection.environment != "live":
+        raise BadConnection(
+            f"{KITE_HOST} trades with money, but the environment is {connection.environment}; nothing was sent."
+        )
+
+
+def kite_ticker_url(url: str) -> str:
+    """Where the ticker of a Kite at this address is: on a host of its own; elsewhere on the next port."""
+    parts = _split(url, "KITE_URL")
+    if parts.hostname == KITE_HOST:
+        return KITE_TICKER_URL
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = (parts.port or (443 if parts.scheme == "https" else 80)) + 1
+    return f"{'wss' if parts.scheme == 'https' else 'ws'}://{host}:{port}"
 
 
 def _split(url: str, name: str) -> SplitResult:

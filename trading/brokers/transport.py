@@ -33,15 +33,21 @@ from trading.brokers.budget import Lane, RateBudget
 from trading.brokers.errors import BadData, ExchangeFailed
 from trading.brokers.wire import CONNECT_SECONDS, Exchange, GuardedAdapter, current_exchange
 from trading.domain.broker import Evidence
+from trading.failpoints import failpoint
 
 DEADLINE_SECONDS = 3.0
 BODY_LIMIT = 8 * 1024 * 1024
+# No broker's answer is nested half as deeply; what reads or stores an answer calls itself for each level.
+DEEPEST = 32
 _CHUNK = 64 * 1024
 _LONGEST_BACK_OFF = 60.0
 
 
 class BrokerSession(requests.Session):
     """A `requests.Session` for one account of one broker. Threads may share it; each has its own `last` exchange."""
+
+    # What rings at the deadline.
+    _alarm = threading.Timer
 
     def __init__(
         self,
@@ -94,7 +100,7 @@ class BrokerSession(requests.Session):
             exchange.finished_at = datetime.now(UTC)
             raise ExchangeFailed(exchange.error, request=request)
         exchange.restart_clock()
-        timer = threading.Timer(self._deadline, exchange.expire)
+        timer = self._alarm(self._deadline, exchange.expire)
         timer.daemon = True
         token = current_exchange.set(exchange)
         timer.start()
@@ -112,6 +118,7 @@ class BrokerSession(requests.Session):
     def _exchange(self, request: requests.PreparedRequest, exchange: Exchange) -> requests.Response:
         adapter = self.get_adapter(request.url or "")
         response = adapter.send(request, stream=True, timeout=(CONNECT_SECONDS, self._deadline), verify=True)
+        failpoint(f"{exchange.method.lower()}_sent")
         exchange.status = response.status_code
         exchange.headers = {name.lower(): value for name, value in response.headers.items()}
         try:
@@ -121,6 +128,8 @@ class BrokerSession(requests.Session):
             raise
         exchange.unwatch()
         response.raw.release_conn()
+        # What the SDKs read it as; otherwise some guess from the bytes, which takes minutes for a large answer.
+        response.encoding = "utf-8"
         # requests keeps a body that was read in this attribute; from here on it is an ordinary finished response.
         response._content = exchange.body
         response._content_consumed = True  # type: ignore[attr-defined]
@@ -140,6 +149,8 @@ class BrokerSession(requests.Session):
                 raise TimeoutError("the deadline of the exchange passed while its answer was read")
             if not piece:
                 break
+            if inflate is not None and inflate.eof:
+                raise ValueError("the compressed answer goes on after its end")
             exchange.body += inflate.decompress(piece, BODY_LIMIT + 1 - len(exchange.body)) if inflate else piece
             if len(exchange.body) > BODY_LIMIT or (inflate is not None and inflate.unconsumed_tail):
                 exchange.body = exchange.body[:_CHUNK]
@@ -159,13 +170,17 @@ def read_json(exchange: Exchange) -> dict[str, Any]:
 def read_document(exchange: Exchange) -> Any:
     """The JSON that an answer consists of: numbers as `Decimal` or `int`, text without NUL or half surrogates.
 
-    Raises `BadData` when there is no complete answer, or it is not UTF-8, not JSON, or holds NaN or Infinity.
+    Raises `BadData` when there is no complete answer, or it is not UTF-8, not JSON, holds NaN or Infinity, is nested
+    more deeply than `DEEPEST`, or an object in it says two things under one key.
     """
     if not exchange.complete:
         raise BadData(exchange.error or "no answer")
     try:
         text = exchange.body.decode("utf-8-sig")
-        document = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+        document = json.loads(
+            text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_object_of
+        )
+        _refuse_depth(document)
     except (ValueError, RecursionError, ArithmeticError) as error:
         raise BadData(f"the answer is not readable JSON: {_said(error)}") from error
     # Text with NUL or half a surrogate pair cannot be stored by PostgreSQL; both can only come in escaped.
@@ -192,6 +207,28 @@ def _clean(value: Any) -> Any:
     if isinstance(value, list):
         return [_clean(item) for item in value]
     return value
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs) and any(found[key] != value for key, value in pairs):
+        raise ValueError("an object says two things under one key")
+    return found
+
+
+def _refuse_depth(document: Any) -> None:
+    level = [document] if isinstance(document, dict | list) else []
+    for _ in range(DEEPEST):
+        if not level:
+            return
+        level = [
+            item
+            for holder in level
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+            if isinstance(item, dict | list)
+        ]
+    if level:
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep")
 
 
 def _refuse_constant(name: str) -> Any:

@@ -88,6 +88,7 @@ _ALL = (
     _kind("decision.made", "{who} decided on {about}: {after_verdict}", "verdict units"),
     _kind("order.planned", "{who} planned {about}", "client_order_id quantity tag state side instrument price"),
     _kind("order.moved", "{about} went from {before_state} to {after_state}: {reason}", "state"),
+    _kind("order.resized", "{about} rests with {after_quantity} at {after_price} now: {reason}", "quantity price"),
     _kind("exit.planned", "{who} wants to leave {about}: {reason}", "exit state"),
     _kind("order_group.unsafe", "{about} is not protected: {reason}", "state", _W),
     _kind("order_group.safe", "{about} is protected again", "state"),

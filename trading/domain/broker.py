@@ -46,7 +46,9 @@ class Capabilities:
 
     `legs_reserve_units` is True where units that a resting stop or target guards cannot be sold by another order: the
     legs must be cancelled, and the cancel confirmed, before an exit is sent. `good_till` is True where the broker ends
-    an order at `OrderRequest.good_till` by itself; elsewhere it is cancelled by us then.
+    an order at `OrderRequest.good_till` by itself; elsewhere it is cancelled by us then. `resends_when_absent` is False
+    where nothing would recognise a second copy and no list is ever proof: an order that cannot be found there stays
+    UNKNOWN until a person decides.
     """
 
     native_bracket: bool
@@ -56,6 +58,7 @@ class Capabilities:
     fractional: bool
     legs_reserve_units: bool = False
     good_till: bool = True
+    resends_when_absent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +142,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """It is not known whether the broker has the order. Never a rejection, never resent blindly."""
+    """It is not known whether the broker has the order. Never a rejection, never resent blindly.
+
+    `foreign` says that an answer came that is about another order than ours: people must hear of that.
+    """
 
     reason: str
     evidence: tuple[Evidence, ...]
+    foreign: bool = False
 
 
 SubmitOutcome = Accepted | Refused | Unknown
@@ -150,11 +157,15 @@ SubmitOutcome = Accepted | Refused | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A look-up that found the order, and its legs where the broker names them itself."""
+    """A look-up that found the order, and its legs where the broker names them itself.
+
+    `duplicates` are further orders with the same client id, at a broker that lets it repeat: an alarm, never ours.
+    """
 
     order: BrokerOrder
     evidence: tuple[Evidence, ...]
     legs: tuple[BrokerOrder, ...] = ()
+    duplicates: tuple[BrokerOrder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +216,15 @@ class OrderPort(Protocol):
     def submit(self, request: OrderRequest) -> SubmitOutcome: ...
 
     def cancel(self, *, broker_order_id: str, client_id: str) -> SubmitOutcome: ...
+
+    def replace(self, *, broker_order_id: str, client_id: str, quantity: Decimal, price: Decimal) -> SubmitOutcome:
+        """Let a resting order fill only `quantity` more, at `price`; everything else about it stays.
+
+        `broker_order_id` is its id, `client_id` ours, which a broker that makes a new order of it goes on with where
+        it can. Accepted names the order that rests afterwards: the same id only with `Capabilities.replace_keeps_id`.
+        Refused: what rested, if it still does, rests as it was. Unknown: either may rest.
+        """
+        ...
 
     def close(self) -> None: ...
 

@@ -158,7 +158,8 @@ class OrderNews:
     `trade_id` is set on protective orders made on a fill. Where the broker names protective orders itself,
     `parent_client_id` and `leg` say whose leg it is: that links it until its broker id is known. Where a broker changes
     an order by putting another in its place, `replaces` and `replaced_by` are the broker's ids of the one before and of
-    the one after. `filled` is what has filled in all, on news of an end.
+    the one after. `filled` is what has filled in all, on news of an end; `side` and `quantity` are what was ordered,
+    on news of a beginning, where the broker says it.
     """
 
     broker_order_id: str
@@ -171,6 +172,8 @@ class OrderNews:
     replaces: str = ""
     replaced_by: str = ""
     filled: Decimal | None = None
+    side: Side | None = None
+    quantity: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

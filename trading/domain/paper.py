@@ -160,6 +160,16 @@ class PaperBook:
                     return [self._leg_cancelled(leg, entry, at, reason)]
         return []
 
+    def change(self, client_id: str, *, quantity: Decimal, price: Decimal) -> bool:
+        """Give a resting order another quantity and price; False when there is no such order."""
+        standing = self._working.get(client_id)
+        if standing is None:
+            return False
+        self._working[client_id] = replace(
+            standing, request=replace(standing.request, quantity=quantity, price=price)
+        )
+        return True
+
     def on_bar(self, bar: Bar, *, atr: Decimal | None, rate: Decimal) -> Emitted:
         """Everything that a closed bar does to the book: brackets first, then resting orders.
 

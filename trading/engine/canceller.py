@@ -13,10 +13,12 @@ from datetime import timedelta
 from django.db import transaction
 
 from trading.clock import now, wall_now
-from trading.domain.broker import Accepted, BrokerUnreachable, OrderPort, Refused, SubmitOutcome
+from trading.domain.broker import NEEDS_LOGIN, Accepted, BrokerUnreachable, OrderPort, Refused, SubmitOutcome
 from trading.domain.orders import TERMINAL, OrderState, state_from_broker
+from trading.failpoints import failpoint
 from trading.models import Order, OrderEvent
 from trading.services import orders
+from trading.services.logins import needs_login
 
 from .connections import broker_for
 from .inflow import catch_up
@@ -36,12 +38,16 @@ def cancel_order(*, order_id: int, reason: str, broker: OrderPort | None = None)
     asked = _begin(order_id, reason)
     if asked is None:
         return Order.objects.get(pk=order_id)
+    failpoint("cancel_committed")
     opened = None
     if broker is None:
         opened = broker = broker_for(asked.account)
     try:
+        failpoint("cancel_before_send")
         outcome = broker.cancel(broker_order_id=asked.broker_order_id, client_id=asked.client_order_id)
+        failpoint("cancel_after_response")
         _store(order_id, outcome)
+        failpoint("cancel_stored")
         with suppress(BrokerUnreachable):  # the sweep asks again
             catch_up(account=asked.account, broker=broker)
     finally:
@@ -67,6 +73,7 @@ def _begin(order_id: int, reason: str) -> Order | None:
         orders.move(order, OrderState.CANCELLING, at=moment, reason=reason)
     order.next_check_at = wall_now() + _pause(order)
     order.save(update_fields=["next_check_at", "updated_at"])
+    failpoint("cancel_decided")
     return order
 
 
@@ -81,9 +88,12 @@ def _pause(order: Order) -> timedelta:
 def _store(order_id: int, outcome: SubmitOutcome) -> None:
     order = orders.locked(order_id)
     message = keep(order, "cancel", outcome.evidence)
+    failpoint("cancel_before_store")
     if order.state != OrderState.CANCELLING:
         return  # its end was known before the answer
     moment = now(order.account)
+    if isinstance(outcome, Refused) and outcome.code == NEEDS_LOGIN:
+        needs_login(order.account, outcome.message)
     if isinstance(outcome, Accepted):
         told = state_from_broker(outcome.status)
         if told in TERMINAL and told is not OrderState.FILLED:  # a fill moves it when it is booked

@@ -14,6 +14,8 @@ from trading.brokers.registry import (
     SIMULATOR,
     SIMULATOR_ALPACA_KEY,
     SIMULATOR_ALPACA_SECRET,
+    SIMULATOR_KITE_KEY,
+    SIMULATOR_KITE_TOKEN,
     SIMULATOR_OANDA_TOKEN,
     Connection,
     MissingCredentials,
@@ -27,6 +29,7 @@ from trading.models import Account
 SIMULATED = {
     "oanda": {"token": SIMULATOR_OANDA_TOKEN},
     "alpaca": {"key": SIMULATOR_ALPACA_KEY, "secret": SIMULATOR_ALPACA_SECRET},
+    "kite": {"key": SIMULATOR_KITE_KEY, "access_token": SIMULATOR_KITE_TOKEN},
 }
 
 

@@ -10,7 +10,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from trading.brokers.registry import SIMULATOR_ALPACA_ACCOUNT, SIMULATOR_OANDA_ACCOUNT, simulator_url
+from trading.brokers.registry import (
+    SIMULATOR_ALPACA_ACCOUNT,
+    SIMULATOR_KITE_ACCOUNT,
+    SIMULATOR_OANDA_ACCOUNT,
+    simulator_url,
+)
 from trading.domain.session import BadSettings, SessionConfig, load_session
 from trading.models import Account
 from trading.services.setup import ensure_account, ensure_policy
@@ -38,6 +43,7 @@ class Venue:
 VENUES = (
     Venue(Account.Broker.OANDA, "portfolio", PAPER, MIRROR, SIMULATOR_OANDA_ACCOUNT),
     Venue(Account.Broker.ALPACA, "portfolio_us", "desk-us-paper", "desk-alpaca", SIMULATOR_ALPACA_ACCOUNT),
+    Venue(Account.Broker.KITE, "portfolio_india", "desk-in-paper", "desk-kite", SIMULATOR_KITE_ACCOUNT),
 )
 
 

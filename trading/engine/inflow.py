@@ -10,19 +10,25 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from django.db import transaction
 
-from trading.domain.broker import BrokerEvent, BrokerUnreachable, Completeness, OrderPort
+from trading.domain.broker import BrokerEvent, BrokerUnreachable, BrokerWentBack, Completeness, OrderPort
+from trading.failpoints import failpoint
 from trading.locks import lock_account
 from trading.models import Account
-from trading.services import cursors, leases
+from trading.services import cursors, leases, restrictions
+from trading.services.audit import Actor
 from trading.services.inbox import INFLOW, Received, receive
+from trading.services.notifications import note
 
 BATCH = 200
-LEASE_SECONDS = 20
+# Longer than one answer and the booking of one batch take: it is renewed between them, so that the lease of a reader
+# that died does not keep the others waiting for long.
+LEASE_SECONDS = 10
+WENT_BACK = "broker went back"
 
 
 def holder() -> str:
@@ -37,9 +43,26 @@ def catch_up(*, account: Account, broker: OrderPort, wait_seconds: float = 5.0) 
     `wait_seconds`.
     """
     if account.is_paper_book:
-        return _read_on(account, broker)  # in this very process: nobody else can read it
-    with _only_reader(account, wait_seconds):
-        return _read_on(account, broker)
+        return _read_on(account, broker, lambda: None)  # in this very process: nobody else can read it
+    with _only_reader(account, wait_seconds) as go_on:
+        try:
+            return _read_on(account, broker, go_on)
+        except BrokerWentBack as error:
+            _stop_entries(account, str(error))
+            raise
+
+
+@transaction.atomic
+def _stop_entries(account: Account, reason: str) -> None:
+    """What the broker shows is older than what it showed: no new risk until a person has asked it. Said once."""
+    restrictions.restrict(
+        account=account, level=restrictions.REDUCE_ONLY, source=WENT_BACK, reason=reason, actor=Actor.system("inflow")
+    )
+    note(
+        key=f"went-back:{account.pk}:{cursors.get(account, INFLOW)}",
+        level="CRITICAL",
+        text=f"{account.name}: {reason} Entries are blocked; lift the restriction once the broker has explained it.",
+    )
 
 
 def take(*, account: Account, events: Sequence[BrokerEvent], wait_seconds: float = 5.0) -> Received | None:
@@ -61,7 +84,8 @@ def take(*, account: Account, events: Sequence[BrokerEvent], wait_seconds: float
 
 
 @contextmanager
-def _only_reader(account: Account, wait_seconds: float) -> Iterator[None]:
+def _only_reader(account: Account, wait_seconds: float) -> Iterator[Callable[[], None]]:
+    """Read alone; what is given must be called between answers, and raises BrokerUnreachable once we do no more."""
     key = f"inflow:{account.pk}"
     token = leases.acquire(key=key, holder=holder(), seconds=LEASE_SECONDS)
     deadline = time.monotonic() + wait_seconds
@@ -70,23 +94,33 @@ def _only_reader(account: Account, wait_seconds: float) -> Iterator[None]:
             raise BrokerUnreachable(f"{account.name}: another process is still reading the broker's history")
         time.sleep(0.05)
         token = leases.acquire(key=key, holder=holder(), seconds=LEASE_SECONDS)
+
+    def go_on() -> None:
+        if not leases.renew(key=key, token=token, seconds=LEASE_SECONDS):
+            raise BrokerUnreachable(f"{account.name}: another process reads the broker's history by now")
+
     try:
-        yield
+        yield go_on
     finally:
         leases.release(key=key, token=token)
 
 
-def _read_on(account: Account, broker: OrderPort) -> Received:
+def _read_on(account: Account, broker: OrderPort, go_on: Callable[[], None]) -> Received:
     total = Received()
     while True:
         before = cursors.get(account, INFLOW)
         page = broker.events_since(before)
         if page.completeness is Completeness.FAILED:
             raise BrokerUnreachable(f"{account.name}: {page.reason}")
+        if page.events:
+            failpoint("events_read")
         for start in range(0, len(page.events), BATCH):
+            go_on()
             chunk = page.events[start : start + BATCH]
             last = start + BATCH >= len(page.events)
             result = receive(account=account, events=chunk, cursor=page.cursor if last else chunk[-1].external_id)
+            if result.stored:
+                failpoint("booked")
             total.stored += result.stored
             total.repeated += result.repeated
             total.posted_fills += result.posted_fills

@@ -18,6 +18,7 @@ from trading.services.exits import cancel_unsent_entry, plan_exit
 
 from .canceller import cancel_order
 from .inflow import catch_up
+from .oco import look_after
 from .sender import send_order
 
 # Exits of one trade that may end without a fill within the time between two reconciliations.
@@ -32,6 +33,7 @@ def follow(*, paper: Account, mirror: Account, broker: OrderPort) -> int:
         catch_up(account=mirror, broker=broker)
     except BrokerUnreachable:
         return 0  # the next round follows; nothing is judged on a broker that does not answer
+    look_after(mirror, broker)
     closed = _left_by(paper, _decisions(mirror))
     sent = 0
     for order in Order.objects.filter(account=mirror, tag=Tag.ENTRY, state=OrderState.PLANNED, decision__in=closed):

@@ -33,6 +33,7 @@ from .accounts import unbooked
 from .excursions import Excursions
 from .inflow import catch_up
 from .mirror import follow
+from .oco import look_after
 from .seen import Counters, SymbolState
 from .sender import build_request, send_order
 
@@ -348,6 +349,7 @@ class Portfolio:
                 account=mirror, decision=decision, rides_on=None, state=OrderState.PLANNED
             ):
                 send_order(order_id=order.pk, broker=broker)
+            look_after(mirror, broker)
         return decision
 
     def clock_time(self, bar_end: datetime) -> datetime:

@@ -1,8 +1,9 @@
 """UNKNOWN orders: resolved by evidence, never by a time-out; and the sweep that finds what nobody woke.
 
 What always holds: an UNKNOWN order leaves that state only when the broker shows it, or when every look-up began after
-the quarantine and was COMPLETE and negative; then the same id is sent again. The first 404 proves nothing. One process
-looks for an order at a time.
+the quarantine and was COMPLETE and negative; then the same id is sent again, but only at a broker that would recognise
+a copy or can prove absence (`Capabilities.resends_when_absent`): elsewhere a person decides. The first 404 proves
+nothing. One process looks for an order at a time.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from trading.clock import now, wall_now
-from trading.domain.broker import Absent, Found, LookupOutcome, OrderPort
+from trading.domain.broker import Absent, Found, LookupFailed, LookupOutcome, OrderPort
 from trading.domain.orders import OrderState, state_from_broker
+from trading.failpoints import failpoint
 from trading.models import Account, Order
-from trading.services import attempts, orders
+from trading.services import attempts, logins, orders, plausibility
+from trading.services.audit import Actor
 from trading.services.linking import link_legs
+from trading.services.notifications import note
+from trading.services.restrictions import REDUCE_ONLY, restrict
 
 from .connections import broker_for
 from .inflow import catch_up
@@ -24,6 +29,9 @@ from .messages import keep
 from .sender import attempt_key
 
 RECHECK = timedelta(seconds=2)
+# Where only a person can end it, the broker's list is still read now and then: it may show the order after all.
+RECHECK_LATER = timedelta(seconds=30)
+DUPLICATES = "duplicate orders"
 # How long one process may look for an order before another may begin.
 LOOKING = timedelta(seconds=15)
 
@@ -57,7 +65,9 @@ def resolve_unknown(*, order_id: int, broker: OrderPort | None = None) -> Order:
         order.refresh_from_db()
         if order.state == OrderState.UNKNOWN:
             began = wall_now()
-            _apply(order_id, broker.order_by_client_id(order.client_order_id, since=order.since_event_id), began)
+            outcome = broker.order_by_client_id(order.client_order_id, since=order.since_event_id)
+            failpoint("looked_up")
+            _apply(order_id, outcome, began, resends=broker.capabilities.resends_when_absent)
         else:
             attempts.end(key=attempt_key(order_id))
     except Exception:
@@ -82,13 +92,23 @@ def _begin(order_id: int, key: str) -> bool:
     return True
 
 
-def _apply(order_id: int, outcome: LookupOutcome, began: datetime) -> None:
-    """Act on a look-up that began at `began`: what it did not see can have come after its first question."""
+def _apply(order_id: int, outcome: LookupOutcome, began: datetime, *, resends: bool) -> None:
+    """Act on a look-up that began at `began`: what it did not see can have come after its first question.
+
+    Without `resends` an order that is not found stays UNKNOWN, and people are told that they must decide.
+    """
     with transaction.atomic():
         order = orders.locked(order_id)
         if order.state != OrderState.UNKNOWN:
             return
         moment = now(order.account)
+        shown = outcome.order if isinstance(outcome, Found) else None
+        why = plausibility.other_terms(order, side=shown.side, quantity=shown.quantity) if shown is not None else ""
+        if why:  # somebody else's under our id: it is not ours, and ours may still come
+            plausibility.tell_foreign(order, why, broker_order_id=shown.broker_order_id if shown is not None else "")
+            order.next_check_at = wall_now() + RECHECK
+            order.save(update_fields=["next_check_at", "updated_at"])
+            return
         if isinstance(outcome, Found):
             message = keep(order, "lookup", outcome.evidence)
             order.broker_order_id = order.broker_order_id or outcome.order.broker_order_id
@@ -99,13 +119,33 @@ def _apply(order_id: int, outcome: LookupOutcome, began: datetime) -> None:
             reason = f"the broker has it: {outcome.order.broker_order_id} {outcome.order.raw_status}"
             orders.move(order, to, at=moment, reason=reason, message=message)
             attempts.end(key=attempt_key(order_id))
-        elif isinstance(outcome, Absent) and order.quarantine_until is not None and began >= order.quarantine_until:
+            if outcome.duplicates:
+                _tell_duplicates(order, outcome)
+            return
+        over = order.quarantine_until is not None and began >= order.quarantine_until
+        if isinstance(outcome, Absent) and over and resends:
+            order.next_check_at = None
             message = keep(order, "lookup", outcome.evidence)
             reason = "absent in every look-up after the quarantine; the same id is sent again"
             orders.move(order, OrderState.PLANNED, at=moment, reason=reason, message=message)
         else:
-            order.next_check_at = wall_now() + RECHECK
+            order.next_check_at = wall_now() + (RECHECK if resends or not over else RECHECK_LATER)
             order.save(update_fields=["next_check_at", "updated_at"])
+            if over and not resends:
+                said = outcome.reason if isinstance(outcome, LookupFailed) else "its complete list does not have it"
+                logins.person_must_decide(order, said)
+
+
+def _tell_duplicates(order: Order, found: Found) -> None:
+    """More than one order carries our id: no new risk on this account until a person has looked."""
+    others = ", ".join(each.broker_order_id for each in found.duplicates)
+    text = (
+        f"{order.client_order_id} is on more than one order at the broker: {found.order.broker_order_id} and {others}"
+    )
+    restrict(account=order.account, level=REDUCE_ONLY, source=DUPLICATES, reason=text, actor=Actor.system("resolver"))
+    note(
+        key=f"order-twice:{order.pk}", text=f"{order.account.name}: {text}. Cancel what is too much.", level="CRITICAL"
+    )
 
 
 @transaction.atomic
@@ -126,7 +166,7 @@ def needing_work(account: Account | None = None) -> list[Order]:
     return [
         order
         for order in rows.select_related("account").order_by("id")
-        if order.state == OrderState.PLANNED
+        if (order.state == OrderState.PLANNED and (order.next_check_at is None or order.next_check_at <= moment))
         or (order.state == OrderState.SENDING and order.lease_until is not None and order.lease_until <= moment)
         or (order.state == OrderState.UNKNOWN and (order.next_check_at is None or order.next_check_at <= moment))
     ]

@@ -1,4 +1,4 @@
-"""Room for an exit, where a broker reserves the units that resting legs guard.
+"""Room for an exit, where a broker reserves the units that resting legs guard, or does not end them with the trade.
 
 What always holds: the entry's rest and its legs are cancelled, and their end is known, before the exit may leave; what
 they filled meanwhile makes the exit smaller or needless: an exit never sells more than the trade still holds.
@@ -36,7 +36,8 @@ def make_room(exit_order: Order, broker: OrderPort) -> bool:
     False when that is not known yet: the exit stays PLANNED, and the sweep comes again.
     """
     intent = exit_order.exit_intent
-    if intent is None or not broker.capabilities.legs_reserve_units:
+    able = broker.capabilities
+    if intent is None or (able.native_bracket and not able.legs_reserve_units):
         return True
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -46,7 +47,7 @@ def make_room(exit_order: Order, broker: OrderPort) -> bool:
         if not resting:
             return _still_needed(exit_order)
         for order in resting:
-            if order.state == OrderState.PLANNED:
+            if order.state == OrderState.PLANNED and order.rides_on_id is not None:
                 _name_legs(order, broker)
             else:
                 cancel_order(order_id=order.pk, reason="its trade is being left", broker=broker)

@@ -8,14 +8,20 @@ is UNKNOWN and is never resent from here; an order that kills its worker again a
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
 
 from django.db import transaction
 
 from trading.clock import now, wall_now
 from trading.domain.broker import (
+    NEEDS_LOGIN,
+    NOT_SENT,
     Accepted,
     BrokerUnreachable,
+    Capabilities,
     OrderPort,
     OrderRequest,
     OrderType,
@@ -23,13 +29,15 @@ from trading.domain.broker import (
     Refused,
     Side,
     SubmitOutcome,
+    Unknown,
 )
-from trading.domain.orders import TERMINAL, OrderState, Tag, state_from_broker
+from trading.domain.order_limits import not_allowed
+from trading.domain.orders import PROTECTIVE_TAGS, TERMINAL, OrderState, Tag, state_from_broker
 from trading.failpoints import failpoint
-from trading.models import Account, Order, Trade
+from trading.models import Account, Order, OrderGroup, Trade
 from trading.selectors.instruments import broker_symbol
 from trading.selectors.policies import policy_of
-from trading.services import attempts, cursors, orders
+from trading.services import attempts, cursors, groups, logins, orders, plausibility
 from trading.services.inbox import INFLOW
 from trading.services.linking import link_legs
 from trading.services.restrictions import OPEN, trading_state
@@ -39,10 +47,11 @@ from .inflow import catch_up
 from .messages import keep
 from .room import make_room
 
-NOT_SENT = "NOT_SENT"
 # How long a send may wait for our own rate budget, and again how long its exchange may take.
 REQUEST_DEADLINE = timedelta(seconds=3)
 LEASE = timedelta(seconds=8)
+# An order that was turned away for want of a login is tried again so late, one that could not leave so soon.
+LOGIN_WAIT, ASK_AGAIN = timedelta(seconds=30), timedelta(seconds=2)
 # Restrictions that pass once a reconciliation is complete, or once orders have been looked up: nobody has to act.
 PASSING = ("startup: ", "reconciliation: ORDER_UNCONFIRMED ")
 ENDED_AT_ONCE = (OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REJECTED)
@@ -54,7 +63,7 @@ def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
     Raises MissingCredentials when the account's broker cannot be reached at all for want of them; the order stays
     PLANNED then. Never raises for what the broker does: that is stored on the order.
     """
-    order = Order.objects.select_related("account", "exit_intent").get(pk=order_id)
+    order = Order.objects.select_related("account__policy", "exit_intent", "decision__signal").get(pk=order_id)
     if order.state != OrderState.PLANNED or order.rides_on_id is not None:
         return order
     failpoint("intent_committed")
@@ -65,17 +74,19 @@ def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
         if order.reduce_only and not make_room(order, broker):
             return Order.objects.get(pk=order_id)
         failpoint("room_made")
-        claimed = _claim(order_id)
+        claimed = _claim(order, broker.capabilities)
         if claimed is None:
             return Order.objects.get(pk=order_id)
         failpoint("claimed")
         request = build_request(claimed)
+        if not broker.capabilities.native_bracket:
+            request = replace(request, stop_loss=None, take_profit=None)
         failpoint("before_send")
         if not _still_ours(claimed):
             return Order.objects.get(pk=order_id)
         outcome = broker.submit(request)
-        failpoint("after_send")
-        _store(claimed, outcome)
+        failpoint("after_response")
+        _store(claimed, outcome, broker.capabilities)
         failpoint("stored")
         if isinstance(outcome, Accepted):
             with suppress(BrokerUnreachable):  # the order is stored as accepted; the watcher fetches its events
@@ -87,8 +98,13 @@ def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
 
 
 @transaction.atomic
-def _claim(order_id: int) -> Order | None:
+def _claim(known: Order, able: Capabilities) -> Order | None:
+    """Take the order on, if it may be sent now. `known` is the row as it was read, with the facts around it."""
+    order_id = known.pk
     order = orders.locked(order_id)
+    order.decision = known.decision  # facts do not change: they need not be read again under the lock
+    if order.account.policy_id == known.account.policy_id:
+        order.account.policy = known.account.policy
     if order.state != OrderState.PLANNED or order.rides_on_id is not None:
         return None
     moment = now(order.account)
@@ -96,7 +112,9 @@ def _claim(order_id: int) -> Order | None:
         orders.move(order, OrderState.EXPIRED, at=moment, reason="its time had passed before it could be sent")
         return None
     if order.tag == Tag.ENTRY:
-        for hindrance in (_restrictions_say, _paper_says):
+        for hindrance in (
+            _limits_say, partial(_restrictions_say, moment=moment), partial(_groups_say, able=able), _paper_says,
+        ):  # fmt: skip
             wait, reason = hindrance(order)
             if reason:
                 orders.move(order, OrderState.CANCELLED, at=moment, reason=reason)
@@ -109,6 +127,11 @@ def _claim(order_id: int) -> Order | None:
             # The room that was reserved for it was measured at its own price and time.
             orders.move(order, OrderState.EXPIRED, at=moment, reason=f"not sent: it is {age} old")
             return None
+        if not able.native_bracket:
+            groups.let_go_of_riding_legs(order)
+    elif order.tag in PROTECTIVE_TAGS and (reason := groups.no_longer_wanted(order)):
+        orders.move(order, OrderState.CANCELLED, at=moment, reason=reason)
+        return None
     if order.account.broker != Account.Broker.PAPER and not attempts.begin(key=attempt_key(order_id)):
         return None
     order.attempt += 1
@@ -123,10 +146,10 @@ def _claim(order_id: int) -> Order | None:
     return order
 
 
-def _restrictions_say(order: Order) -> tuple[bool, str]:
+def _restrictions_say(order: Order, *, moment: datetime) -> tuple[bool, str]:
     """Whether an entry may be sent now: (wait for that, why it never may)."""
     strategy = order.decision.signal.strategy if order.decision is not None else ""
-    state, reasons = trading_state(order.account, strategy, order.instrument)
+    state, reasons = trading_state(order.account, strategy, order.instrument, at=moment)
     # What stands only because nobody knew whether this very order had arrived must not keep it from being sent again.
     reasons = [reason for reason in reasons if order.client_order_id not in reason]
     if state == OPEN or not reasons:
@@ -134,6 +157,27 @@ def _restrictions_say(order: Order) -> tuple[bool, str]:
     if all(reason.startswith(PASSING) for reason in reasons):
         return True, ""
     return False, f"not sent: {'; '.join(reasons)}"
+
+
+def _limits_say(order: Order) -> tuple[bool, str]:
+    """Whether the instrument allows this order at all: it is never cut here, and never sent to be refused."""
+    instrument = order.instrument
+    why = not_allowed(
+        quantity=order.quantity,
+        price=order.price,
+        lot=instrument.lot_size,
+        least=instrument.min_units,
+        most=instrument.max_units,
+        price_step=Decimal(1).scaleb(-instrument.price_decimals),
+    )
+    return False, f"not sent: {why}" if why else ""
+
+
+def _groups_say(order: Order, *, able: Capabilities) -> tuple[bool, str]:
+    """No new risk beside a trade that is not covered, or whose legs are not yet what they should be: wait for that."""
+    if OrderGroup.objects.filter(account=order.account, state=OrderGroup.State.UNSAFE).exists():
+        return True, ""
+    return not able.native_bracket and not groups.is_settled(order.account, groups.Manner.of(able)), ""
 
 
 def _paper_says(order: Order) -> tuple[bool, str]:
@@ -197,9 +241,10 @@ def _riding(leg: Order | None) -> ProtectiveLeg | None:
 
 
 @transaction.atomic
-def _store(claimed: Order, outcome: SubmitOutcome) -> None:
+def _store(claimed: Order, outcome: SubmitOutcome, able: Capabilities) -> None:
     order = orders.locked(claimed.pk)
     message = keep(order, "submit", outcome.evidence)
+    failpoint("before_store")
     attempts.end(key=attempt_key(order.pk))
     if order.lease_token != claimed.lease_token:
         return  # somebody else has taken it on; what we saw is kept as evidence
@@ -215,6 +260,15 @@ def _store(claimed: Order, outcome: SubmitOutcome) -> None:
         told = state_from_broker(outcome.status)
         to = told if told in ENDED_AT_ONCE else OrderState.WORKING  # a fill moves it when its event is booked
         orders.move(order, to, at=moment, reason=outcome.reason or "accepted", message=message)
+    elif isinstance(outcome, Refused) and (
+        outcome.code == NEEDS_LOGIN or (outcome.code == NOT_SENT and not able.resends_when_absent)
+    ):
+        # It surely did not arrive, so the same id may leave later; where no look-up could ever show that, now is the
+        # only time to say so.
+        order.next_check_at = wall_now() + (LOGIN_WAIT if outcome.code == NEEDS_LOGIN else ASK_AGAIN)
+        orders.move(order, OrderState.PLANNED, at=moment, reason=f"{outcome.code}: {outcome.message}", message=message)
+        if outcome.code == NEEDS_LOGIN:
+            logins.needs_login(order.account, outcome.message)
     elif isinstance(outcome, Refused) and outcome.code != NOT_SENT:
         reason = f"{outcome.code}: {outcome.message}"
         orders.move(order, OrderState.REJECTED, at=moment, reason=reason, message=message)
@@ -222,3 +276,5 @@ def _store(claimed: Order, outcome: SubmitOutcome) -> None:
         reason = outcome.message if isinstance(outcome, Refused) else outcome.reason
         order.next_check_at = wall_now()
         orders.move(order, OrderState.UNKNOWN, at=moment, reason=reason, message=message)
+        if isinstance(outcome, Unknown) and outcome.foreign:
+            plausibility.tell_foreign(order, reason)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from trading.brokers.simulator_control import SimulatorControl
 from trading.domain.bars import Bar
@@ -64,6 +65,13 @@ class StagedBroker:
         """See the port."""
         self.flush()
         return self._stage.broker.cancel(broker_order_id=broker_order_id, client_id=client_id)
+
+    def replace(self, *, broker_order_id: str, client_id: str, quantity: Decimal, price: Decimal) -> SubmitOutcome:
+        """See the port."""
+        self.flush()
+        return self._stage.broker.replace(
+            broker_order_id=broker_order_id, client_id=client_id, quantity=quantity, price=price
+        )
 
     def order_by_client_id(self, client_id: str, *, since: str = "") -> LookupOutcome:
         """See the port."""

@@ -14,14 +14,17 @@ from functools import partial
 from celery.exceptions import SoftTimeLimitExceeded
 
 from trading.brokers.registry import MissingCredentials
-from trading.domain.broker import BrokerUnreachable
+from trading.domain.broker import BrokerNeedsLogin, BrokerUnreachable
 from trading.domain.orders import OrderState
+from trading.failpoints import failpoint
 from trading.models import Account, Order
 from trading.selectors.orders import has_unfinished_orders
+from trading.services.logins import needs_login
 
 from .canceller import cancel_order, half_cancelled, overdue_entries
 from .connections import broker_for
 from .inflow import catch_up
+from .oco import look_after
 from .protection import mind
 from .resolver import expire_lease, needing_work, resolve_unknown
 from .sender import send_order
@@ -47,6 +50,8 @@ def watch_once() -> dict[str, int]:
     for account in Account.objects.filter(is_active=True).exclude(broker=Account.Broker.PAPER):
         if account.pk not in silent and has_unfinished_orders(account):
             done["polled"] += _do(f"events of {account.name}", _poll(account), account.pk, silent)
+        if account.pk not in silent:
+            _do(f"groups of {account.name}", partial(look_after, account), account.pk, silent)
         _do(f"protection of {account.name}", partial(mind, account), account.pk, silent)
     return done
 
@@ -84,12 +89,15 @@ def _poll(account: Account) -> Callable[[], object]:
 def _do(what: str, work: Callable[[], object], account_id: int, silent: set[int]) -> bool:
     """Do a piece of work; False when it failed. An account whose broker cannot be asked becomes silent."""
     try:
+        failpoint("swept")
         work()
     except SoftTimeLimitExceeded:
         raise  # the round has taken too long: the next one goes on
     except (BrokerUnreachable, MissingCredentials) as error:
         log.warning("%s: %s", what, error)
         silent.add(account_id)
+        if isinstance(error, BrokerNeedsLogin):
+            needs_login(Account.objects.get(pk=account_id), str(error))
         return False
     except Exception:
         log.exception("%s: the work on it failed; its state stands, and the next round tries again", what)

@@ -39,7 +39,7 @@ from trading.services.errors import RuleBroken
 
 from .simulated import NO_BARS, NOT_RUNNING, is_stopped, simulator_is_stopped
 
-SOURCES = ["auto", "csv", "simulator", "oanda", "alpaca"]
+SOURCES = ["auto", "csv", "simulator", "oanda", "alpaca", "kite"]
 REFUSALS = (
     BadSettings,
     FeedError,

@@ -26,7 +26,7 @@ NOT_RUNNING = (
     "Start it with make run."
 )
 NO_BARS = "The simulator of this desk is not running. Start it with make run; the engine goes on when it answers."
-BROKERS = ("oanda", "alpaca")
+BROKERS = ("oanda", "alpaca", "kite")
 SECONDS = 1.0
 
 

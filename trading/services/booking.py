@@ -18,6 +18,7 @@ from trading.clock import now, trading_day
 from trading.domain.broker import CashData, EventKind, FillData, Side
 from trading.domain.money import ZERO, plain
 from trading.domain.settlement import payment, usual_value_date
+from trading.failpoints import failpoint
 from trading.models import (
     Account,
     Application,
@@ -282,6 +283,7 @@ def _post_fill(fill: Fill, matched: Matched, *, kind: str, actor: Actor, replace
         draft.move(commodity=moved.commodity, amount=moved.amount, into=moved.into, out_of=moved.out_of)
     restated = restating(fill, matched)
     entry = post_many([draft, *restated])[0]
+    failpoint("entry_written")
     tell_replaced(entry, actor)
     own = decision_of(fill)
     if own is not None:

@@ -24,6 +24,7 @@ from trading.domain.instruments import BUILT_IN
 from trading.domain.money import HUNDRED, ZERO, floor_to_step, plain
 from trading.domain.orders import Tag
 from trading.domain.session import SessionConfig, window_end_after
+from trading.failpoints import failpoint
 from trading.locks import lock_account
 from trading.models import Account, AuditEvent, ConfigVersion, Decision, Instrument, OrderGroup, RiskEvent, Signal
 from trading.selectors import risk
@@ -105,6 +106,7 @@ def decide(
         reason=intent.reason[:200],
     )
     decision, event = _record(account, version, intent, signal, verdict)
+    failpoint("decided")
     if verdict.approved:
         with context.part(cause=event.pk):
             _plan(account, decision, verdict.units, until)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from trading.domain.orders import OrderState, Tag
+from trading.failpoints import failpoint
 from trading.locks import lock_account
 from trading.models import Account, Decision, ExitIntent, Order, OrderGroup
 
@@ -43,6 +44,7 @@ def plan_exit(
             reason=f"{exit_type}: {reason}",
             at=at,
         )
+    failpoint("exit_decided")
     signal = decision.signal
     return plan_order(
         account=account,

@@ -23,7 +23,7 @@ from trading.models import Account, BrokerEvent, Fill, Order, RiskEvent
 from trading.selectors.instruments import UnmappedInstrument, instrument_for
 from trading.selectors.policies import policy_of
 
-from . import booking, cursors, orders, restrictions
+from . import booking, cursors, orders, plausibility, restrictions
 from .audit import Actor
 from .errors import RuleBroken
 from .event_facts import BODY_CHANGED, facts_of, fills_in, said_last
@@ -181,6 +181,11 @@ def _apply_news(account: Account, news: OrderNews, row: BrokerEvent) -> None:
     if found is None:
         return
     order = orders.locked(found.pk)
+    if row.kind == EventKind.ORDER_CREATED and (why := plausibility.is_not_ours(order, news)):
+        plausibility.tell_foreign(order, why, broker_order_id=news.broker_order_id)
+        return
+    if plausibility.is_foreign(order, news.broker_order_id):
+        return
     if news.replaced_by:  # our order goes on under another id; what it is now is said of that one
         if order.broker_order_id in ("", news.broker_order_id):
             _bind(order, news.replaced_by)
@@ -216,6 +221,9 @@ def _apply_fill(account: Account, fill: FillData, row: BrokerEvent, found: Order
     if Fill.objects.filter(account=account, external_id=fill.external_id).exists():
         return
     order = orders.locked(found.pk)
+    why = plausibility.absurd_fill(order, fill)
+    if why:
+        raise RuleBroken(f"{why}: nothing was booked; compare order {order.client_order_id} with the broker.")
     if fill.side != order.side or instrument_for(account, fill.instrument) != order.instrument:
         raise RuleBroken(
             f"The broker says that our {order.side} order {order.client_order_id} of {order.instrument} did "
@@ -232,6 +240,8 @@ def _apply_fill(account: Account, fill: FillData, row: BrokerEvent, found: Order
     reason = f"{fill.quantity.normalize():f} at {fill.price.normalize():f} ({fill.reason})"
     orders.move(order, target, at=row.at, reason=reason, broker_event=row)
     booking.book_fill(account=account, event=row, fill=fill, order=order, actor=ACTOR)
+    if filled > order.quantity:
+        plausibility.tell_overfilled(order, fill)
     if is_late(source, target):
         RiskEvent.objects.create(
             account=account,

@@ -57,17 +57,19 @@ def review(account: Account) -> list[Uncovered]:
 
 def _uncovered(trade: Trade) -> str:
     """Why nothing covers an open trade; "" when something does, when nothing was planned to, or not for long enough."""
-    own = Order.objects.filter(account=trade.account_id, decision=trade.decision_id)
-    stops = list(own.filter(tag=Tag.STOP))
+    rows = Order.objects.filter(account=trade.account_id, decision=trade.decision_id)
+    stops = list(rows.filter(tag=Tag.STOP))
     if not stops:
         return ""
-    entry = own.filter(tag=Tag.ENTRY).first()
+    entry = rows.filter(tag=Tag.ENTRY).first()
     exits = Order.objects.filter(account=trade.account_id, exit_intent__decision=trade.decision_id).order_by("-id")
     last = exits.first()
     if _left(list(exits.filter(state__in=AT_BROKER))) >= trade.open_quantity:
         return ""
-    filling = entry is not None and entry.state in (OrderState.PARTIAL, OrderState.CANCELLING)
-    live = [stop for stop in stops if stop.state in (*AT_BROKER, OrderState.UNKNOWN)]
+    # Legs that ride wait until their entry is done; ours are sent for what has filled, and need not have arrived.
+    own = any(stop.rides_on_id is None for stop in stops)
+    filling = not own and entry is not None and entry.state in (OrderState.PARTIAL, OrderState.CANCELLING)
+    live = [stop for stop in stops if stop.state in AT_BROKER or (stop.state == OrderState.UNKNOWN and not own)]
     if not filling and _left(live) >= trade.open_quantity:
         return ""
     leaving = last is not None and last.state not in TERMINAL
@@ -79,7 +81,10 @@ def _uncovered(trade: Trade) -> str:
         return f"its entry has filled {plain(entry.filled_quantity)} of {plain(entry.quantity)}, and its stop waits"
     if last is not None and last.filled_quantity < last.quantity:
         return f"its exit {last.client_order_id} ended {last.state} ({last.reason})"
-    return "; ".join(f"its stop {stop.client_order_id} is {stop.state}" for stop in stops)
+    latest = max(stop.sequence for stop in stops)
+    return "; ".join(
+        f"its stop {stop.client_order_id} is {stop.state}" for stop in stops if stop.sequence == latest or stop in live
+    )
 
 
 def _left(orders: list[Order]) -> Decimal:
@@ -100,52 +105,87 @@ def _say(trade: Trade, why: str) -> None:
         return
     with transaction.atomic():
         lock_account(trade.account_id)
-        group = OrderGroup.objects.select_for_update(no_key=True).get(pk=group.pk)
-        before = group.state
+        group = (
+            OrderGroup.objects.select_related("account").select_for_update(no_key=True, of=("self",)).get(pk=group.pk)
+        )
         events = RiskEvent.objects.filter(account=trade.account_id, decision=trade.decision_id)
-        if why and before == OrderGroup.State.OPEN:
-            _raise(trade, group, why)
-        elif not why and before == OrderGroup.State.UNSAFE and not events.filter(kind=BY_SPLIT).exists():
-            group.state = OrderGroup.State.OPEN
-            group.save(update_fields=["state"])
-            audit.record(
-                kind="order_group.safe",
-                actor=ACTOR,
-                account=trade.account,
-                obj=group,
-                before={"state": before},
-                after={"state": group.state},
-                reason="a stop or an exit covers it again",
+        if why and group.state == OrderGroup.State.OPEN:
+            said = Said.unprotected(
+                account_name=trade.account.name,
+                what=f"{trade.side} {plain(trade.open_quantity)} {trade.instrument.symbol}",
+                decision_id=trade.decision_id,
+                why=why,
+                numbers={"open": plain(trade.open_quantity), "stop": plain(trade.initial_stop)},
             )
+            make_known(group, said)
+        elif not why and group.state == OrderGroup.State.UNSAFE and not events.filter(kind=BY_SPLIT).exists():
+            safe_again(group, state=OrderGroup.State.OPEN, reason="a stop or an exit covers it again")
 
 
-def _raise(trade: Trade, group: OrderGroup, why: str) -> None:
-    account = trade.account
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What people are told of a group that is not safe: under which key, as which kind, why, in which words."""
+
+    key: str
+    kind: str
+    why: str
+    text: str
+    numbers: dict[str, str]
+
+    @classmethod
+    def unprotected(cls, *, account_name: str, what: str, decision_id: int, why: str, numbers: dict[str, str]) -> Said:
+        """That an open trade has no stop."""
+        text = (
+            f"{account_name}: {what} (decision {decision_id}) has no stop at its broker: {why}. Its loss is not "
+            "limited. An exit that failed is tried again by itself; look at the position at the broker now, and place "
+            "a stop or close it there if it stands."
+        )
+        return cls("unprotected", UNPROTECTED, f"{what} has no stop: {why}", text, numbers)
+
+
+def make_known(group: OrderGroup, said: Said) -> None:
+    """The group is UNSAFE now. People are told once; one that is known to be does not say it again.
+
+    Callers hold the account's lock.
+    """
+    if group.state == OrderGroup.State.UNSAFE:
+        return
+    account, before = group.account, group.state
     group.state = OrderGroup.State.UNSAFE
     group.save(update_fields=["state"])
-    text = (
-        f"{account.name}: {trade.side} {plain(trade.open_quantity)} {trade.instrument.symbol} (decision "
-        f"{trade.decision_id}) has no stop at its broker: {why}. Its loss is not limited. An exit that failed is tried "
-        "again by itself; look at the position at the broker now, and place a stop or close it there if it stands."
-    )
-    note(key=f"unprotected:{account.pk}:{trade.decision_id}", text=text, level="CRITICAL")
+    note(key=f"{said.key}:{account.pk}:{group.decision_id}", text=said.text, level="CRITICAL")
     RiskEvent.objects.create(
         account=account,
-        decision_id=trade.decision_id,
+        decision_id=group.decision_id,
         at=now(account),
-        kind=UNPROTECTED,
-        reason=f"{trade.side} {plain(trade.open_quantity)} {trade.instrument.symbol} has no stop: {why}"[:300],
-        numbers={"open": plain(trade.open_quantity), "stop": plain(trade.initial_stop)},
+        kind=said.kind,
+        reason=said.why[:300],
+        numbers=said.numbers,
     )
     audit.record(
         kind="order_group.unsafe",
         actor=ACTOR,
         account=account,
         obj=group,
-        before={"state": OrderGroup.State.OPEN},
+        before={"state": before},
         after={"state": OrderGroup.State.UNSAFE},
-        reason=why,
+        reason=said.why,
         level="WARNING",
+    )
+
+
+def safe_again(group: OrderGroup, *, state: str, reason: str) -> None:
+    """What made the group UNSAFE is over. Callers hold the account's lock."""
+    before, group.state = group.state, state
+    group.save(update_fields=["state"])
+    audit.record(
+        kind="order_group.safe",
+        actor=ACTOR,
+        account=group.account,
+        obj=group,
+        before={"state": before},
+        after={"state": state},
+        reason=reason,
     )
 
 

@@ -66,6 +66,8 @@ def _names(spec: InstrumentSpec) -> list[tuple[str, str]]:
     """Which brokers trade it, and what they call it."""
     if spec.margin:
         return [(Account.Broker.OANDA, f"{spec.base}_{spec.quote}")]
+    if spec.quote == "INR":
+        return [(Account.Broker.KITE, f"NSE:{spec.symbol}")]
     return [(Account.Broker.ALPACA, spec.symbol)] if spec.quote == "USD" else []
 
 

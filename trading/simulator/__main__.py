@@ -23,17 +23,18 @@ from aiohttp import web
 from .core.control import bar_row
 from .core.instruments import find_instrument
 from .core.numbers import at_second, moment, number
+from .kite.ticker import TickerServer
 from .runtime import Runtime, Settings
 from .server import ControlServer, DialectServer
 
 HOST = "127.0.0.1"
-BLOCK = 5
-SERVED = 3
+PORTS = ("control", "oanda", "alpaca", "kite", "kite_ticker")
+BLOCK = len(PORTS)
 _STEP_SECONDS = 0.1
 
 
 def take_ports(first: int) -> list[socket.socket]:
-    """The sockets served, in a block of five free loopback ports: the one at `first`, or the next free one above."""
+    """The sockets, in a block of five free loopback ports: the one at `first`, or the next free one above."""
     base = first
     while base + BLOCK <= 65_536:
         taken: list[socket.socket] = []
@@ -45,9 +46,7 @@ def take_ports(first: int) -> list[socket.socket]:
                 one.bind((HOST, port))
                 # Listening at once makes the port ours: two sockets may share a port that nobody listens on.
                 one.listen(128)
-            for one in taken[SERVED:]:
-                one.close()
-            return taken[:SERVED]
+            return taken
         except OSError:
             for one in taken:
                 one.close()
@@ -119,7 +118,7 @@ def announce(ports: dict[str, int], path: Path | None) -> None:
     """Say where the simulator listens: one line of JSON, one for people, and the file if one is wanted."""
     text = json.dumps({"ports": ports})
     print(text, flush=True)
-    places = (("control", "control"), ("OANDA", "oanda"), ("Alpaca", "alpaca"))
+    places = (("control", "control"), ("OANDA", "oanda"), ("Alpaca", "alpaca"), ("Kite", "kite"))
     where = ", ".join(f"{title} http://{HOST}:{ports[name]}" for title, name in places)
     print(f"simulator: {where}", flush=True)
     if path is not None:
@@ -136,14 +135,15 @@ async def serve(runtime: Runtime, sockets: list[socket.socket], ports_file: Path
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     runners = []
-    servers = (ControlServer(runtime), DialectServer(runtime, "oanda"), DialectServer(runtime, "alpaca"))
+    dialects = (DialectServer(runtime, name) for name in ("oanda", "alpaca", "kite"))
+    servers: tuple[ControlServer | DialectServer, ...] = (ControlServer(runtime), *dialects, TickerServer(runtime))
     for app, one in zip((server.app() for server in servers), sockets, strict=True):
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, keepalive_timeout=75)
         await runner.setup()
         await web.SockSite(runner, one).start()
         runners.append(runner)
     base = sockets[0].getsockname()[1]
-    announce({"control": base, "oanda": base + 1, "alpaca": base + 2}, ports_file)
+    announce({name: base + place for place, name in enumerate(PORTS)}, ports_file)
     while not stop.is_set():
         runtime.tick()
         with contextlib.suppress(TimeoutError):

@@ -32,13 +32,17 @@ from .core.pages import rows_of
 from .core.store import Store, shape_of
 from .core.trouble import Doomed
 from .core.world import Late, Schedule, World, WorldState
+from .kite.dialect import KiteDialect
+from .kite.facts import Book, Line, Session, Step
+from .kite.facts import Facts as KiteFacts
+from .kite.gtt import Leg, Trigger
 from .oanda.dialect import OandaDialect
 
 FORMAT = 1
 CHECKPOINT_EVERY = 20_000
 KEPT = (
     WorldState, MarketState, Driven, Series, Bar, Account, SideTotals, Order, Trade, Journal, Fault, Late, Schedule,
-    Hidden, Doomed, Facts,
+    Hidden, Doomed, Facts, KiteFacts, Step, Book, Line, Session, Trigger, Leg,
 )  # fmt: skip
 Entry = dict[str, Any]
 
@@ -72,6 +76,8 @@ class Dialect(Broker, Protocol):
 
     def is_write(self, call: Call) -> bool: ...
 
+    def needs_token(self, call: Call) -> bool: ...
+
     def act(self, call: Call, authorization: str, request_id: str) -> Answer: ...
 
     def veiled(self, call: Call, answer: Answer, veil: Veil) -> Answer: ...
@@ -101,11 +107,13 @@ class Runtime:
         self.world = World(state)
         oanda = OandaDialect(self.world, settings.base)
         alpaca = AlpacaDialect(self.world)
-        self.dialects: dict[str, Dialect] = {oanda.name: oanda, alpaca.name: alpaca}
+        kite = KiteDialect(self.world)
+        self.dialects: dict[str, Dialect] = {oanda.name: oanda, alpaca.name: alpaca, kite.name: kite}
         self.control = Control(self.world, dict(self.dialects))
         if begin is not None:
             oanda.open_account("101-001-1000001-001", "sim-oanda-token", "USD", Decimal(100_000), False)
             alpaca.open_account("SIMALPACA", "SIMKEY:sim-alpaca-secret", "USD", Decimal(100_000))
+            kite.open_account("SIMKITE", "simkitekey", "sim-kite-secret", "sim-kite-token", Decimal(1_000_000))
         for entry in entries:
             self._replay(entry)
         self.store.open()
@@ -272,7 +280,9 @@ class Runtime:
     def fault_for(self, broker: str, call: Call, authorization: str) -> Fault | None:
         """The fault that a request meets. One that strikes the rows of a page spares pages that it would not change."""
         known, where = self.world.state.faults, (broker, call.method, call.path)
-        expired = faults.lasting(known, "expire_token", *where, wall=time.time(), now=self.world.now)
+        expired: Fault | None = None
+        if self.dialects[broker].needs_token(call):
+            expired = faults.lasting(known, "expire_token", *where, wall=time.time(), now=self.world.now)
         found = expired or faults.find(known, *where)
         if (
             found is not None

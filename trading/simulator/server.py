@@ -49,9 +49,9 @@ def _hang_up(request: web.Request, *, reset: bool) -> web.Response:
 class DialectServer:
     """Serves one dialect."""
 
-    def __init__(self, runtime: Runtime, broker: str) -> None:
+    def __init__(self, runtime: Runtime, broker: str, hub: Hub | None = None) -> None:
         self.runtime, self.broker = runtime, broker
-        self.hub = Hub(runtime, broker)
+        self.hub = hub or Hub(runtime, broker)
         self.sockets = Sockets(self.hub) if broker == "alpaca" else None
 
     def app(self) -> web.Application:
@@ -92,6 +92,8 @@ class DialectServer:
         if answer.body is None:
             return web.Response(status=answer.status, headers=answer.headers)
         body: Any = answer.body
+        if isinstance(body, str):
+            return web.Response(text=body, status=answer.status, headers=answer.headers)
         if request.headers.get("Accept-Datetime-Format", "").upper() == "UNIX":
             body = in_unix_time(body)
         return _json(body, answer.status, answer.headers)
@@ -128,7 +130,7 @@ class DialectServer:
             if action == "redirect":
                 headers.setdefault("Location", str(args.get("location", "/")))
             answer = act(acted=after, answered=True, sent=status)
-            if answer is not None and status < 300:
+            if answer is not None and (status < 300 or args.get("keep")):
                 return _json(answer.body, status, {**answer.headers, **headers})
             return _failure(status, {**args, "headers": headers})
         if action in ("hide", "reject_later", "stale_page"):
@@ -161,8 +163,9 @@ class DialectServer:
         if fault.action in ("duplicate", "reorder"):
             answer.body = (duplicated if fault.action == "duplicate" else reordered)(answer.body)
             return self._response(request, answer)
-        data = json.dumps(answer.body, separators=(",", ":")).encode()
-        headers = {**answer.headers, "Content-Type": "application/json", "Content-Length": str(len(data))}
+        text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body, separators=(",", ":"))
+        data = text.encode()
+        headers = {"Content-Type": "application/json", **answer.headers, "Content-Length": str(len(data))}
         response = web.StreamResponse(status=answer.status, headers=headers)
         await response.prepare(request)
         if fault.action == "truncate":
@@ -210,6 +213,7 @@ class ControlServer:
         router.add_delete("/faults", self._operation("clear_faults"))
         router.add_post("/accounts/{id}/reset", self._operation("reset"))
         router.add_post("/accounts/{id}/external", self._operation("external"))
+        router.add_post("/accounts/{id}/postback", self._operation("postback"))
         return app
 
     @web.middleware

@@ -101,10 +101,11 @@ class LineCarrier:
 
 
 class Hub:
-    """The open streams of one dialect."""
+    """The open streams of one dialect. `path` is what faults name them by, where that is not the request's path."""
 
-    def __init__(self, runtime: Runtime, broker: str) -> None:
+    def __init__(self, runtime: Runtime, broker: str, path: str = "", heartbeat: float = HEARTBEAT_SECONDS) -> None:
         self.runtime, self.broker = runtime, broker
+        self.path, self.heartbeat_seconds = path, heartbeat
         self.closing = False
         self._feeds: list[Feed] = []
         runtime.world.listeners.append(self._hear)
@@ -133,6 +134,7 @@ class _Stream:
     def __init__(self, hub: Hub, request: web.Request, feed: Feed, carrier: Carrier) -> None:
         self.hub, self.runtime, self.request = hub, hub.runtime, request
         self.feed, self.carrier = feed, carrier
+        self.path = hub.path or request.path
         self._hidden: list[Message] = []
         self._held: list[Message] = []
         self._drip: float | None = None
@@ -145,18 +147,18 @@ class _Stream:
         """The life of the stream."""
         next_beat = 0.0
         while not self._over:
-            cut = find_cut(self.runtime.world.state.faults, self.hub.broker, self.request.path)
+            cut = find_cut(self.runtime.world.state.faults, self.hub.broker, self.path)
             if cut is not None:
                 self.runtime.strike(cut)
                 if await self._cut(cut):
                     return
             wall = time.monotonic()
-            muted = self.runtime.muted(self.hub.broker, self.request.path)
+            muted = self.runtime.muted(self.hub.broker, self.path)
             for message in self._visible(self.feed.due(wall)):
                 if not muted:
                     await self._send(message)
             if wall >= next_beat:
-                next_beat = wall + HEARTBEAT_SECONDS
+                next_beat = wall + self.hub.heartbeat_seconds
                 beat = self.feed.heartbeat()
                 if beat is not None and not muted:
                     await self._flush()
@@ -173,7 +175,7 @@ class _Stream:
 
     async def _send(self, message: Message) -> None:
         """One message, through the fault that it meets, if any."""
-        fault = find_for_message(self.runtime.world.state.faults, self.hub.broker, self.request.path)
+        fault = find_for_message(self.runtime.world.state.faults, self.hub.broker, self.path)
         if fault is not None:
             self.runtime.strike(fault)
             if fault.action == "reorder":

@@ -41,7 +41,11 @@ OTHER_VENUE = (
     "The session file trades at {venue}, so its decisions cannot be mirrored to {mirror}. Use --mirror {venue_name}, "
     "or another profile. Nothing was sent."
 )
-CREDENTIALS = {"oanda": "OANDA_API_KEY and OANDA_ACCOUNT_ID", "alpaca": "ALPACA_API_KEY and ALPACA_SECRET_KEY"}
+CREDENTIALS = {
+    "oanda": "OANDA_API_KEY and OANDA_ACCOUNT_ID",
+    "alpaca": "ALPACA_API_KEY and ALPACA_SECRET_KEY",
+    "kite": "KITE_API_KEY and KITE_ACCESS_TOKEN",
+}
 
 
 class Command(BlockCommand):
@@ -52,7 +56,7 @@ class Command(BlockCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The engine's flags and the mirror."""
         add_arguments(parser)
-        parser.add_argument("--mirror", choices=["oanda", "alpaca", "none"], default="oanda")
+        parser.add_argument("--mirror", choices=["oanda", "alpaca", "kite", "none"], default="oanda")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run; exit code 1 with a block that says why when it cannot."""

@@ -67,6 +67,7 @@ def own_entry(desk: ShareDesk, quantity: str, price: str) -> tuple[Order, str]:
     return Order.objects.get(pk=order.pk), done["fill_id"]
 
 
+@pytest.mark.fault("F-051", broker="alpaca")
 def test_a_busted_entry_of_ours_takes_its_trade_along_and_its_order_keeps_its_state(
     desk: ShareDesk, people: People
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from reconciliation.models import Discrepancy
 from tests.reconciliation.conftest import EURUSD, Desk, People
 from tests.reconciliation.engine.share_desk import verified
@@ -41,6 +43,7 @@ def test_a_margin_closeout_is_named_and_booked_as_what_it_is(desk: Desk, people:
     agreed(desk)
 
 
+@pytest.mark.fault("F-051", broker="oanda")
 def test_a_bust_there_is_a_trade_of_the_brokers_and_nothing_is_reversed(desk: Desk, people: People) -> None:
     desk.reconcile()
     desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")

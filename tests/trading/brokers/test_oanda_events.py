@@ -80,7 +80,9 @@ def test_a_fill_without_charges_has_none() -> None:
 def test_a_new_order_is_news_with_its_client_id() -> None:
     found = event(market(), "USD")
     assert found.kind is EventKind.ORDER_CREATED
-    assert found.orders == (OrderNews("10", BUY.client_id, BrokerOrderStatus.WORKING, "CLIENT_ORDER"),)
+    (news,) = found.orders
+    assert (news.broker_order_id, news.client_id, news.status) == ("10", BUY.client_id, BrokerOrderStatus.WORKING)
+    assert (news.reason, news.side, news.quantity) == ("CLIENT_ORDER", BUY.side, BUY.quantity)
 
 
 def test_a_stop_made_on_a_fill_names_the_trade_it_guards() -> None:
@@ -215,7 +217,7 @@ def test_a_history_begins_with_its_first_transaction_or_with_a_create() -> None:
     [
         ([market(10), market(10, units="2000")], "given twice with different content"),
         ([market(9)], "only later ones"),
-        ([{**market(10), "accountID": "101-001-9999999-001"}], "belongs to account 101-001-9999999-001"),
+        ([{**market(10), "accountID": "101-001-9999999-001"}], "belongs to account '101-001-9999999-001'"),
         ([{**market(10), "id": "ten"}], "no usable id"),
         ([filling(10, price="NaN")], "BAD_DATA"),
     ],
@@ -269,6 +271,7 @@ def test_a_hole_makes_the_page_partial_and_the_cursor_waits_before_it() -> None:
     assert "transaction 11 is missing" in found.reason
 
 
+@pytest.mark.fault("F-048", broker="oanda")
 def test_an_empty_page_that_hides_newer_transactions_is_partial() -> None:
     found = page(history(last=12))
     assert (found.completeness, found.cursor) == (Completeness.PARTIAL, "9") and "12" in found.reason

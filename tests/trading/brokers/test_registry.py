@@ -67,6 +67,7 @@ def test_missing_credentials_say_exactly_what_must_be_set() -> None:
     assert str(MissingCredentials("oanda")) == "OANDA_API_KEY and OANDA_ACCOUNT_ID must be set"
 
 
+@pytest.mark.fault("F-034", broker="oanda")
 @pytest.mark.parametrize(
     ("environ", "sentence"),
     [

@@ -167,12 +167,14 @@ def test_a_body_shorter_than_announced_is_no_answer_but_what_came_is_evidence() 
         read_json(exchange)
 
 
+@pytest.mark.fault("F-035", broker="every")
 def test_a_body_above_the_cap_is_not_read() -> None:
     with serving(always(answer(200, b"[" + b"1," * (BODY_LIMIT // 2 + 10)))) as server:
         exchange = fails(make_session(deadline=5), server.url)
     assert "longer than" in exchange.error and len(exchange.body) < BODY_LIMIT
 
 
+@pytest.mark.fault("F-035", broker="every")
 def test_a_compressed_bomb_is_not_unpacked() -> None:
     bomb = gzip.compress(b"0" * (BODY_LIMIT * 20))
     with serving(always(answer(200, bomb, "Content-Encoding: gzip"))) as server:
@@ -204,6 +206,7 @@ def test_a_burst_of_writes_shares_a_connection_but_an_idle_one_is_not_written_to
         assert server.connections == 2
 
 
+@pytest.mark.fault("F-017", broker="every")
 def test_a_connection_that_the_server_closed_between_requests_is_replaced_without_a_second_post() -> None:
     def close_after(connection: socket.socket, request: Request) -> None:
         connection.sendall(answer(200, {}))
@@ -267,6 +270,7 @@ def read(text: str | bytes) -> object:
     return read_json(exchange)
 
 
+@pytest.mark.fault("F-035", "F-038", broker="every")
 @pytest.mark.parametrize(
     "text",
     [
@@ -292,6 +296,7 @@ def test_numbers_are_read_exactly() -> None:
     assert read('{"p": 0.30000000000000004, "n": 3}') == {"p": Decimal("0.30000000000000004"), "n": 3}
 
 
+@pytest.mark.fault("F-036", broker="every")
 @given(st.text())
 def test_text_that_no_database_can_keep_is_replaced(text: str) -> None:
     document = read(json.dumps({"text": text + "\0\ud800", "list": [text]}))

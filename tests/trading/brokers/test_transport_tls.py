@@ -98,6 +98,7 @@ def test_a_trusted_server_answers_and_its_connection_is_kept(
     assert read
 
 
+@pytest.mark.fault("F-016", broker="every")
 def test_a_server_that_is_not_trusted_gets_nothing(
     serve: Callable[[list[bytes]], tuple[str, list[bytes]]], session: BrokerSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

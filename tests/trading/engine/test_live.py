@@ -107,10 +107,10 @@ def _crash(desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Let the engine run until its process ends at that step of the first paper order."""
     claim, events_since = sender._claim, PaperBroker.events_since
 
-    def claims(order_id: int) -> Order | None:
+    def claims(*order: Any) -> Order | None:
         if step == "before the claim":
             raise Killed
-        claimed = claim(order_id)
+        claimed = claim(*order)
         if step == "after the claim":
             raise Killed
         return claimed

@@ -87,9 +87,9 @@ def test_stopped_at_any_step_of_an_order_it_goes_on_and_adds_no_second_one(
 
     claim, submit, events_since = sender._claim, PaperBroker.submit, PaperBroker.events_since
 
-    def claims(order_id: int) -> Order | None:
+    def claims(*order: Any) -> Order | None:
         at("before the claim")
-        claimed = claim(order_id)
+        claimed = claim(*order)
         at("after the claim")
         return claimed
 

@@ -91,6 +91,8 @@ FAULTS: list[tuple[Place, str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.fault("F-041", broker="oanda")
+@pytest.mark.fault("F-041", broker="alpaca")
 @pytest.mark.parametrize(
     ("desk", "action", "how"), FAULTS, indirect=["desk"], ids=lambda value: getattr(value, "name", None)
 )

@@ -104,7 +104,7 @@ def test_more_filled_than_ordered_is_booked_and_told_of(account: Account) -> Non
     order = make_entry(account, quantity="1000")
     receive(account, fill_of(1, order, "1000"), fill_of(2, order, "10"))
     assert books.positions(account)["EURUSD"].quantity == 1010
-    assert RiskEvent.objects.get().kind == "LATE_FILL"
+    assert {risk.kind for risk in RiskEvent.objects.all()} == {"LATE_FILL", "OVERFILLED"}
 
 
 def test_a_late_part_of_an_exit_is_booked_while_the_next_exit_is_alive(account: Account) -> None:
@@ -182,7 +182,9 @@ def test_cash_of_a_kind_nobody_knows_is_held(account: Account) -> None:
 
 
 def test_what_an_unmapped_instrument_did_is_held_and_the_rest_is_applied(account: Account) -> None:
-    order, other = make_entry(account, 1, quantity="1000"), make_entry(account, 2, symbol="XAUUSD", quantity="5")
+    order, other = make_entry(account, 1, quantity="1000"), make_entry(
+        account, 2, symbol="XAUUSD", quantity="5", entry="2000", stop="1990", target="2010"
+    )
     InstrumentAlias.objects.filter(symbol="EUR_USD").update(valid_until=moment(0))
     result = receive(
         account,

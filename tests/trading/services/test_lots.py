@@ -200,13 +200,13 @@ def test_rounding_has_an_account_and_a_flat_share_stands_at_nothing() -> None:
         account,
         bought(1, entry, "0.333333333333", "33.333333333333"),
         bought(2, entry, "0.000000000007", "151.237"),
-        bought(3, entry, "0.1", "0.142857142857"),
+        bought(3, entry, "0.1", "14.142857142857"),
     )
     assert told(account, "ROUNDING") != 0
     held = sum((units * cost for units, cost, _ in standing(account)), D(0))
     assert told(account, "MARKET") == round(held, 12), "to the last digit"
     leave = make_exit(account, entry, quantity="0.433333333340")
-    receive(account, bought(4, leave, "0.2", "33.123456789012"), bought(5, leave, "0.233333333340", "7.000000000001"))
+    receive(account, bought(4, leave, "0.2", "33.123456789012"), bought(5, leave, "0.233333333340", "17.000000000001"))
     assert standing(account) == [] and told(account, "MARKET") == 0
     cash = books.cash_balances(account)["USD"]
     assert cash == -told(account, "REALISED") - told(account, "ROUNDING"), "profit and rounding are all the cash"

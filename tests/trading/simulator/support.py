@@ -62,9 +62,9 @@ class Inside:
         return self.call("POST", "/orders", {"order": order})
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
-        """Rows of the journal, but for those of the default account at the other broker."""
+        """Rows of the journal, but for those of the default accounts at the other brokers."""
         rows = self.world.state.journal.rows
-        return [row["data"] for row in rows if row["kind"] == kind and row["account"] != "SIMALPACA"]
+        return [row["data"] for row in rows if row["kind"] == kind and row["account"] not in ("SIMALPACA", "SIMKITE")]
 
     def last(self, kind: str) -> dict[str, Any]:
         """The last transaction of this type."""

@@ -191,7 +191,8 @@ def test_a_busy_block_moves_to_the_next_five(tmp_path: Path) -> None:
         busy.listen()
         process = Process(tmp_path, ports=ports)
         try:
-            assert process.taken == {"control": ports + 5, "oanda": ports + 6, "alpaca": ports + 7}
+            names = ("control", "oanda", "alpaca", "kite", "kite_ticker")
+            assert process.taken == {name: ports + 5 + place for place, name in enumerate(names)}
             other = Process(tmp_path, ports=ports)
             try:
                 assert other.taken["control"] == ports + 10

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from itertools import islice
 
 from ..core.model import CANCELLED, Account, Order, Trade
 from ..core.model import FILLED as CORE_FILLED
-from ..core.numbers import MONEY, ZERO, iso, plain
+from ..core.netting import shift
+from ..core.numbers import ZERO, iso, plain
 from ..core.nyse import day_of
 from ..core.world import World
 from .facts import (
@@ -197,30 +198,8 @@ class Books:
 
     def shift(self, account: Account, name: str, units: Decimal, price: Decimal, id: str) -> Decimal:
         """Change a position by `units` (signed) at a price; what that realises. `id` is a new position's own."""
-        trade = next(iter(account.open_trades(name)), None)
-        realised = ZERO
-        if trade is not None and trade.units * units < 0:
-            closed = min(abs(units), abs(trade.units)).copy_sign(trade.units)
-            realised = (closed * (price - trade.price)).quantize(MONEY, rounding=ROUND_HALF_EVEN)
-            trade.units -= closed
-            trade.realised += realised
-            trade.closed_units += abs(closed)
-            trade.closed_value += abs(closed) * price
-            account.realised += realised
-            account.side(name, closed).realised += realised
-            units += closed
-            if not trade.is_open:
-                trade.closed_at = self.world.now
-                account.open_ids.remove(trade.id)
-                trade = None
-        if units and trade is not None:
-            trade.price = (trade.price * trade.units + price * units) / (trade.units + units)
-            trade.units += units
-            trade.initial_units += units
-        elif units:
-            account.trades[id] = Trade(id, name, price, self.world.now, units, units)
-            account.open_ids.append(id)
-        return realised
+        fresh = Trade(id, name, price, self.world.now, units, units)
+        return shift(account, next(iter(account.open_trades(name)), None), fresh, self.world.now)
 
 
 def shown_order(order: Order) -> Wire:

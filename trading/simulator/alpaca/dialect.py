@@ -127,6 +127,10 @@ class AlpacaDialect:
         account = self.account_with(authorization)
         return account.id if account is not None else ""
 
+    def needs_token(self, call: Call) -> bool:
+        """Whether the call is refused without a token: every one is."""
+        return True
+
     def is_write(self, call: Call) -> bool:
         """Whether the call could change anything."""
         return call.method in ("POST", "PUT", "PATCH", "DELETE")

@@ -15,7 +15,9 @@ from typing import Any
 
 from ..core.instruments import SHARES, find_instrument
 from ..core.model import MARKET, Account, Order
+from ..core.netting import restate
 from ..core.numbers import decimals, iso, number, plain
+from ..core.outside import amount_in, correction_in, price_in
 from ..core.world import World
 from .books import shown_order
 from .facts import NEW, PENDING_NEW, SIMPLE, Facts, facts, position
@@ -68,20 +70,9 @@ class External:
             raise ValueError("quantity must not be zero (> 0 buys, < 0 sells) and has at most nine decimals")
         return value
 
-    def _price(self, name: str, body: Wire, units: Decimal) -> Decimal:
-        if body.get("price") is not None:
-            price = number(body["price"])
-            if price <= 0:
-                raise ValueError("price must be above zero")
-            return price
-        quote = self.world.quote(name)
-        if quote is None:
-            raise ValueError(f"{name} has no price yet: give one")
-        return quote.ask if units > 0 else quote.bid
-
     def _trade(self, account: Account, body: Wire) -> Wire:
         name, units = self._name(body), self._quantity(body)
-        return self._fill(account, name, units, self._price(name, body, units))
+        return self._fill(account, name, units, price_in(self.world, name, body, units))
 
     def _fill(self, account: Account, name: str, units: Decimal, price: Decimal) -> Wire:
         """An order of somebody else, filled whatever the market's hours or the buying power say."""
@@ -115,58 +106,49 @@ class External:
         if size == 0:
             raise ValueError(f"nothing of {name} is held")
         units = -size.copy_sign(held)
-        price = self._price(name, body, units)
+        price = price_in(self.world, name, body, units)
         self.orders.cancel_open(account, name)
         done = self._fill(account, name, units, price)
         return {"order_ids": [done["order_id"]], "fill_ids": [done["fill_id"]]}
 
     # cash
 
-    def _amount(self, account: Account, body: Wire) -> Decimal:
-        currency = body.get("currency", account.currency)
-        if currency != account.currency:
-            raise ValueError(f"the account keeps {account.currency}, not {currency}")
-        value = number(body.get("amount"))
-        if value == 0 or decimals(value) > 4:
-            raise ValueError("amount must not be zero and has at most four decimals")
-        return value
-
     def _symbol(self, body: Wire) -> dict[str, str]:
         return {"symbol": self._name(body)} if body.get("instrument") else {}
 
     def _financing(self, account: Account, body: Wire) -> Wire:
-        value, symbol = self._amount(account, body), self._symbol(body)
+        value, symbol = amount_in(account, body), self._symbol(body)
         account.financing += value
         row = self.venue.book(account, "INT", value, "financing", description="Interest", **symbol)
         return {"activity_id": row["id"]}
 
     def _dividend(self, account: Account, body: Wire) -> Wire:
-        value, name = self._amount(account, body), self._name(body)
+        value, name = amount_in(account, body), self._name(body)
         shares = position(account, name)
         more = {"qty": plain(shares), "per_share_amount": average(value / shares)} if shares else {}
         row = self.venue.book(account, "DIV", value, "dividend", symbol=name, activity_sub_type="CDIV", **more)
         return {"activity_id": row["id"]}
 
     def _fee(self, account: Account, body: Wire) -> Wire:
-        value, symbol = self._amount(account, body), self._symbol(body)
+        value, symbol = amount_in(account, body), self._symbol(body)
         account.fees -= value
         row = self.venue.book(account, "FEE", value, "fee", description="Fee", **symbol)
         return {"activity_id": row["id"]}
 
     def _transfer(self, account: Account, body: Wire) -> Wire:
-        value = self._amount(account, body)
+        value = amount_in(account, body)
         row = self.venue.book(account, "CSD" if value > 0 else "CSW", value, "transfer")
         return {"activity_id": row["id"]}
 
     def _silent_cash(self, account: Account, body: Wire) -> Wire:
-        self.world.move_cash(account, "silent", self._amount(account, body))
+        self.world.move_cash(account, "silent", amount_in(account, body))
         return {}
 
     # shares
 
     def _silent_position(self, account: Account, body: Wire) -> Wire:
         name, units = self._name(body), self._quantity(body)
-        price = self._price(name, body, units)
+        price = price_in(self.world, name, body, units)
         realised, before = account.realised, copy.deepcopy(account.totals)
         self.venue.shift(account, name, units, price, self.world.next_uuid())
         account.realised, account.totals = realised, before
@@ -211,10 +193,7 @@ class External:
 
     def _correct(self, account: Account, body: Wire) -> Wire:
         row = self._fill_row(account, body)
-        price = number(body["price"]) if body.get("price") is not None else Decimal(row["price"])
-        size = number(body["quantity"]) if body.get("quantity") is not None else Decimal(row["qty"])
-        if price <= 0 or size <= 0 or decimals(size) > _MOST_DECIMALS:
-            raise ValueError("price and quantity must be above zero; to take a fill away, bust it")
+        price, size = correction_in(body, Decimal(row["price"]), Decimal(row["qty"]), _MOST_DECIMALS)
         self._amend(account, row, "correct", size, price)
         row.update(status="correct", price=plain(price), qty=plain(size))
         return {"fill_id": row["id"]}
@@ -225,12 +204,7 @@ class External:
         known, name, sign = facts(order), order.instrument, 1 if row["side"] == "buy" else -1
         old_size, old_price = Decimal(row["qty"]), Decimal(row["price"])
         trade = next(iter(account.open_trades(name)), None)
-        left = (trade.units + sign * (size - old_size)) * sign if trade is not None else Decimal(0)
-        if trade is not None and trade.units * sign > 0 and left > 0:  # it opened what is still there
-            cost = trade.price * trade.units + sign * (size * price - old_size * old_price)
-            trade.units, trade.price = left * sign, cost / (left * sign)
-            trade.initial_units += sign * (size - old_size)
-        else:
+        if not restate(trade, (sign * old_size, old_price), (sign * size, price)):
             self.venue.shift(account, name, -sign * old_size, old_price, self.world.next_uuid())
             if size:
                 self.venue.shift(account, name, sign * size, price, self.world.next_uuid())

@@ -15,6 +15,7 @@ from datetime import timedelta
 from decimal import ROUND_DOWN, Decimal
 
 from ..core import matching
+from ..core.faults import take
 from ..core.market import Quote
 from ..core.model import LIMIT, MARKET, STOP, STOP_LOSS, TAKE_PROFIT, Account, Order
 from ..core.numbers import ZERO
@@ -194,6 +195,8 @@ class AlpacaVenue(Books):
         other = sibling(account, order)
         if other is not None and order.type == TAKE_PROFIT and order.pending:
             self._shrink(account, other, order.remaining)
+        elif other is not None and take(self.world.state.faults, account.broker, "both_legs") is not None:
+            self.fill(account, other, other.remaining, price)
         elif other is not None:
             self.turn(account, other, CANCELED)
         elif facts(order).status == FILLED and facts(order).legs and order.type != TAKE_PROFIT:

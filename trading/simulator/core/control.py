@@ -6,6 +6,7 @@ but, for bars, what was traded before the bad one was noticed: bars are checked 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -20,6 +21,7 @@ from .world import World
 
 Body = dict[str, Any]
 _MOST_SPEED = Decimal(1_000_000)
+_LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost):\d{1,5}/\S*\Z", re.ASCII)
 
 
 class Broker(Protocol):
@@ -49,6 +51,7 @@ class Control:
             "account": self._account,
             "reset": self._reset,
             "external": self._external,
+            "postback": self._postback,
         }
 
     def apply(self, operation: str, body: Body) -> Body:
@@ -191,6 +194,13 @@ class Control:
     def _external(self, body: Body) -> Body:
         account = self.find_account(str(body.get("account")))
         return self.brokers[account.broker].external(account, body)
+
+    def _postback(self, body: Body) -> Body:
+        account, url = self.find_account(str(body.get("account"))), str(body.get("url") or "")
+        if url and not _LOOPBACK.match(url):
+            raise ValueError("url must begin with http://127.0.0.1:PORT/, or be empty for no postbacks")
+        account.wire["postback_url"] = url
+        return {"account": account.id, "url": url}
 
 
 def bar_row(bar: Any, index: int) -> list[Any]:

@@ -3,8 +3,8 @@
 What always holds here: a fault that strikes single things (requests, pages, orders, fills, streams, messages) does so
 at most `times` times, and the oldest that fits goes first; a request meets at most one of them; a fault that is in
 force for a while (halt, mute_stream, expire_token) strikes everything that fits until its time is over or it is
-cleared. A fault changes what clients see, never what the journal says happened; only `partial_fill`, `reject_later`,
-`late_accept` and `halt` are acts of the broker itself, and those are in the journal like any other.
+cleared. A fault changes what clients see, never what the journal says happened; only `partial_fill`, `both_legs`,
+`reject_later`, `late_accept` and `halt` are acts of the broker itself, and those are in the journal like any other.
 
 | action | args | what happens |
 |---|---|---|
@@ -12,11 +12,12 @@ cleared. A fault changes what clients see, never what the journal says happened;
 | hang | seconds | nothing is sent for so long; an open stream stays half open, then ends |
 | drip | seconds | the answer, or the stream's next message, comes one byte at a time |
 | truncate | bytes | the answer, or the stream's next line, breaks off |
-| status, rate_limit, redirect | status, headers, location, body, seconds | another answer |
+| status, rate_limit, redirect | status, headers, location, body, seconds, keep | another answer (`keep`: its body) |
 | body, bad_value | path, value (or text, content_type for body) | one member of the answer or message is replaced |
 | late_accept | seconds, status or "drop" | the answer is lost and the broker acts later |
 | reject_later | seconds, reason | the order is accepted, fills nothing, and is rejected by the broker later |
 | partial_fill | quantity | the next order is filled in part |
+| both_legs | | the next leg that fills does not end the other one: both fill at that price (Alpaca) |
 | hide | seconds or until, what, page, account, client_id, tag, instruments | see `hides_fill` |
 | duplicate, reorder | | the rows of a page, or messages of a stream, come twice or out of order |
 | stale_page | | the page as it was before the account's last change |
@@ -45,9 +46,9 @@ WRITE_ACTIONS = ("hide", "reject_later")
 CUT_ACTIONS = ("drop", "reset", "hang", "truncate", "drip")
 MESSAGE_ACTIONS = ("duplicate", "reorder", "bad_value")
 LASTING_ACTIONS = ("halt", "mute_stream", "expire_token")
-ACTIONS = (*WIRE_ACTIONS, *PAGE_ACTIONS, *WRITE_ACTIONS, "partial_fill", *LASTING_ACTIONS)
+ACTIONS = (*WIRE_ACTIONS, *PAGE_ACTIONS, *WRITE_ACTIONS, "partial_fill", "both_legs", *LASTING_ACTIONS)
 _READS = ("GET", "HEAD")
-_STREAM_WORDS = ("/stream", "/v2/iex")
+_STREAM_WORDS = ("/stream", "/v2/iex", "/ticker", "/postback")
 
 
 @dataclass(slots=True)
@@ -77,6 +78,7 @@ class Fault:
         """Whether a stream that is already open is meant: by "*", or by a route that names a stream.
 
         A shorter path prefix means requests: a fault for `GET /v3/accounts/…/transactions` spares the stream below it.
+        Kite's ticker and its postbacks, which are at other addresses, are `GET /ticker` and `GET /postback`.
         """
         named = self.route == "*" or any(word in self.route for word in _STREAM_WORDS)
         return named and self.fits(broker, "GET", path)

@@ -1,7 +1,7 @@
 """The instruments that can be traded, with the limits a broker publishes for them.
 
 What always holds here: prices are quoted in `quote`, units are of `base`; every number is a Decimal; a dialect serves
-either what is in `FOREX` or what is in `SHARES`.
+what is in `FOREX`, what is in `SHARES` or what is in `INDIAN`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ SHARE = "EQUITY"
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """One instrument. Prices have `price_decimals` decimals; `volatility` is the relative move of a year."""
+    """One instrument. Prices have `price_decimals` decimals and, where `step` is set, are multiples of it;
+    `volatility` is the relative move of a year.
+    """
 
     name: str
     kind: str
@@ -32,15 +34,18 @@ class Instrument:
     around: Decimal
     half_spread: Decimal
     volatility: float
+    step: Decimal | None = None
 
     @property
     def tick(self) -> Decimal:
         """The smallest step of the price."""
-        return Decimal(1).scaleb(-self.price_decimals)
+        return self.step or Decimal(1).scaleb(-self.price_decimals)
 
     def price(self, value: Decimal) -> Decimal:
-        """A price rounded to the instrument's decimals."""
-        return value.quantize(self.tick, rounding=ROUND_HALF_UP)
+        """A price rounded to the instrument's tick."""
+        if self.step is not None:
+            value = (value / self.step).quantize(Decimal(1), rounding=ROUND_HALF_UP) * self.step
+        return value.quantize(Decimal(1).scaleb(-self.price_decimals), rounding=ROUND_HALF_UP)
 
 
 def _currency(name: str, decimals: int, margin: str, around: str, half_spread: str, volatility: float) -> Instrument:
@@ -133,7 +138,44 @@ SHARES: dict[str, Instrument] = {
     )
 }
 
-INSTRUMENTS: dict[str, Instrument] = {**FOREX, **SHARES}
+
+def _indian(
+    name: str, kind: str, display_name: str, lot: int, freeze: int, margin: str, around: str, volatility: float
+) -> Instrument:
+    return Instrument(
+        name=name,
+        kind=kind,
+        display_name=display_name,
+        base=name,
+        quote="INR",
+        price_decimals=2,
+        pip_location=-2,
+        unit_decimals=0,
+        minimum_units=Decimal(lot),
+        maximum_units=Decimal(freeze),
+        margin_rate=Decimal(margin),
+        minimum_trailing=Decimal("0.05"),
+        maximum_trailing=Decimal(100_000),
+        around=Decimal(around),
+        half_spread=Decimal("0.05"),
+        volatility=volatility,
+        step=Decimal("0.05"),
+    )
+
+
+# `minimum_units` is the lot, `maximum_units` the freeze quantity: what the exchange takes in one order.
+INDIAN: dict[str, Instrument] = {
+    item.name: item
+    for item in (
+        _indian("NSE:INFY", SHARE, "INFOSYS", 1, 100_000, "0.20", "1500.00", 0.25),
+        _indian("NSE:RELIANCE", SHARE, "RELIANCE INDUSTRIES", 1, 100_000, "0.20", "2900.00", 0.24),
+        _indian("NSE:YESBANK", SHARE, "YES BANK", 1, 20_000, "0.20", "22.00", 0.40),
+        _indian("NFO:NIFTY27DECFUT", "FUTURE", "NIFTY", 75, 1_800, "0.12", "26200.00", 0.14),
+        _indian("NFO:NIFTY27DEC26000CE", "OPTION", "NIFTY", 75, 1_800, "0.12", "1150.00", 0.60),
+    )
+}
+
+INSTRUMENTS: dict[str, Instrument] = {**FOREX, **SHARES, **INDIAN}
 
 
 def find_instrument(symbol: str) -> Instrument | None:

@@ -13,10 +13,11 @@ from decimal import Decimal
 
 from .candles import Bar, Candle, Series, bucket
 from .hours import Hours
-from .instruments import INSTRUMENTS, SHARES
+from .instruments import INDIAN, INSTRUMENTS, SHARES
+from .nse import IndianHours
 from .numbers import at_second, moment, seconds_of
 from .nyse import ShareHours
-from .walk import STEP, Walk
+from .walk import STEP, walk_of
 
 Cut = Callable[[str, int], tuple[int, int]]
 EARLIEST = seconds_of(moment("2000-01-01T00:00:00Z"))
@@ -67,11 +68,14 @@ class Market:
     def __init__(self, state: MarketState, always_open: bool) -> None:
         self.state = state
         self._currency_hours, self.share_hours = Hours(always_open), ShareHours(always_open)
-        self._walks = {name: Walk(state.seed, item) for name, item in INSTRUMENTS.items()}
+        self.indian_hours = IndianHours(always_open)
+        self._walks = {name: walk_of(state.seed, item) for name, item in INSTRUMENTS.items()}
         self._last: dict[str, tuple[int, Quote]] = {}
 
     def hours_of(self, name: str) -> Hours:
         """When this instrument is traded."""
+        if name in INDIAN:
+            return self.indian_hours
         return self.share_hours if name in SHARES else self._currency_hours
 
     def half_spread(self, name: str) -> Decimal:

@@ -101,7 +101,9 @@ class SideTotals:
 
 @dataclass(slots=True)
 class Account:
-    """One account with its history. `history` is the dialect's own list of events, in order, first to last."""
+    """One account with its history. `history` is the dialect's own list of events, in order, first to last; `wire`
+    holds what only the dialect understands.
+    """
 
     id: str
     broker: str
@@ -124,6 +126,7 @@ class Account:
     pending_ids: list[str] = field(default_factory=list)
     totals: dict[str, SideTotals] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    wire: dict[str, Any] = field(default_factory=dict)
 
     def pending_orders(self) -> list[Order]:
         """Orders that can still be filled, oldest first."""

@@ -6,11 +6,11 @@ for 2010 to 2030.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
-from .hours import NEW_YORK, Hours
+from .hours import NEW_YORK
+from .sessions import Exchange, Session, SessionHours
 
 OPENS, CLOSES, CLOSES_EARLY = time(9, 30), time(16), time(13)
 EXTENDED_OPENS, EXTENDED_CLOSES, EXTENDED_CLOSES_EARLY = time(4), time(20), time(17)
@@ -40,6 +40,11 @@ def _observed(day: date) -> date:
     return day + timedelta(days={5: -1, 6: 1}.get(day.weekday(), 0))
 
 
+def good_friday(year: int) -> date:
+    """The Friday before Easter."""
+    return _easter(year) - 2 * _DAY
+
+
 @lru_cache(maxsize=256)
 def holidays(year: int) -> frozenset[date]:
     """The weekdays of a year on which the exchange is closed."""
@@ -47,7 +52,7 @@ def holidays(year: int) -> frozenset[date]:
     found = {
         _nth(year, 1, _MONDAY, 3),
         _nth(year, 2, _MONDAY, 3),
-        _easter(year) - 2 * _DAY,
+        good_friday(year),
         memorial,
         _observed(date(year, 7, 4)),
         _nth(year, 9, _MONDAY, 1),
@@ -74,17 +79,6 @@ def closes_early(day: date) -> bool:
     return (day.month, day.day) in ((7, 3), (12, 24))
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One trading day; the times are in UTC."""
-
-    day: date
-    opens: datetime
-    closes: datetime
-    extended_opens: datetime
-    extended_closes: datetime
-
-
 @lru_cache(maxsize=8192)
 def session(day: date) -> Session | None:
     """The session of this day; None when the exchange is closed."""
@@ -100,32 +94,9 @@ def session(day: date) -> Session | None:
     return Session(day, *(datetime.combine(day, one, NEW_YORK).astimezone(UTC) for one in times))
 
 
-def following(day: date) -> Session:
-    """The session of this day or else the next one after it."""
-    found = session(day)
-    while found is None:
-        day += _DAY
-        found = session(day)
-    return found
-
-
-def preceding(day: date) -> Session:
-    """The session of this day or else the last one before it."""
-    found = session(day)
-    while found is None:
-        day -= _DAY
-        found = session(day)
-    return found
-
-
-def day_of(at: datetime) -> date:
-    """New York's date at this moment."""
-    return at.astimezone(NEW_YORK).date()
-
-
-def midnight(day: date) -> datetime:
-    """When a day begins in New York, in UTC."""
-    return datetime.combine(day, time(), NEW_YORK).astimezone(UTC)
+EXCHANGE = Exchange(NEW_YORK, session, CLOSES)
+following, preceding = EXCHANGE.following, EXCHANGE.preceding
+day_of, midnight = EXCHANGE.day_of, EXCHANGE.midnight
 
 
 def trades_settled_on(day: date) -> date:
@@ -136,65 +107,8 @@ def trades_settled_on(day: date) -> date:
     return day
 
 
-class ShareHours(Hours):
+class ShareHours(SessionHours):
     """When shares are traded: the regular session of each trading day, and the hours before and after it."""
 
-    def is_open(self, at: datetime) -> bool:
-        """Whether the regular session is on."""
-        if self.always_open:
-            return True
-        found = session(day_of(at))
-        return found is not None and found.opens <= at < found.closes
-
-    def is_extended(self, at: datetime) -> bool:
-        """Whether orders that ask for extended hours can be filled."""
-        if self.always_open:
-            return True
-        found = session(day_of(at))
-        return found is not None and found.extended_opens <= at < found.extended_closes
-
-    def last_open(self, at: datetime) -> datetime:
-        """`at` itself when the market is open, else the last moment before which it was open."""
-        if self.is_open(at):
-            return at
-        found = preceding(day_of(at))
-        if found.closes > at:
-            found = preceding(found.day - _DAY)
-        return found.closes - timedelta(microseconds=1)
-
-    def next_open(self, at: datetime) -> datetime:
-        """`at` itself when the market is open, else the next moment at which it opens."""
-        return at if self.is_open(at) else self.coming(at).opens
-
-    def coming(self, at: datetime) -> Session:
-        """The first session that opens after this moment."""
-        found = following(day_of(at))
-        return found if found.opens > at else following(found.day + _DAY)
-
-    def running(self, at: datetime) -> Session:
-        """The session that is on, or else the next one."""
-        found = following(day_of(at))
-        return found if found.closes > at else following(found.day + _DAY)
-
-    def day_ends(self, at: datetime, extended: bool) -> datetime:
-        """When an order of the day that is placed now expires; an always open market has its days too."""
-        if self.always_open:
-            closes = datetime.combine(day_of(at), CLOSES, NEW_YORK)
-            return (closes if closes > at else closes + _DAY).astimezone(UTC)
-        found = following(day_of(at))
-        if (found.extended_closes if extended else found.closes) <= at:
-            found = following(found.day + _DAY)
-        return found.extended_closes if extended else found.closes
-
-    def overlap(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
-        """The open stretches inside [start, end), in order."""
-        if self.always_open:
-            return [(start, end)] if start < end else []
-        stretches: list[tuple[datetime, datetime]] = []
-        found = following(day_of(start))
-        while found.opens < end:
-            low, high = max(found.opens, start), min(found.closes, end)
-            if low < high:
-                stretches.append((low, high))
-            found = following(found.day + _DAY)
-        return stretches
+    def __init__(self, always_open: bool = False) -> None:
+        super().__init__(EXCHANGE, always_open)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-_LISTS = ("transactions", "orders", "trades", "positions", "bars")
+_LISTS = ("transactions", "orders", "trades", "positions", "bars", "data", "net", "day")
 
 
 def rows_of(body: Any) -> list[list[Any]]:
@@ -17,8 +17,7 @@ def rows_of(body: Any) -> list[list[Any]]:
         return [body]
     if not isinstance(body, dict):
         return []
-    changes = body.get("changes")
-    places = [body, changes] if isinstance(changes, dict) else [body]
+    places = [body, *(inner for inner in (body.get("changes"), body.get("data")) if isinstance(inner, dict))]
     return [place[key] for place in places for key in _LISTS if isinstance(place.get(key), list)]
 
 

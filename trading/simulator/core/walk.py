@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict
 from decimal import Decimal
+from functools import lru_cache
 from math import sqrt
 from random import Random
 
@@ -104,3 +105,9 @@ class Walk:
 
     def _rounded(self, value: float) -> Decimal:
         return Decimal(format(value, self._form))
+
+
+@lru_cache(maxsize=64)
+def walk_of(seed: int, instrument: Instrument) -> Walk:
+    """The walk of an instrument; markets with the same seed share it, because a day is dear to walk."""
+    return Walk(seed, instrument)

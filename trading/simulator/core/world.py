@@ -137,8 +137,12 @@ class World(Trouble):
 
     def next_uuid(self) -> str:
         """A new id that looks random but follows from the seed and from how many were made before."""
+        return str(uuid5(_NAMESPACE, f"{self.state.market.seed}/{self.next_number()}"))
+
+    def next_number(self) -> int:
+        """A new whole number that no other name was made from."""
         self.state.named += 1
-        return str(uuid5(_NAMESPACE, f"{self.state.market.seed}/{self.state.named}"))
+        return self.state.named
 
     def move_cash(self, account: Account, kind: str, amount: Decimal) -> None:
         """Move an account's cash and write it down; nothing happens for zero."""

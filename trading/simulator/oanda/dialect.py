@@ -139,6 +139,10 @@ class OandaDialect:
         parts = call.path.split("/")
         return unquote(parts[3]) if len(parts) > 3 and parts[2] == "accounts" else ""
 
+    def needs_token(self, call: Call) -> bool:
+        """Whether the call is refused without a token: every one is."""
+        return True
+
     def is_write(self, call: Call) -> bool:
         """Whether the call could change anything."""
         return call.method in ("POST", "PUT", "PATCH", "DELETE")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from trading.domain.broker import (
     BrokerUnreachable,
     BrokerWentBack,
     Completeness,
+    EventKind,
     EventPage,
     LegRole,
 )
@@ -196,6 +198,7 @@ def test_a_moment_with_more_rows_than_can_be_read_is_never_complete(monkeypatch:
     assert second.cursor == first.cursor and "more than can be read" in second.reason
 
 
+@pytest.mark.fault("F-048", broker="alpaca")
 def test_pages_that_do_not_move_on_are_refused() -> None:
     stuck = [fill_row(number, -3, order_id="x") for number in range(100)]
     with (
@@ -219,10 +222,24 @@ def test_words_that_are_not_known_do_not_stop_the_history() -> None:
 
 
 @pytest.mark.parametrize(
+    "bad",
+    [{"price": "NaN"}, {"qty": None}, {"qty": "1_000"}, {"side": "a_new_side"}, {"symbol": ["AAPL"]}, {"type": 5}],
+)
+def test_an_execution_that_cannot_be_read_is_kept_unbooked_and_the_rest_goes_on(bad: dict[str, Any]) -> None:
+    rows = [{**fill_row(), **bad}, fill_row(2), cash_row("CSD", "5")]
+    with serving(SmallAlpaca(orders=[filled()], activities=rows)) as server:
+        page = read(server)
+    kept = next(event for event in page.events if event.external_id == rows[0]["id"])
+    assert (kept.kind, kept.fills, kept.cash) == (EventKind.OTHER, (), ()) and kept.raw["symbol"] == rows[0]["symbol"]
+    assert [fill.external_id for event in page.events for fill in event.fills] == [rows[1]["id"]]
+    assert [moved.amount for event in page.events for moved in event.cash] == [Decimal(5)]
+
+
+@pytest.mark.parametrize(
     ("route", "answered"),
     [
         ("GET /v2/account/activities", (200, [{**fill_row(), "transaction_time": "soon"}])),
-        ("GET /v2/account/activities", (200, [{**fill_row(), "price": "NaN"}])),
+        ("GET /v2/account/activities", (200, [{**fill_row(), "id": "x" * 65}])),
         ("GET /v2/account/activities", (200, {"rows": []})),
         ("GET /v2/account/activities", (200, '[{"id": "2026')),
         ("GET /v2/account/activities", (502, "<html>bad gateway</html>")),

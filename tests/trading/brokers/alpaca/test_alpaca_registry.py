@@ -63,6 +63,7 @@ def test_missing_credentials_say_exactly_what_must_be_set() -> None:
         open_broker(Connection("alpaca", "practice", "https://paper-api.alpaca.markets", "", {"key": "k"}))
 
 
+@pytest.mark.fault("F-034", broker="alpaca")
 @pytest.mark.parametrize(
     ("environ", "sentence"),
     [

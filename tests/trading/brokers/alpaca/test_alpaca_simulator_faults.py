@@ -122,6 +122,7 @@ def test_an_order_that_is_rejected_later_ends_so_in_its_events(desk: Desk) -> No
     assert [event.orders[0].client_id for event in ended] == ["unwanted"]
 
 
+@pytest.mark.fault("F-038", broker="alpaca")
 @pytest.mark.parametrize(
     ("action", "args"),
     [
@@ -144,6 +145,7 @@ def test_a_list_that_is_broken_is_unreachable_and_never_empty(
     assert desk.broker.snapshot().completeness is Completeness.COMPLETE
 
 
+@pytest.mark.fault("F-024", broker="alpaca")
 def test_a_status_that_nobody_knows_does_not_break_the_snapshot(desk: Desk) -> None:
     desk.broker.submit(order("strange", type=OrderType.LIMIT, price=Decimal(150)))
     fault(desk, "bad_value", route="GET /v2/orders", times=9, args={"path": "0.status", "value": "a_new_word"})
@@ -165,6 +167,7 @@ def test_pages_with_rows_twice_or_out_of_order_give_the_same_events(desk: Desk, 
     assert sum(len(event.fills) for event in desk.seen.values()) == len(desk.rows("fill")) == 2
 
 
+@pytest.mark.fault("F-048", broker="alpaca")
 def test_an_older_page_is_never_taken_for_the_present(desk: Desk) -> None:
     desk.broker.submit(order("before"))
     desk.news()
@@ -196,6 +199,7 @@ def test_a_wrong_key_asks_for_a_login_everywhere(desk: Desk) -> None:
     assert isinstance(stranger.order_by_client_id("stranger"), LookupFailed)
 
 
+@pytest.mark.fault("F-033", broker="alpaca")
 def test_the_key_of_another_account_does_nothing(desk: Desk) -> None:
     other = open_broker(replace(desk.connection, account_id="SIMALPACA"))
     outcome = other.submit(order("mixed-up"))

@@ -1,0 +1,166 @@
+"""`make crash-matrix`: processes struck at 14 points in three ways, at every broker, over every kind of work.
+
+What always holds: real PostgreSQL, Redis, Celery workers and a simulator for each cell, all their own, in a temporary
+directory; each lane is a process with books of its own; the last line is one JSON object, and the exit code is 0 only
+when every cell was right: each order once at its broker, each fill once in the books, `verify` clean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.own_database import FAST, OwnDatabase, own_database
+from tests.faults.matrix.cells import BROKERS, Cell, all_cells, batches, slice_of
+from tests.faults.matrix.table import write_table
+
+LANES = 3
+WIDTH = 40
+Batch = list[Cell]
+
+
+class Bar:
+    """How far the run is, on stderr."""
+
+    def __init__(self, total: int) -> None:
+        self._done, self._wrong, self._total, self._begin = 0, 0, total, time.monotonic()
+        self._lock = threading.Lock()
+
+    def show(self, what: str, done: int = 0, wrong: int = 0) -> None:
+        """So many more cells are done, so many of them wrong; say what is going on."""
+        with self._lock:
+            self._done, self._wrong = self._done + done, self._wrong + wrong
+            filled = WIDTH * self._done // self._total
+            line = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {self._done}/{self._total}, {self._wrong} wrong"
+            print(
+                f"\r{line} {time.monotonic() - self._begin:5.0f} s  {what[:60]:60}", end="", file=sys.stderr, flush=True
+            )
+
+
+def run_lane(
+    number: int,
+    own: OwnDatabase,
+    redis_url: str,
+    work: queue.SimpleQueue[Batch],
+    bar: Bar,
+    results: list[dict[str, Any]],
+) -> None:
+    """Give a lane of its own books one batch after the other, until none is left."""
+    name = f"lane_{number}"
+    directory = own.directory / name
+    directory.mkdir()
+    urls = own.databases.clone(own.name, name)
+    environment = {**os.environ, **urls.environment(), "REDIS_URL": f"{redis_url.partition('?')[0]}?db={number}"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.matrix", str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=(directory / "lane.log").open("wb"),
+        text=True,
+        env=environment,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    batch: Batch = []
+    try:
+        for line in process.stdout:
+            told = json.loads(line)
+            outcomes = told.get("outcomes", [])
+            results += outcomes
+            bar.show(told.get("tell", ""), len(outcomes), sum(bool(each["problems"]) for each in outcomes))
+            if outcomes or told.get("tell") == "ready":
+                batch = []
+                batch = work.get_nowait()
+                process.stdin.write(json.dumps([_as_json(cell) for cell in batch]) + "\n")
+                process.stdin.flush()
+    except queue.Empty:
+        pass
+    process.stdin.close()
+    if process.wait() != 0 or batch:
+        log = (directory / "lane.log").read_text(errors="replace")[-2000:]
+        results += [{"cell": _as_json(cell), "problems": [f"its lane ended: {log}"], "seconds": 0.0} for cell in batch]
+
+
+def _as_json(cell: Cell) -> dict[str, str]:
+    return {"broker": cell.broker, "kind": cell.kind, "mode": cell.mode, "point": cell.point}
+
+
+def run(cells: Sequence[Cell], lanes: int, seed: int) -> list[dict[str, Any]]:
+    """All cells, in an order that the seed gives, over so many lanes."""
+    bar = Bar(len(cells))
+    bar.show("starting PostgreSQL, Redis and the lanes")
+    work: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+    mixed = list(cells)
+    random.Random(seed).shuffle(mixed)
+    planned = list(batches(mixed))
+    random.Random(seed).shuffle(planned)
+    for batch in planned:
+        work.put(batch)
+    results: list[dict[str, Any]] = []
+    with own_database("crash_matrix", FAST) as own:
+        from tests.servers import start_redis
+
+        redis = start_redis(own.directory / "redis")
+        try:
+            threads = [
+                threading.Thread(target=run_lane, args=(number, own, redis.url, work, bar, results))
+                for number in range(lanes)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            redis.stop()
+    print(file=sys.stderr)
+    return results
+
+
+def report(results: Sequence[dict[str, Any]], cells: Sequence[Cell], seed: int, seconds: float) -> dict[str, Any]:
+    """The figures, the targets, and whether they were met."""
+    wrong = {str(Cell(**each["cell"])): each["problems"] for each in results if each["problems"]}
+    figures = {
+        "cells": len(results),
+        "right": len(results) - len(wrong),
+        "wrong": wrong,
+        "others_went_on_while_frozen": sum(each.get("while_frozen", False) for each in results),
+        "slowest_seconds": max((each["seconds"] for each in results), default=0.0),
+        "seed": seed,
+        "seconds": round(seconds),
+    }
+    targets = {"cells": len(cells), "right": len(cells)}
+    return {"figures": figures, "targets": targets, "met": all(figures[name] == targets[name] for name in targets)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; 0 when every cell was right."""
+    parser = argparse.ArgumentParser(prog="crash_matrix", description=__doc__.partition("\n")[0])
+    parser.add_argument("--brokers", default=",".join(BROKERS), help="whose protocols are spoken")
+    parser.add_argument("--slice", action="store_true", help="only the few cells that the test suite runs")
+    parser.add_argument("--lanes", type=int, default=LANES, help="how many sets of books at once")
+    parser.add_argument("--seed", type=int, default=1, help="of the order in which processes are struck")
+    parser.add_argument("--table", type=Path, help="a document into which the table is written, between its markers")
+    options = parser.parse_args(arguments)
+    brokers = options.brokers.split(",")
+    cells = slice_of(brokers) if options.slice else all_cells(brokers)
+    begin = time.monotonic()
+    results = run(cells, options.lanes, options.seed)
+    result = report(results, cells, options.seed, time.monotonic() - begin)
+    if options.table is not None:
+        write_table(options.table, results, options.seed, datetime.now(UTC))
+    print(json.dumps(result), flush=True)
+    return 0 if result["met"] else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
