@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from trading.brokers.drafts import ACTIVITY, BEGIN, END, Draft, numbered
+from trading.brokers.alpaca_events import Draft, numbered
 from trading.brokers.errors import BadData
 from trading.brokers.fields import Row, identity, optional_text, text
 from trading.brokers.kite_parse import (
@@ -47,6 +47,7 @@ from trading.domain.broker import (
 )
 
 _ZERO = Decimal(0)
+_BEGIN, _ACTIVITY, _END = 0, 1, 2
 _ENDS = {
     BrokerOrderStatus.FILLED: EventKind.ORDER_FILLED,
     BrokerOrderStatus.REJECTED: EventKind.ORDER_REJECTED,
@@ -190,7 +191,7 @@ def _begins(row: Row, tags: Mapping[str, str], at: datetime) -> Draft:
     news = OrderNews(
         broker_order_id=key, client_id=tags.get(key, ""), status=BrokerOrderStatus.WORKING, side=side_of(row)
     )
-    return Draft(at, BEGIN, f"{key}:created", EventKind.ORDER_CREATED, _body(row, "created"), orders=(news,))
+    return Draft(at, _BEGIN, f"{key}:created", EventKind.ORDER_CREATED, _body(row, "created"), orders=(news,))
 
 
 def _ends(row: Row, tags: Mapping[str, str], at: datetime) -> Draft:
@@ -204,7 +205,7 @@ def _ends(row: Row, tags: Mapping[str, str], at: datetime) -> Draft:
         filled=filled_of(row),
     )
     kind = _ENDS.get(status, EventKind.ORDER_CANCELLED)
-    return Draft(at, END, f"{key}:{word}", kind, _body(row, word), orders=(news,))
+    return Draft(at, _END, f"{key}:{word}", kind, _body(row, word), orders=(news,))
 
 
 def _body(row: Row, event: str) -> dict[str, Any]:
@@ -246,7 +247,7 @@ def _trade(row: Row, tags: Mapping[str, str]) -> Draft:
         reason=optional_text(row, "product"),
         settles_on=settles_on(at) if exchange in EQUITY else None,
     )
-    return Draft(at, ACTIVITY, key, EventKind.ORDER_FILLED, storable(dict(row)), fills=(fill,))
+    return Draft(at, _ACTIVITY, key, EventKind.ORDER_FILLED, storable(dict(row)), fills=(fill,))
 
 
 def _opening(day: date, amount: Decimal) -> Draft:
@@ -255,4 +256,4 @@ def _opening(day: date, amount: Decimal) -> Draft:
     key = f"{day:%Y%m%d}:opening"
     moved = CashData(key, EventKind.TRANSFER, CURRENCY, amount)
     raw = {"event": "opening balance", "day": f"{day}", "amount": f"{amount:f}", "currency": CURRENCY}
-    return Draft(at, BEGIN, key, EventKind.TRANSFER, raw, cash=(moved,) if amount else ())
+    return Draft(at, _BEGIN, key, EventKind.TRANSFER, raw, cash=(moved,) if amount else ())

@@ -8,6 +8,7 @@ is UNKNOWN and is never resent from here; an order that kills its worker again a
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -78,6 +79,8 @@ def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
             return Order.objects.get(pk=order_id)
         failpoint("claimed")
         request = build_request(claimed)
+        if not broker.capabilities.native_bracket:
+            request = replace(request, stop_loss=None, take_profit=None)
         failpoint("before_send")
         if not _still_ours(claimed):
             return Order.objects.get(pk=order_id)
@@ -211,8 +214,8 @@ def _still_ours(claimed: Order) -> bool:
 
 
 def build_request(order: Order) -> OrderRequest:
-    """The port's request for an order row, with the legs that ride on it and have not been let go of."""
-    legs = {leg.tag: leg for leg in Order.objects.filter(rides_on=order).exclude(state__in=TERMINAL)}
+    """The port's request for an order row, its riding legs included."""
+    legs = {leg.tag: leg for leg in Order.objects.filter(rides_on=order)}
     stop, target = legs.get(Tag.STOP), legs.get(Tag.TP1)
     decision = order.decision or (order.exit_intent.decision if order.exit_intent is not None else None)
     label = f"AXFL::{order.tag}"
