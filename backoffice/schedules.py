@@ -24,6 +24,7 @@ SCHEDULE = {
     "digests of days that are over": every("slow.digest", 30.0, "slow"),
     "payments that are due": every("slow.settle", 30.0, "slow"),
     "anchors of the books": every("slow.anchor", 60.0, "slow"),
+    "ticks and freeze quantities of the day": every("slow.instruments", 600.0, "slow"),
     "balances of the night": every("slow.snapshot", 600.0, "slow"),
 }
 

@@ -110,7 +110,7 @@ def databases(environment: dict[str, str]) -> dict[str, dict[str, Any]]:
             server_options={
                 "lock_timeout": "5s",
                 "statement_timeout": "60s",
-                "idle_in_transaction_session_timeout": "60s",
+                "idle_in_transaction_session_timeout": "10s",
                 "synchronous_commit": "on",
             },
             # Only the web keeps connections: pool threads do not survive the fork of a worker.

@@ -5,6 +5,7 @@ from django.templatetags.static import static
 from django.urls import path
 from django.views.generic import RedirectView
 
+from backoffice import hooks
 from backoffice.health import healthz, readyz
 
 urlpatterns = [
@@ -12,5 +13,6 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=static("backoffice/favicon.svg"))),
     path("healthz", healthz),
     path("readyz", readyz),
+    path("hooks/kite/<str:name>", hooks.kite),
     path("admin/", admin.site.urls),
 ]

@@ -16,18 +16,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.own_database import FAST, OwnDatabase, own_database
 from tests.faults.matrix.cells import BROKERS, Cell, all_cells, batches, slice_of
-from tests.faults.matrix.table import write_table
+from tests.faults.matrix.table import Table
 
 LANES = 3
 WIDTH = 40
 Batch = list[Cell]
+# Called with all results so far, whenever there are more.
+Keep = Callable[[Sequence[dict[str, Any]]], None]
 
 
 class Bar:
@@ -55,6 +57,7 @@ def run_lane(
     work: queue.SimpleQueue[Batch],
     bar: Bar,
     results: list[dict[str, Any]],
+    keep: Keep,
 ) -> None:
     """Give a lane of its own books one batch after the other, until none is left."""
     name = f"lane_{number}"
@@ -77,6 +80,8 @@ def run_lane(
             told = json.loads(line)
             outcomes = told.get("outcomes", [])
             results += outcomes
+            if outcomes:
+                keep(results)
             bar.show(told.get("tell", ""), len(outcomes), sum(bool(each["problems"]) for each in outcomes))
             if outcomes or told.get("tell") == "ready":
                 batch = []
@@ -95,8 +100,8 @@ def _as_json(cell: Cell) -> dict[str, str]:
     return {"broker": cell.broker, "kind": cell.kind, "mode": cell.mode, "point": cell.point}
 
 
-def run(cells: Sequence[Cell], lanes: int, seed: int) -> list[dict[str, Any]]:
-    """All cells, in an order that the seed gives, over so many lanes."""
+def run(cells: Sequence[Cell], lanes: int, seed: int, keep: Keep = lambda _results: None) -> list[dict[str, Any]]:
+    """All cells, in an order that the seed gives, over so many lanes; what is there is kept after each batch."""
     bar = Bar(len(cells))
     bar.show("starting PostgreSQL, Redis and the lanes")
     work: queue.SimpleQueue[Batch] = queue.SimpleQueue()
@@ -113,7 +118,7 @@ def run(cells: Sequence[Cell], lanes: int, seed: int) -> list[dict[str, Any]]:
         redis = start_redis(own.directory / "redis")
         try:
             threads = [
-                threading.Thread(target=run_lane, args=(number, own, redis.url, work, bar, results))
+                threading.Thread(target=run_lane, args=(number, own, redis.url, work, bar, results, keep))
                 for number in range(lanes)
             ]
             for thread in threads:
@@ -150,14 +155,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lanes", type=int, default=LANES, help="how many sets of books at once")
     parser.add_argument("--seed", type=int, default=1, help="of the order in which processes are struck")
     parser.add_argument("--table", type=Path, help="a document into which the table is written, between its markers")
+    parser.add_argument("--missing", action="store_true", help="only the cells that the table does not show as right")
     options = parser.parse_args(arguments)
     brokers = options.brokers.split(",")
     cells = slice_of(brokers) if options.slice else all_cells(brokers)
+    table = Table(options.table, options.seed, datetime.now(UTC)) if options.table is not None else None
+    if options.missing and table is not None:
+        cells = [cell for cell in cells if not table.known.get(cell)]
     begin = time.monotonic()
-    results = run(cells, options.lanes, options.seed)
+    keep: Keep = table.write if table is not None else lambda _results: None
+    results = run(cells, options.lanes, options.seed, keep)
+    keep(results)
     result = report(results, cells, options.seed, time.monotonic() - begin)
-    if options.table is not None:
-        write_table(options.table, results, options.seed, datetime.now(UTC))
     print(json.dumps(result), flush=True)
     return 0 if result["met"] else 1
 

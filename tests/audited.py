@@ -17,7 +17,6 @@ from typing import Any
 
 from django.db import connections, transaction
 from django.db.backends.signals import connection_created
-from django.db.models.signals import post_save
 
 from trading.domain.audit_kinds import KINDS
 
@@ -25,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 OURS = tuple(f"{ROOT}/{room}/" for room in ("trading", "reconciliation", "backoffice"))
 POSTING = "/trading/services/ledger.py"
 FACTS = (
-    "trading_signal", "trading_decision", "trading_exitintent", "trading_orderevent", "trading_fill",
-    "trading_cashevent", "trading_entry", "trading_closedday", "trading_proposal", "trading_approval",
+    "trading_signal", "trading_decision", "trading_exitintent", "trading_orderevent", "trading_orderalias",
+    "trading_fill", "trading_cashevent", "trading_entry", "trading_closedday", "trading_proposal", "trading_approval",
     "trading_application", "trading_configversion", "trading_restriction", "trading_account", "trading_instrument",
     "trading_user", "trading_user_groups", "trading_user_user_permissions", "trading_person", "trading_accountgrant",
     "reconciliation_run", "reconciliation_signoff", "reconciliation_discrepancy", "reconciliation_discrepancyevent",
@@ -80,12 +79,12 @@ class Watch:
         if not standing:
             return
         written, audited = standing.pop()
-        if failed or not written:
+        if failed:
             return
         if standing:
             standing[-1][0].update(written)
             standing[-1][1][0] |= audited[0]
-        elif not audited[0]:
+        elif written and not audited[0]:
             self.silent.append(", ".join(sorted(written)))
 
 
@@ -105,7 +104,9 @@ def _is_ours() -> bool:
 def watching() -> Iterator[Watch]:
     """Watch all connections of all threads for the length of a block."""
     watch = Watch()
-    enter, leave = transaction.Atomic.__enter__, transaction.Atomic.__exit__
+    from trading.services import audit  # not before Django is set up
+
+    enter, leave, told = transaction.Atomic.__enter__, transaction.Atomic.__exit__, audit._event
 
     def entering(self: Any) -> None:
         enter(self)
@@ -128,23 +129,25 @@ def watching() -> Iterator[Watch]:
         if watch.wrapper not in connection.execute_wrappers:
             connection.execute_wrappers.append(watch.wrapper)
 
-    def told(instance: Any, **_: Any) -> None:
+    def telling(draft: Any, secrets: list[str]) -> Any:
+        instance = told(draft, secrets)
         known = KINDS[instance.kind].fields if instance.kind in KINDS else frozenset()
         unknown = {*instance.before, *instance.after} - known
         if unknown and instance.kind in KINDS:
             watch.undeclared.append(f"{instance.kind}: {', '.join(sorted(unknown))}")
+        return instance
 
-    post_save.connect(told, sender="trading.AuditEvent", weak=False, dispatch_uid="tests.audited")
     connection_created.connect(made)
     for connection in connections.all(initialized_only=True):
         made(connection)
     transaction.Atomic.__enter__, transaction.Atomic.__exit__ = entering, leaving  # type: ignore[method-assign]
+    audit._event = telling
     try:
         yield watch
         watch.finish()
     finally:
         transaction.Atomic.__enter__, transaction.Atomic.__exit__ = enter, leave  # type: ignore[method-assign]
-        post_save.disconnect(sender="trading.AuditEvent", dispatch_uid="tests.audited")
+        audit._event = told
         connection_created.disconnect(made)
         for connection in connections.all(initialized_only=True):
             if watch.wrapper in connection.execute_wrappers:

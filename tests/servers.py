@@ -165,6 +165,11 @@ class Simulator:
         """The address that `ALPACA_URL` takes (without `/v2`)."""
         return f"http://127.0.0.1:{self.ports['alpaca']}"
 
+    @property
+    def kite_url(self) -> str:
+        """The address that `KITE_URL` takes."""
+        return f"http://127.0.0.1:{self.ports['kite']}"
+
     def get(self, path: str, **parameters: Any) -> Any:
         """GET from the control interface; the decoded answer."""
         return self._call("GET", path, params=parameters)

@@ -8,12 +8,16 @@ from celery import shared_task
 
 from trading.brokers.registry import BadConnection, MissingCredentials
 from trading.domain.broker import BrokerUnreachable
+from trading.domain.orders import OrderState
 from trading.engine.desk import live_setups
+from trading.engine.instruments import read_all
 from trading.engine.live import evaluate_due
-from trading.engine.sender import send_order
+from trading.engine.postbacks import read_on
+from trading.engine.sender import send_planned
 from trading.engine.settling import settle_all
 from trading.engine.watcher import watch_once
 from trading.failpoints import failpoint
+from trading.models import Order
 from trading.services import heartbeats, snapshots
 
 log = logging.getLogger(__name__)
@@ -34,10 +38,13 @@ def tick() -> int:
 
 @shared_task(name="orders.send")  # type: ignore[untyped-decorator]
 def send(order_id: int) -> str:
-    """Send one planned order; what happened is on the order."""
-    state = str(send_order(order_id=order_id).state)
+    """Send a planned order, and with it what else of its account may leave; what happened is on the orders."""
+    order = Order.objects.get(pk=order_id)
+    if order.state == OrderState.PLANNED:
+        send_planned(account_id=order.account_id)
+        order.refresh_from_db(fields=["state"])
     failpoint("before_ack")
-    return state
+    return str(order.state)
 
 
 @shared_task(name="orders.watch")  # type: ignore[untyped-decorator]
@@ -47,10 +54,26 @@ def watch() -> dict[str, int]:
     return watch_once()
 
 
+@shared_task(name="orders.read")  # type: ignore[untyped-decorator]
+def read(account_id: int) -> int:
+    """Read one account's history, because its broker says that something has happened; returns what was new."""
+    try:
+        return read_on(account_id).stored
+    except (BrokerUnreachable, MissingCredentials, BadConnection) as error:
+        log.warning("account %s: its history is read later: %s", account_id, error)
+        return 0
+
+
 @shared_task(name="slow.settle")  # type: ignore[untyped-decorator]
 def settle() -> int:
     """Settle what is due, on each account's own clock; returns how many fills."""
     return settle_all()
+
+
+@shared_task(name="slow.instruments")  # type: ignore[untyped-decorator]
+def instruments() -> int:
+    """Once in each account's trading day, read what its broker says of our instruments; returns how many were read."""
+    return read_all()
 
 
 @shared_task(name="slow.snapshot")  # type: ignore[untyped-decorator]

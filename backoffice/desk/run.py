@@ -33,7 +33,8 @@ FIRST_SIMULATOR_PORT = 9100
 # demo day runs twice as fast, from shortly before New York's opening bell.
 SIMULATOR_SPEED, DEMO_SPEED = "10", "20"
 MORNING, DEMO_MORNING = (time_of_day(6, 50), ZoneInfo("UTC")), (time_of_day(9, 27), ZoneInfo("America/New_York"))
-QUEUES = "orders,signals,reconciliation,slow"
+# What may take long has a process of its own: orders never wait until it is done.
+WORKERS = {"worker": ("orders,signals,reconciliation", "2"), "slow-worker": ("slow", "1")}
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 PATIENCE = 10.0
 SEED_SECONDS = 60.0
@@ -130,7 +131,7 @@ class Desk:
         self._write_facts()
         tell(f"\n          {address}/admin/\n")
         users = self._users_of(seeding)
-        workers = (self._streams(), self._celery("worker"), self._celery("beat"))
+        workers = (self._streams(), *(self._celery(kind) for kind in (*WORKERS, "beat")))
         self._supervisor.launch(*workers)
         self._supervisor.wait_for(*workers)
         tell(f"\nThe back office is at {address}/admin/")
@@ -249,18 +250,19 @@ class Desk:
     def _celery(self, kind: str) -> Part:
         ready_file = paths.state_directory() / f"{kind}.ready"
         ready_file.unlink(missing_ok=True)
-        flags = {
-            "worker": [
-                *("--queues", QUEUES),
-                *("--concurrency", "2"),
-                *("--hostname", "desk@%h"),
+        program, flags = "beat", ["--pidfile="]
+        if kind in WORKERS:
+            queues, concurrency = WORKERS[kind]
+            program = "worker"
+            flags = [
+                *("--queues", queues),
+                *("--concurrency", concurrency),
+                *("--hostname", f"{kind}@%h"),
                 *("--without-mingle", "--without-gossip"),
-            ],
-            "beat": ["--pidfile="],
-        }[kind]
+            ]
         return Part(
             name=kind,
-            arguments=python("-m", "celery", "--app", "backoffice.celery", "--quiet", kind, *flags),
+            arguments=python("-m", "celery", "--app", "backoffice.celery", "--quiet", program, *flags),
             ready=ready_file.exists,
             environment=child_environment(
                 BACKOFFICE_READY_FILE=str(ready_file),

@@ -201,7 +201,9 @@ INVARIANTS = (
             FROM waiting f
             JOIN trading_order o ON o.account_id = f.account_id
                 AND ((f.client_id <> '' AND o.client_order_id = f.client_id)
-                     OR (f.broker_order_id <> '' AND o.broker_order_id = f.broker_order_id))
+                     OR (f.broker_order_id <> '' AND (o.broker_order_id = f.broker_order_id
+                         OR EXISTS (SELECT 1 FROM trading_orderalias l WHERE l.order_id = o.id
+                                    AND l.broker_order_id = f.broker_order_id))))
             JOIN trading_account a ON a.id = f.account_id JOIN trading_configversion v ON v.id = a.policy_id
             WHERE NOT ({_MAY_WAIT.format("f", "apply_exact_own_fills")})
             """,

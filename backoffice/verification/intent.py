@@ -69,8 +69,8 @@ INVARIANTS = (
     Invariant(
         id="I-03",
         title="One broker order for each leg",
-        rule="No client order id occurs twice, none stands for two orders of the broker, and no order of the broker "
-        "stands for two of ours.",
+        rule="No client order id occurs twice, none stands for two orders of the broker (but for those that it put in "
+        "each other's place), and no order of the broker stands for two of ours.",
         means="one decision may have been placed twice: the account can hold twice the intended risk",
         todo="pause the account, look both orders up at the broker, close what is too much, and run `reconcile`",
         looks_at="SELECT account_id FROM trading_order WHERE broker_order_id <> ''",
@@ -78,7 +78,8 @@ INVARIANTS = (
             """
             SELECT account_id, 'order' AS object, string_agg(id::text, ',' ORDER BY id) AS id,
                    concat('share the broker order ', broker_order_id) AS problem
-            FROM trading_order WHERE broker_order_id <> ''
+            FROM (SELECT account_id, id, broker_order_id FROM trading_order WHERE broker_order_id <> ''
+                  UNION SELECT account_id, order_id, broker_order_id FROM trading_orderalias) had
             GROUP BY account_id, broker_order_id HAVING count(*) > 1
             """,
             """
@@ -92,6 +93,9 @@ INVARIANTS = (
                           string_agg(DISTINCT f->>'broker_order_id', ' and '))
             FROM trading_brokerevent b CROSS JOIN LATERAL jsonb_array_elements(coalesce(b.facts->'fills', '[]')) f
             WHERE f->>'client_id' <> ''
+              AND NOT EXISTS (SELECT 1 FROM trading_orderalias a JOIN trading_order o ON o.id = a.order_id
+                              WHERE a.account_id = b.account_id AND a.broker_order_id = f->>'broker_order_id'
+                                AND o.client_order_id = f->>'client_id')
             GROUP BY b.account_id, f->>'client_id' HAVING count(DISTINCT f->>'broker_order_id') > 1
             """,
         ),

@@ -122,7 +122,8 @@ INVARIANTS = (
         title="What the broker did is never guessed",
         rule="A fill needs the broker's event; at a real broker an order leaves SENDING, UNKNOWN, WORKING or "
         "CANCELLING "
-        "for another state of the broker's only with a message or an event as evidence, or by two people's decision.",
+        "for another state of the broker's only with a message or an event as evidence, or by two people's decision; "
+        "what was surely not sent may go back to PLANNED without one.",
         means="an order was called filled, ended or refused without the broker having said so",
         todo="look the order up at the broker and run `reconcile`; nothing is resent before that",
         looks_at="SELECT o.account_id FROM trading_orderevent e JOIN trading_order o ON o.id = e.order_id "
@@ -141,6 +142,7 @@ INVARIANTS = (
             WHERE a.broker <> 'PAPER' AND c.message_id IS NULL AND c.broker_event_id IS NULL
               AND c.application_id IS NULL AND c.from_state NOT IN ('', 'PLANNED')
               AND c.reason NOT LIKE 'INVALID_REQUEST:%'
+              AND NOT (c.from_state = 'SENDING' AND c.to_state = 'PLANNED' AND c.reason ~ '^(NOT_SENT|NEEDS_LOGIN):')
               AND c.to_state IN ('PLANNED', 'WORKING', 'CANCELLED', 'REJECTED', 'EXPIRED')
             """,
         ),

@@ -63,8 +63,6 @@ def run(rounds: int, bursts: int, updates: int) -> dict[str, Any]:
 def _report(times: Times, bursts: list[float]) -> dict[str, Any]:
     figures: dict[str, Any] = {what: times.milliseconds(what) for what in sorted(times.taken)}
     bare, hop = figures["bare_sdk_call"], figures["bare_celery_hop"]
-    own = round(figures["engine"]["p99_ms"] - bare["p50_ms"], 1)
-    figures["own_work_p99_ms"] = own
     figures["engine_to_bare_sdk_call_p50"] = round(figures["engine"]["p50_ms"] / bare["p50_ms"], 1)
     figures["queue_to_bare_celery_hop_p50"] = round(figures["queue"]["p50_ms"] / hop["p50_ms"], 1)
     figures["burst_last_sent_ms"] = round(1000 * bursts[len(bursts) // 2], 1)
@@ -79,7 +77,7 @@ def _report(times: Times, bursts: list[float]) -> dict[str, Any]:
     met = (
         figures["engine"]["p99_ms"] <= P99_MS
         and figures["queue"]["p99_ms"] <= P99_MS
-        and own <= OWN_MS
+        and figures["own_work"]["p99_ms"] <= OWN_MS
         and figures["burst_last_sent_ms"] <= BURST_MS
         and figures["stream_to_ledger"]["p99_ms"] <= STREAM_MS
     )

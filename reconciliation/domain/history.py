@@ -13,16 +13,17 @@ from reconciliation.domain.findings import Finding, told
 from reconciliation.domain.kinds import Confidence, Kind
 from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.domain.severity import severity_of
-from reconciliation.domain.snapshots import BooksOrder, BooksSnapshot, ChangedBody
+from reconciliation.domain.snapshots import BooksOrder, BooksSnapshot, ChangedBody, OverClosed
 from trading.domain.money import plain
 
 
 def compare_history(books: BooksSnapshot, policy: ReconciliationPolicy, seen: Inspection) -> list[Finding]:
-    """Events whose body changed, and orders filled beyond what was ordered."""
+    """Events whose body changed, orders filled beyond what was ordered, and trades closed beyond what they opened."""
     latest = {change.external_id: change for change in books.changed}
     return [
         *(_changed(latest[key], books, policy, seen) for key in sorted(latest)),
         *(_overfilled(order) for order in books.orders if order.filled > order.quantity),
+        *(_over_closed(trade) for trade in books.over_closed),
     ]
 
 
@@ -75,4 +76,27 @@ def _overfilled(order: BooksOrder) -> Finding:
         evidence={"order": order.order_id},
         actions=actions,
         suggestion=suggestion,
+    )
+
+
+def _over_closed(trade: OverClosed) -> Finding:
+    actions, suggestion = actions_for(Kind.OVER_CLOSED_TRADE)
+    return Finding(
+        kind=Kind.OVER_CLOSED_TRADE,
+        key=f"decision:{trade.decision_id}",
+        severity=severity_of(Kind.OVER_CLOSED_TRADE),
+        cause=(
+            f"Decision {trade.decision_id} opened {trade.side} {plain(trade.opened)} {trade.instrument}, and its exits "
+            f"closed {plain(trade.closed)}: the account holds {plain(trade.beyond)} the other way, which no strategy "
+            "wants and no stop guards. Close that at the broker; this case ends once it is gone."
+        ),
+        relies_on=Confidence.HISTORY,
+        instrument=trade.instrument,
+        books_value=trade.opened,
+        broker_value=trade.closed,
+        difference=trade.closed - trade.opened,
+        evidence={"decision": trade.decision_id, "beyond": plain(trade.beyond)},
+        actions=actions,
+        suggestion=suggestion,
+        matter=plain(trade.beyond),
     )

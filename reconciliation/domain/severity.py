@@ -1,7 +1,7 @@
 """How much is at stake in a difference, from its kind and its size.
 
 What always holds here: every kind has a severity; size only ever raises it; what leaves money unguarded or may double
-it (a naked position, a wrong side, two orders for one intent) is critical.
+it (a naked position, a wrong side, two orders or two exits for one intent) is critical.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _BASE: Mapping[Kind, Severity] = MappingProxyType(
         Kind.MISSING_FILL: Severity.HIGH,
         Kind.EXTRA_FILL: Severity.HIGH,
         Kind.FILL_MISMATCH: Severity.HIGH,
-        Kind.OVERFILL: Severity.HIGH,
+        Kind.OVERFILL: Severity.CRITICAL,
+        Kind.OVER_CLOSED_TRADE: Severity.CRITICAL,
         Kind.ORDER_UNCONFIRMED: Severity.HIGH,
         Kind.EXTERNAL_ORDER: Severity.MEDIUM,
         Kind.STATUS_DRIFT: Severity.MEDIUM,

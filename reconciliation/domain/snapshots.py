@@ -97,6 +97,21 @@ class BooksHolding:
 
 
 @dataclass(frozen=True, slots=True)
+class OverClosed:
+    """A decision whose exits filled for more than its entry. `side` is the entry's.
+
+    `beyond` is what the account still holds of that the other way, and no strategy wants.
+    """
+
+    decision_id: int
+    instrument: str
+    side: str
+    opened: Decimal
+    closed: Decimal
+    beyond: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class UnpostedEvent:
     """An event of the broker's history that is stored and not in the books.
 
@@ -170,6 +185,7 @@ class BooksSnapshot:
     positions: tuple[BooksPosition, ...]
     orders: tuple[BooksOrder, ...] = ()
     holdings: tuple[BooksHolding, ...] = ()
+    over_closed: tuple[OverClosed, ...] = ()
     unposted: tuple[UnpostedEvent, ...] = ()
     changed: tuple[ChangedBody, ...] = ()
     instruments: Mapping[str, InstrumentRule] = field(default_factory=dict)
@@ -183,6 +199,7 @@ class BooksSnapshot:
             positions=tuple(sorted(self.positions, key=lambda p: p.instrument)),
             orders=tuple(sorted(self.orders, key=lambda o: o.client_id)),
             holdings=tuple(sorted(self.holdings, key=lambda h: h.decision_id)),
+            over_closed=tuple(sorted(self.over_closed, key=lambda o: o.decision_id)),
             unposted=_each_once(unposted),
             changed=tuple(sorted(self.changed, key=lambda c: (c.external_id, c.later_sha256))),
         )
@@ -200,6 +217,7 @@ class BooksSnapshot:
                 "positions": books.positions,
                 "orders": books.orders,
                 "holdings": books.holdings,
+                "over_closed": books.over_closed,
                 "unposted": [
                     {
                         "event_id": event.event_id,

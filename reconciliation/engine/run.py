@@ -39,10 +39,9 @@ from trading.engine.connections import broker_for
 from trading.engine.inflow import catch_up, holder
 from trading.locks import lock_account
 from trading.models import Account
-from trading.services import cursors, leases
+from trading.services import cursors, leases, logins
 from trading.services.audit import Actor
 from trading.services.inbox import INFLOW
-from trading.services.logins import needs_login
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +152,7 @@ def _attempt(
         if report_only:
             return _result(account, Run.Status.FAILED, error=str(error))
         if isinstance(error, BrokerNeedsLogin):
-            needs_login(account, str(error))
+            logins.turned_away(account, error)
         run = record_failure(
             account=account,
             trigger=trigger,
@@ -185,6 +184,7 @@ def _attempt(
         mark=sides.mark,
         actor=ACTOR,
     )
+    logins.let_in(account)
     return _result(
         account,
         recorded.run.status,

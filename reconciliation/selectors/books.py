@@ -20,11 +20,12 @@ from reconciliation.domain.snapshots import (
     InstrumentRule,
     UnpostedEvent,
 )
+from reconciliation.selectors.over_closed import over_closed
 from trading.clock import now
 from trading.domain.books import pooled_price
 from trading.domain.broker import BrokerEvent as PortEvent
 from trading.domain.broker import BrokerSnapshot, FillData, Side
-from trading.domain.money import ONE, STORED_STEP, round_to_step
+from trading.domain.money import STORED_STEP, round_to_step
 from trading.domain.orders import TERMINAL, OrderState, Tag
 from trading.models import Account, BrokerEvent, CashEvent, Fill, InstrumentAlias, Order, OrderEvent, Trade
 from trading.selectors import books
@@ -60,6 +61,7 @@ def books_snapshot(
         ),
         orders=tuple(_orders(account, broker)),
         holdings=tuple(_holdings(account)),
+        over_closed=tuple(over_closed(account)),
         unposted=(*_stored(account), *_unread(account, unread)),
         changed=tuple(_changed(account)),
         instruments=instrument_rules(account),
@@ -83,7 +85,7 @@ def instrument_rules(account: Account) -> dict[str, InstrumentRule]:
             symbol=alias.instrument.symbol,
             broker_symbol=alias.symbol,
             quantity_step=alias.instrument.lot_size,
-            price_step=ONE.scaleb(-alias.instrument.price_decimals),
+            price_step=alias.instrument.tick_size,
             multiplier=alias.instrument.multiplier,
             pays_cash=not alias.instrument.is_margin,
         )

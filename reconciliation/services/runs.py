@@ -21,6 +21,7 @@ from reconciliation.selectors.discrepancies import blocking
 from trading.clock import now
 from trading.domain.broker import BrokerSnapshot, Completeness
 from trading.domain.canonical import canonical_json, sha256_hex
+from trading.failpoints import failpoint
 from trading.locks import lock_account
 from trading.models import Account, Restriction
 from trading.services import audit, cursors, restrictions
@@ -84,6 +85,7 @@ def record_run(
         sha256=sha256_hex(canonical_json([theirs.sha256, ours.sha256, policy.recorded(), findings.text()])),
     )
     carry_out(account=account, run=run, steps=steps, rows=rows, actor=actor)
+    failpoint("cases_written")
     if complete:
         cursors.put(account=account, name=POST_TRADE, value=mark)
         _lift_startup(account, actor)

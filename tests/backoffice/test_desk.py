@@ -96,7 +96,7 @@ def test_one_command_runs_everything_and_ctrl_c_stops_it_in_order(desk: RunningD
     address = desk.facts["web"]
     assert requests.get(f"{address}/readyz", timeout=10).json()["ok"] is True
     assert address in desk.printed
-    for part in ("PostgreSQL", "Redis", "simulator", "web", "streams", "worker", "beat"):
+    for part in ("PostgreSQL", "Redis", "simulator", "web", "streams", "worker", "slow-worker", "beat"):
         assert f"{part} is ready" in desk.printed
 
     for name in ("run/desk.json", "secrets.json"):
@@ -151,7 +151,7 @@ def test_only_the_application_login_is_given_to_web_and_workers(desk: RunningDes
             assert b"DATABASE_OWNER_URL=" not in environment
             assert b"backoffice_owner" not in environment
             known += 1
-    assert known >= 5  # the web and its child, the worker and its children, beat, the simulator
+    assert known >= 7  # the web and its child, two workers and their children, beat, the simulator
 
 
 def _listens(on: socket.socket, port: int) -> bool:

@@ -66,6 +66,7 @@ def test_ticks_expire_before_the_next_one_so_that_they_never_pile_up() -> None:
         "reconciliation.tick": 5.0,
         "slow.settle": 30.0,
         "slow.anchor": 60.0,
+        "slow.instruments": 600.0,
         "slow.snapshot": 600.0,
         "slow.digest": 30.0,
     }
@@ -84,7 +85,7 @@ def test_a_statement_that_hangs_is_ended_by_the_database(committed_db: Committed
     wanted = {
         "lock_timeout": "5s",
         "statement_timeout": "1min",
-        "idle_in_transaction_session_timeout": "1min",
+        "idle_in_transaction_session_timeout": "10s",
         "synchronous_commit": "on",
         "TimeZone": "UTC",
     }

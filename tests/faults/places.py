@@ -5,15 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qs
 
-from trading.brokers.registry import SIMULATOR_ALPACA_ACCOUNT, SIMULATOR_OANDA_ACCOUNT
+from trading.brokers.kite_parse import day_of
+from trading.brokers.registry import SIMULATOR_ALPACA_ACCOUNT, SIMULATOR_KITE_ACCOUNT, SIMULATOR_OANDA_ACCOUNT
+
+
+def _same(fill: Mapping[str, Any]) -> str:
+    """A broker whose fills have ids that need nothing beside them."""
+    return str(fill["data"]["id"])
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One broker. `away` is the distance of the stop; `posting` the route of new orders, `cancelling` of cancels."""
+    """One broker. `away` is the distance of the stop; `posting` the route of new orders, `cancelling` of cancels.
+
+    `id_in` finds the client id in the body of a request for an order; `fill_id` gives the id under which our books
+    have a fill of the journal. `links_legs` is False where stop and target are orders of our own, of which only the
+    stop rests. Without `history` no event can be read, while a cancel still can be asked for. At `begins`, on a
+    Wednesday, the exchange is open, and no weekend gets into a test.
+    """
 
     broker: str
     account: str
@@ -26,17 +40,31 @@ class Place:
     profile: str
     posting: str
     cancelling: str
-    ids_in: Callable[[Mapping[str, Any]], object]
+    id_in: Callable[[str], object]
+    currency: str = "USD"
+    fill_id: Callable[[Mapping[str, Any]], str] = _same
+    links_legs: bool = True
+    history: str = "GET *"
+    begins: str = "2026-01-14T15:00:00Z"
 
     @property
     def name(self) -> str:
         """As the simulator's faults and ports call it."""
         return self.broker.lower()
 
+    @property
+    def start(self) -> tuple[str, ...]:
+        """How a simulator is started for it."""
+        return "--always-open", "--speed", "1", "--start", self.begins
+
+    def symbol_of(self, instrument: str) -> str:
+        """Our name of what the broker calls so."""
+        return self.symbol if instrument == self.instrument else instrument.replace("_", "")
+
     def ids(self, body: str) -> set[object]:
         """The client ids in the body of a request for an order."""
         try:
-            return {self.ids_in(json.loads(body))}
+            return {self.id_in(body)}
         except (ValueError, KeyError, TypeError):
             return set()
 
@@ -75,7 +103,7 @@ OANDA = Place(
     profile=SESSION.format(symbol="EURUSD", venue="OANDA"),
     posting=f"POST /v3/accounts/{SIMULATOR_OANDA_ACCOUNT}/orders",
     cancelling=f"PUT /v3/accounts/{SIMULATOR_OANDA_ACCOUNT}/orders",
-    ids_in=lambda body: body["order"]["clientExtensions"]["id"],
+    id_in=lambda body: json.loads(body)["order"]["clientExtensions"]["id"],
 )
 ALPACA = Place(
     broker="ALPACA",
@@ -89,6 +117,27 @@ ALPACA = Place(
     profile=SESSION.format(symbol="AAPL", venue="ALPACA"),
     posting="POST /v2/orders",
     cancelling="DELETE /v2/orders",
-    ids_in=lambda body: body["client_order_id"],
+    id_in=lambda body: json.loads(body)["client_order_id"],
 )
+KITE = Place(
+    broker="KITE",
+    account=SIMULATOR_KITE_ACCOUNT,
+    symbol="INFY",
+    instrument="NSE:INFY",
+    bid=Decimal("1500.00"),
+    ask=Decimal("1500.10"),
+    away=Decimal("10.00"),
+    weight=Decimal("0.2"),
+    profile=SESSION.format(symbol="INFY", venue="KITE"),
+    posting="POST /orders",
+    cancelling="DELETE /orders",
+    id_in=lambda body: parse_qs(body)["tag"][0],
+    currency="INR",
+    fill_id=lambda row: f"{day_of(datetime.fromisoformat(row['at'])):%Y%m%d}:NSE:{row['data']['id']}",
+    links_legs=False,
+    history="GET /trades",
+    begins="2026-01-14T05:00:00Z",
+)
+# Where stop and target ride on their entry and an order that was lost is sent again; all places by their names.
 PLACES = (OANDA, ALPACA)
+BY_NAME = {place.name: place for place in (*PLACES, KITE)}

@@ -16,17 +16,20 @@ from typing import Any
 import pytest
 import redis
 
-from tests.faults.places import PLACES, Place
-from tests.faults.world import START, World, worker_environment
+from tests.faults.places import BY_NAME, Place
+from tests.faults.world import World, worker_environment
 from tests.servers import DatabaseServer, Simulator
 from trading.brokers.registry import (
     SIMULATOR_ALPACA_KEY,
     SIMULATOR_ALPACA_SECRET,
+    SIMULATOR_KITE_KEY,
+    SIMULATOR_KITE_TOKEN,
     SIMULATOR_OANDA_TOKEN,
 )
 from trading.domain.broker import BrokerUnreachable
+from trading.engine.oco import look_after
 from trading.engine.watcher import watch_once
-from trading.models import Fill, Order
+from trading.models import Fill, Order, RiskEvent
 from trading.selectors import books
 
 PAST_QUARANTINE = 27
@@ -36,11 +39,14 @@ PAST_QUARANTINE = 27
 class Wire:
     """Where things stand on a broker's wire: routes, and the members of a fill's row (`fill` is the path to it).
 
-    `flipped` are the members that make a fill one of the other side; `headers` sign a request of a tester's own.
+    `flipped` are the members that make a fill one of the other side, `filled` the member of an order in the list of
+    `open_orders`; `number` writes a number as the broker does, a JSON one without its fraction; `headers` sign a
+    request of a tester's own.
     """
 
     history: str
     fill: str
+    id: str
     price: str
     quantity: str
     flipped: tuple[str, object]
@@ -51,8 +57,10 @@ class Wire:
     account: tuple[str, str]
     positions: tuple[str, str]
     open_orders: tuple[str, str]
+    filled: str
     by_client_id: str
     headers: dict[str, str]
+    number: Callable[[str], object] = str
 
 
 _OANDA = "/v3/accounts/101-001-1000001-001"
@@ -60,6 +68,7 @@ WIRES = {
     "oanda": Wire(
         history=f"GET {_OANDA}/transactions/sinceid",
         fill="transactions.*",
+        id="id",
         price="price",
         quantity="units",
         flipped=("units", "-1000"),
@@ -70,12 +79,14 @@ WIRES = {
         account=(f"GET {_OANDA}", "account.id"),
         positions=(f"GET {_OANDA}", "account.positions"),
         open_orders=(f"GET {_OANDA}", "account.orders"),
+        filled="filledUnits",
         by_client_id=f"GET {_OANDA}/orders/@",
         headers={"Authorization": f"Bearer {SIMULATOR_OANDA_TOKEN}"},
     ),
     "alpaca": Wire(
         history="GET /v2/account/activities",
         fill="-1",
+        id="id",
         price="price",
         quantity="qty",
         flipped=("side", "sell"),
@@ -85,9 +96,29 @@ WIRES = {
         kind="activity_type",
         account=("GET /v2/account", "account_number"),
         positions=("GET /v2/positions", "*"),
-        open_orders=("GET /v2/orders", "*"),
+        open_orders=("GET /v2/orders", ""),
+        filled="filled_qty",
         by_client_id="GET /v2/orders:by_client_order_id",
         headers={"APCA-API-KEY-ID": SIMULATOR_ALPACA_KEY, "APCA-API-SECRET-KEY": SIMULATOR_ALPACA_SECRET},
+    ),
+    "kite": Wire(
+        history="GET /trades",
+        fill="data.-1",
+        id="trade_id",
+        price="average_price",
+        quantity="quantity",
+        flipped=("transaction_type", "SELL"),
+        instrument="tradingsymbol",
+        at="fill_timestamp",
+        order="order_id",
+        kind="exchange",
+        account=("GET /user/profile", "data.user_id"),
+        positions=("GET /portfolio/positions", "data.net"),
+        open_orders=("GET /orders", "data"),
+        filled="filled_quantity",
+        by_client_id="GET /orders",
+        headers={"Authorization": f"token {SIMULATOR_KITE_KEY}:{SIMULATOR_KITE_TOKEN}"},
+        number=lambda text: int(Decimal(text)),
     ),
 }
 
@@ -97,7 +128,7 @@ def wire_of(world: World) -> Wire:
     return WIRES[world.place.name]
 
 
-@pytest.fixture(scope="module", params=PLACES, ids=[place.name for place in PLACES])
+@pytest.fixture(scope="module", params=BY_NAME.values(), ids=BY_NAME)
 def standing_world(
     request: pytest.FixtureRequest,
     database_server: DatabaseServer,
@@ -117,7 +148,7 @@ def standing_world(
     ):
         with redis.Redis.from_url(redis_url) as client:
             client.flushall()
-        simulator = Simulator.start(directory / "simulator", START)
+        simulator = Simulator.start(directory / "simulator", place.start)
         try:
             environment = worker_environment(urls.environment(), redis_url)
             world = World(simulator, redis_url, environment, directory, place=place)
@@ -133,6 +164,7 @@ def standing(standing_world: World, django_db_blocker: Any) -> Iterator[World]:
     with django_db_blocker.unblock():
         standing_world.simulator.delete("/faults")
         standing_world.price(standing_world.place.bid, standing_world.place.ask)
+        look_after(standing_world.account)  # what the test before has left
         yield standing_world
         standing_world.simulator.delete("/faults")
 
@@ -164,6 +196,7 @@ def watch_until(what: Callable[[], Any], seconds: float = 10) -> None:
 
 def once(world: World, order: Order, posts: int = 1) -> None:
     """The judge: one order at the broker, booked once, asked for so often; and all books equal the broker's."""
+    look_after(world.account)
     assert (world.problems(order), len(world.posts(order))) == ([], posts)
     assert apart(world) == []
 
@@ -172,7 +205,7 @@ def apart(world: World) -> list[str]:
     """Where books and broker differ in cash or units. What a unit cost is rounded or averaged by each broker's rule."""
     ours = {symbol: held.quantity for symbol, held in books.positions(world.account).items() if held.quantity}
     theirs = {
-        row["instrument"].replace("_", ""): Decimal(row["quantity"]) * (1 if row["side"] == "LONG" else -1)
+        world.place.symbol_of(row["instrument"]): Decimal(row["quantity"]) * (1 if row["side"] == "LONG" else -1)
         for row in world.truth()["positions"]
         if Decimal(row["quantity"])
     }
@@ -214,3 +247,13 @@ def read(world: World) -> str:
 def filled(order: Order) -> Decimal:
     """What our books say of the order."""
     return sum((fill.quantity for fill in Fill.objects.filter(order=order)), Decimal(0))
+
+
+def whole_or_told(world: World, order: Order) -> None:
+    """The fill is booked once; or its first reading was kept unread, and people are told that it says more now."""
+    if filled(order):
+        once(world, order)
+        return
+    told = {"EVENT_BODY_CHANGED", "EVENT_NOT_BOOKED", "FOREIGN_ANSWER"}
+    assert RiskEvent.objects.filter(account=world.account, kind__in=told).exists()
+    assert order.state != "FILLED", "nobody takes it for filled before its fill is booked"

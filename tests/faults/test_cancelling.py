@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
+from tests.faults.places import PLACES
 from tests.faults.world import World
 from trading.brokers.oanda import OandaBroker
 from trading.clock import now
@@ -23,6 +24,7 @@ from trading.services import orders
 from trading.services.exits import plan_exit
 
 pytestmark = pytest.mark.faults
+where_legs_ride = pytest.mark.parametrize("any_world", PLACES, indirect=True, ids=lambda place: place.name)
 
 
 def resting(world: World) -> Order:
@@ -146,6 +148,7 @@ def entered(world: World) -> tuple[Order, Order]:
     return entry, closing
 
 
+@where_legs_ride
 def test_an_exit_leaves_only_after_its_legs_are_known_to_be_gone(any_world: World) -> None:
     world = any_world
     entry, closing = entered(world)
@@ -160,6 +163,7 @@ def test_an_exit_leaves_only_after_its_legs_are_known_to_be_gone(any_world: Worl
     assert world.truth()["positions"] == [] and world.differences() == []
 
 
+@where_legs_ride
 def test_an_exit_waits_while_it_is_unknown_whether_a_leg_lives_and_goes_on_later(any_world: World) -> None:
     world = any_world
     entry, closing = entered(world)
@@ -175,6 +179,7 @@ def test_an_exit_waits_while_it_is_unknown_whether_a_leg_lives_and_goes_on_later
     assert world.differences() == []
 
 
+@where_legs_ride
 def test_a_stop_that_fills_while_the_exit_waits_makes_the_exit_needless(any_world: World) -> None:
     world = any_world
     entry, closing = entered(world)
@@ -206,7 +211,7 @@ def test_that_an_order_began_does_not_end_its_cancel(any_world: World) -> None:
     """Its beginning may be read only after its cancel was asked for, and that says nothing about the cancel."""
     world = any_world
     order = world.plan(type=OrderType.STOP, entry=world.place.ask + world.place.away / 2)
-    world.fault("status", when="before", route="GET *", times=50, status=503)
+    world.fault("status", when="before", route=world.place.history, times=50, status=503)
     assert send_order(order_id=order.pk).state in ("WORKING", "UNKNOWN")
     order.refresh_from_db()
     if order.state != "WORKING":

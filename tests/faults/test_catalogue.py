@@ -8,19 +8,25 @@ import pytest
 
 from benchmarks.fault_table import BEGIN, END, section
 from tests.faults.catalogue import BROKERS, NOT_APPLICABLE, ROWS, applicable
-from tests.faults.marks import shown
+from tests.faults.marks import Shown, shown
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 
 
+@pytest.fixture(scope="module")
+def found() -> list[Shown]:
+    """What the markers say, read once."""
+    return shown()
+
+
 @pytest.mark.parametrize("row", ROWS)
-def test_a_fault_is_shown_at_each_broker_at_which_it_can_happen(row: str) -> None:
-    brokers = {one.broker for one in shown() if one.row == row}
+def test_a_fault_is_shown_at_each_broker_at_which_it_can_happen(row: str, found: list[Shown]) -> None:
+    brokers = {one.broker for one in found if one.row == row}
     assert set(applicable(row)) <= brokers, f"{ROWS[row]}: no test at {sorted(set(applicable(row)) - brokers)}"
 
 
-def test_markers_name_rows_that_there_are_and_excuses_have_reasons() -> None:
-    assert {one.row for one in shown()} <= set(ROWS)
+def test_markers_name_rows_that_there_are_and_excuses_have_reasons(found: list[Shown]) -> None:
+    assert {one.row for one in found} <= set(ROWS)
     assert {row for row, _ in NOT_APPLICABLE} <= set(ROWS)
     assert all(reason for reason in NOT_APPLICABLE.values())
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.crash_first import CrashFirst
+from tests.faults.places import PLACES
 from tests.faults.world import World
 
 pytestmark = pytest.mark.faults
 REPETITIONS = 3
 
 
+@pytest.mark.parametrize("any_world", PLACES, indirect=True, ids=lambda place: place.name)
 def test_a_worker_killed_around_the_send_leaves_exactly_one_order_at_the_broker(any_world: World) -> None:
     world = any_world
     run = CrashFirst(world, REPETITIONS)

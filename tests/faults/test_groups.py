@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
+from reconciliation.engine.run import run_reconciliation
+from reconciliation.models import Discrepancy, Run
 from tests.faults.world import World
 from trading.brokers.oanda import OandaBroker
 from trading.brokers.registry import Connection
 from trading.clock import now
 from trading.domain.broker import Broker, OrderRequest, OrderType, SubmitOutcome
+from trading.domain.money import plain
 from trading.engine import connections
 from trading.engine import protection as retrying
 from trading.engine.connections import broker_for
@@ -177,6 +180,10 @@ def test_when_both_legs_fill_within_a_moment_that_is_said_and_nothing_is_sent(wo
     (text,) = told("overclosed")
     assert "closed twice in part" in text and "Nothing is sent for that by itself" in text
     assert Order.objects.filter(account=world.account).count() == orders and held(world) == -entry.quantity
+    run_reconciliation(account=world.account, trigger=Run.Trigger.MANUAL)
+    case = Discrepancy.objects.get(account=world.account, kind="OVER_CLOSED_TRADE")
+    assert (case.severity, case.instrument) == ("CRITICAL", entry.instrument)
+    assert f"{plain(entry.quantity)} the other way" in case.cause
 
 
 @pytest.mark.fault("F-055", broker="oanda")

@@ -32,6 +32,8 @@ def working(world: World) -> list[tuple[str, Decimal]]:
     return [(row["id"], Decimal(row["quantity"]) - Decimal(row["filled"])) for row in rows]
 
 
+@pytest.mark.fault("F-045", broker="oanda")
+@pytest.mark.fault("F-045", broker="alpaca")
 def test_one_order_rests_before_and_after_and_ours_goes_on_with_it(any_world: World, order: Order) -> None:
     world, broker = any_world, broker_for(any_world.account)
     before, less = order.broker_order_id, order.quantity - 1
@@ -65,7 +67,7 @@ def changed(broker: Broker, order: Order, quantity: Decimal) -> object:
 
 def test_what_is_not_surely_changed_is_not_said_to_be(any_world: World, order: Order) -> None:
     world, broker = any_world, broker_for(any_world.account)
-    method = "PUT" if world.place.name == "oanda" else "PATCH"
+    method = "PATCH" if world.place.name == "alpaca" else "PUT"
     world.fault("drop", when="before", route=f"{method} *")
     assert isinstance(changed(broker, order, Decimal(2)), Unknown)
     world.fault("status", when="before", route=f"{method} *", status=503)
@@ -75,5 +77,5 @@ def test_what_is_not_surely_changed_is_not_said_to_be(any_world: World, order: O
     assert isinstance(refused, Refused) and refused.code == "INVALID_REQUEST"
     cancel_order(order_id=order.pk, reason="a test", broker=broker)
     ended = changed(broker, order, Decimal(2))
-    assert isinstance(ended, Refused) and ended.code == "ORDER_DOESNT_EXIST"
+    assert isinstance(ended, Refused) and ended.code in ("ORDER_DOESNT_EXIST", "ORDER_HAS_ENDED")
     broker.close()

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.faults.places import KITE, PLACES
 from tests.faults.world import World
 from trading.domain.broker import OrderType
 from trading.engine.resolver import resolve_unknown
 from trading.engine.sender import send_order
 from trading.engine.watcher import watch_once
-from trading.models import Fill, Order, Trade
+from trading.models import Fill, Notification, Order, Trade
 from trading.services.exits import plan_exit
 
 pytestmark = pytest.mark.faults
@@ -52,7 +53,7 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("status", {"status": 204}),
     ("redirect", {"status": 307, "location": "/elsewhere"}),
     ("rate_limit", {"seconds": 1}),
-    ("truncate", {"bytes": 60}),
+    ("truncate", {"bytes": 30}),
     ("body", {"text": "<html>maintenance</html>"}),
 ]
 # Answers of each broker's own that say too little, or of another order.
@@ -66,6 +67,11 @@ ACCEPTED_AT: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("body", {"path": "client_order_id", "value": "somebody-elses"}),
         ("body", {"path": "status", "value": "a_brand_new_status"}),
         ("body", {"path": "qty", "value": "999"}),
+    ],
+    "kite": [
+        ("body", {"path": "data.order_id", "value": "260114000000999"}),
+        ("body", {"path": "data.order_id", "value": None}),
+        ("body", {"path": "status", "value": "error"}),
     ],
 }
 
@@ -97,7 +103,9 @@ NOT_ACCEPTED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.fault("F-003", "F-005", "F-010")
+@pytest.mark.fault("F-003", "F-005", "F-010", broker="oanda")
+@pytest.mark.fault("F-003", "F-005", "F-010", broker="alpaca")
+@pytest.mark.parametrize("any_world", PLACES, indirect=True, ids=lambda place: place.name)
 def test_an_order_that_never_arrived_is_sent_again_with_the_same_id_once_the_quarantine_is_over(
     any_world: World,
 ) -> None:
@@ -121,6 +129,25 @@ def test_an_order_that_never_arrived_is_sent_again_with_the_same_id_once_the_qua
     settle(world, *sent)
     for order, fault in zip(sent, NOT_ACCEPTED, strict=True):
         assert (world.problems(order), len(world.posts(order))) == ([], 2), fault
+    assert world.differences() == []
+
+
+@pytest.mark.fault("F-003", "F-005", "F-010", broker="kite")
+@pytest.mark.parametrize("any_world", [KITE], indirect=True, ids=["kite"])
+def test_where_nothing_would_recognise_a_copy_an_order_that_never_arrived_waits_for_people(any_world: World) -> None:
+    world, sent = any_world, []
+    for action, arguments in NOT_ACCEPTED:
+        order = world.plan()
+        world.fault(action, when="before", **arguments)
+        send_order(order_id=order.pk)
+        assert state(order) == "UNKNOWN", action
+        sent.append(order)
+    time.sleep(1.1)  # what a 429 asks for
+    settle(world, *sent)
+    for order, fault in zip(sent, NOT_ACCEPTED, strict=True):
+        assert (state(order), len(world.posts(order)), world.copies(order)) == ("UNKNOWN", 1, set()), fault
+        [told] = Notification.objects.filter(key=f"order-unknown:{order.pk}")
+        assert told.level == "CRITICAL" and "not sent again by itself" in told.text
     assert world.differences() == []
 
 

@@ -210,14 +210,24 @@ def test_a_redis_that_is_full_or_refuses_us_keeps_nobody_and_the_sweep_sends(
 ) -> None:
     world = redis_world
     with redis.Redis(unix_socket_path=str(own_redis.socket)) as client:
-        for setting, value in (("maxmemory", "1"), ("requirepass", "another")):
+        for trouble in ("full", "a replica", "another password"):
             order = world.plan()
-            client.config_set(setting, value)
+            if trouble == "full":
+                client.config_set("maxmemory", "1")
+            elif trouble == "a replica":
+                client.config_set("maxmemory", "0")
+                client.execute_command("REPLICAOF", "127.0.0.1", "9")
+            else:
+                client.execute_command("REPLICAOF", "NO", "ONE")
+                client.config_set("requirepass", "another")
             began = time.monotonic()
             wake("orders.send", order.pk)
             assert time.monotonic() - began < 5
             order.refresh_from_db()
-            assert order.state == "PLANNED"
+            assert order.state == "PLANNED", trouble
+            [told] = Notification.objects.filter(key__startswith="queue-down:")
+            assert told.level == "CRITICAL" and "queue does not take tasks" in told.text
+            Notification.objects.all().delete()
             watch_once()
             sent_once(world, [order])
             app.pool.force_close_all()

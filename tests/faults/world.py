@@ -30,20 +30,21 @@ from trading.domain.broker import OrderType, Side
 from trading.domain.session import SessionConfig, load_session
 from trading.engine.connections import broker_for
 from trading.engine.inflow import catch_up
-from trading.models import Account, ConfigVersion, Decision, Fill, Order, RiskEvent
+from trading.models import Account, ConfigVersion, Decision, Fill, Lease, Order, RiskEvent
 from trading.selectors import books
 from trading.services.decisions import MarketView, decide
 from trading.services.setup import ensure_account, ensure_session
 from trading.strategies.base import SignalIntent
 
-# A Wednesday morning in New York: every market is open, and no weekend gets into a test.
-START = ("--always-open", "--speed", "1", "--start", "2026-01-14T15:00:00Z")
+START = OANDA.start
 SWEEP_SECONDS = 1.0
 
 
 @dataclass
 class World:
     """One desk on one simulator's account. `environment` is what its workers run with.
+
+    Rows of the simulator's journal up to `since` are of desks before it.
 
     With the scope that the desk's own accounts have (""), workers that start block entries until reconciled.
     """
@@ -58,6 +59,7 @@ class World:
     name: str = "mirror"
     workers: list[Worker] = field(default_factory=list)
     sweeps_in: str = ""
+    since: int = 0
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _swept_at: float = 0.0
 
@@ -72,7 +74,7 @@ class World:
             environment=Account.Environment.SIMULATOR,
             external_id=self.place.account,
             scope=self.scope,
-            currency="USD",
+            currency=self.place.currency,
             endpoint=simulator_url(self.simulator.control_url, self.place.name),
             policy=self.policy,
         )
@@ -109,7 +111,7 @@ class World:
             broker=Account.Broker.PAPER,
             environment=Account.Environment.IN_PROCESS,
             external_id=f"paper-{number}",
-            currency="USD",
+            currency=self.place.currency,
         )
         decision = decide_entry(
             account=paper,
@@ -126,13 +128,14 @@ class World:
         return Order.objects.get(account=self.account, decision=decision, tag="ENTRY")
 
     def pass_time(self, order: Order, seconds: float) -> None:
-        """Let the order's lease, quarantine and next look-up be as if so many seconds had passed."""
+        """Let the order's lease, quarantine and next look-up, and what its account waits for, be so many seconds on."""
         span = timedelta(seconds=seconds)
         Order.objects.filter(pk=order.pk).update(
             lease_until=F("lease_until") - span,
             quarantine_until=F("quarantine_until") - span,
             next_check_at=F("next_check_at") - span,
         )
+        Lease.objects.filter(key=f"login:{self.account.pk}").update(until=F("until") - span)
         order.refresh_from_db()
 
     def send_task(self, name: str, *arguments: Any, queue: str = "orders", **options: Any) -> None:
@@ -198,7 +201,7 @@ class World:
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """The journal's rows of one kind."""
-        return [row for row in self.simulator.journal() if row["kind"] == kind]
+        return [row for row in self.simulator.journal(self.since) if row["kind"] == kind]
 
     def posts(self, order: Order) -> list[dict[str, Any]]:
         """The requests that asked the broker for this order."""
@@ -207,6 +210,13 @@ class World:
             for row in self.rows("request")
             if row["data"]["method"] == "POST" and order.client_order_id in self.place.ids(row["data"]["body"])
         ]
+
+    def fills(self) -> list[tuple[str, Decimal, Decimal, str]]:
+        """The fills of the journal, as our books should have them: id, quantity, price, the broker's order."""
+        return sorted(
+            (self.place.fill_id(r), Decimal(r["data"]["quantity"]), Decimal(r["data"]["price"]), r["data"]["order_id"])
+            for r in self.rows("fill")
+        )
 
     def copies(self, order: Order) -> set[str]:
         """The broker's ids of all orders that carry this order's client id."""
@@ -225,7 +235,7 @@ class World:
         """What is wrong with a market order by the journal: empty when it exists there once and is booked once."""
         order.refresh_from_db()
         at_broker = self.copies(order)
-        filled = [row["data"] for row in self.rows("fill") if row["data"]["order_id"] in at_broker]
+        filled = [fill for fill in self.fills() if fill[3] in at_broker]
         booked = Fill.objects.filter(account=self.account, order=order)
         found = []
         if len(at_broker) != 1:
@@ -234,11 +244,16 @@ class World:
             found.append(f"bound to {order.broker_order_id!r}, the broker has {sorted(at_broker)}")
         if order.state != "FILLED" or order.filled_quantity != order.quantity:
             found.append(f"{order.state} with {order.filled_quantity} of {order.quantity} ({order.reason})")
-        theirs = sorted((r["id"], Decimal(r["quantity"]), Decimal(r["price"])) for r in filled)
+        theirs = [fill[:3] for fill in filled]
         ours = sorted((r.external_id, r.quantity, r.price) for r in booked)
         if theirs != ours or len(ours) != 1:
             found.append(f"fills at the broker {theirs}, in the books {ours}")
         legs = {leg.tag: leg for leg in Order.objects.filter(rides_on=order)}
+        if not self.place.links_legs:  # the stop is an order of our own; a round of the watcher has placed it
+            placed = Order.objects.filter(account=self.account, decision=order.decision, tag="STOP", rides_on=None)
+            legs = {leg.tag: leg for leg in placed.order_by("sequence")}
+            if legs.keys() != {"STOP"}:
+                found.append("it has no stop")
         for tag, leg in legs.items():
             if leg.state != "WORKING" or not leg.broker_order_id:
                 found.append(f"its {tag} is {leg.state} with the broker's id {leg.broker_order_id!r}")
@@ -254,7 +269,7 @@ class World:
             found.append(f"cash: books {cash}, broker {theirs}")
         held = {s: (p.quantity, p.average_price, p.external_quantity) for s, p in books.positions(self.account).items()}
         there = {
-            row["instrument"].replace("_", ""): (
+            self.place.symbol_of(row["instrument"]): (
                 Decimal(row["quantity"]) * (1 if row["side"] == "LONG" else -1),
                 Decimal(row["average_price"]),
                 Decimal(0),

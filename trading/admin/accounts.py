@@ -108,10 +108,11 @@ class InstrumentAdmin(ReadOnlyAdmin):
         "base",
         "quote",
         columns.number("pip_size"),
-        columns.number("price_decimals"),
+        columns.number("tick_size"),
         columns.number("lot_size"),
         columns.number("min_units"),
         columns.number("max_units"),
+        columns.number("freeze_quantity"),
         "is_margin",
     )
     list_filter = ("quote", "is_margin")

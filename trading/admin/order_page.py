@@ -25,6 +25,7 @@ def lineage(order: Order, events: list[OrderEvent]) -> list[Panel]:
         *_wish(decision),
         *_gates(decision),
         _events(events),
+        *_aliases(order),
         *_messages(order),
         *([beside] if beside is not None else []),
         _fills(order),
@@ -91,6 +92,13 @@ def _events(events: list[OrderEvent]) -> Table:
         before = event.at
     columns = ("#", "At (UTC)", "After", "State", "Attempt", "Why", "Evidence")
     return Table("Every step, with its evidence", columns, rows)
+
+
+def _aliases(order: Order) -> list[Panel]:
+    """The ids under which the broker knew it before, when it put another order in its place."""
+    rows = [(values.code(alias.broker_order_id), alias.at) for alias in order.aliases.order_by("id")]
+    note = f"It goes on as {order.broker_order_id}." if order.broker_order_id else ""
+    return [Table("Earlier ids at its broker", ("Id", "Left at (UTC)"), rows, note=note)] if rows else []
 
 
 def _fills(order: Order) -> Table:

@@ -79,6 +79,9 @@ def stages(order: Order, events: list[OrderEvent]) -> list[Stage]:
 
 
 def _unsent(order: Order, ahead: str) -> str:
+    """What it waits for, where that is known."""
+    if order.state == "PLANNED" and order.reason:
+        return order.reason
     return "rides on its entry" if order.rides_on_id else ahead
 
 

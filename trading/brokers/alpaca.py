@@ -149,7 +149,9 @@ class AlpacaBroker:
         """Ask for the cancel of one order; see `alpaca_orders.cancel`."""
         return alpaca_orders.cancel(self._client, broker_order_id=broker_order_id, known_client_id=client_id)
 
-    def replace(self, *, broker_order_id: str, client_id: str, quantity: Decimal, price: Decimal) -> SubmitOutcome:
+    def replace(
+        self, *, broker_order_id: str, client_id: str, quantity: Decimal | None, price: Decimal
+    ) -> SubmitOutcome:
         """Put another order in the place of a resting one; see `alpaca_replace`."""
         return alpaca_replace.replace(
             self._client, broker_order_id=broker_order_id, known_client_id=client_id, quantity=quantity, price=price

@@ -19,7 +19,7 @@ from trading.brokers.errors import BadData
 from trading.brokers.fields import Row, currency, identity
 from trading.brokers.transport import BrokerSession, read_document
 from trading.brokers.wire import Exchange
-from trading.domain.broker import BrokerNeedsLogin, BrokerUnreachable, Evidence
+from trading.domain.broker import BrokerNeedsLogin, BrokerOtherAccount, BrokerUnreachable, Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,27 +150,32 @@ class AlpacaClient:
     def check_account(self, *, lane: Lane = "general") -> str:
         """Make sure that our key is the account's own, before anything is done with it; returns its currency.
 
-        Raises `BrokerNeedsLogin` when it belongs to another account, `BrokerUnreachable` when that cannot be read.
+        Raises `BrokerOtherAccount` when it belongs to another one, `BrokerUnreachable` when that cannot be read.
         """
         known = _account_of_key.get((self.url, self._key))
         number, currency = known or self.account_facts(self.read("/account", "the identity", lane=lane))
         if self.account_id and number != self.account_id:
-            raise BrokerNeedsLogin(
+            raise BrokerOtherAccount(
                 f"The key in ALPACA_API_KEY belongs to account {number}, not to {self.account_id}: nothing of "
                 f"{self.account_id} was asked or changed. Put the key of {self.account_id} in place."
             )
         return currency
 
     def account_facts(self, account: Row) -> tuple[str, str]:
-        """Number and currency in an answer about the account. Raises `BrokerUnreachable` when one is missing."""
+        """Number and currency in an answer about the account.
+
+        Raises `BrokerUnreachable` when one is missing, `BrokerOtherAccount` when our key was another account's before.
+        """
         try:
             facts = identity(account, "account_number"), currency(account, "currency")
         except BadData as error:
             raise BrokerUnreachable(self._sentence("the identity", str(error))) from error
         known = _account_of_key.get((self.url, self._key))
         if known is not None and known[0] != facts[0]:
-            why = f"it is about account {facts[0]}, and the same key was the one of account {known[0]} before"
-            raise BrokerUnreachable(self._sentence("the identity", why))
+            raise BrokerOtherAccount(
+                f"Alpaca's answer to the identity of account {known[0]} is about account {facts[0]}, though the key is "
+                "the same: nothing of it was used."
+            )
         # One wrong answer must not be believed for as long as the process lives.
         if self.account_id in ("", facts[0]):
             _account_of_key[self.url, self._key] = facts

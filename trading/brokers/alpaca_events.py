@@ -35,7 +35,16 @@ from trading.brokers.alpaca_parse import (
 from trading.brokers.errors import BadData
 from trading.brokers.fields import Row, currency, identity, moment, optional_identity, optional_text, plausible, text
 from trading.brokers.transport import storable
-from trading.domain.broker import BrokerEvent, BrokerOrderStatus, CashData, EventKind, FillData, OrderNews, Side
+from trading.domain.broker import (
+    BrokerEvent,
+    BrokerOrderStatus,
+    CashData,
+    DayOver,
+    EventKind,
+    FillData,
+    OrderNews,
+    Side,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +101,7 @@ class Draft:
     fills: tuple[FillData, ...] = ()
     cash: tuple[CashData, ...] = ()
     orders: tuple[OrderNews, ...] = ()
+    day_over: DayOver | None = None
 
 
 def numbered(drafts: Iterable[Draft]) -> tuple[BrokerEvent, ...]:
@@ -113,6 +123,7 @@ def numbered(drafts: Iterable[Draft]) -> tuple[BrokerEvent, ...]:
                     fills=draft.fills,
                     cash=draft.cash,
                     orders=draft.orders,
+                    day_over=draft.day_over,
                 )
             )
     return tuple(found)
@@ -121,7 +132,9 @@ def numbered(drafts: Iterable[Draft]) -> tuple[BrokerEvent, ...]:
 def activity(row: Row, client_ids: Mapping[str, str], home_currency: str) -> Draft:
     """One row of the account's activities; what is not known or not readable becomes OTHER, with its body kept.
 
-    `client_ids` gives the client id of each order by its own id. Raises `BadData` for a row that cannot be placed.
+    What is not readable is kept under an id of its own: the row itself, once it can be read, is then news, and not
+    another word for something that people would have to decide on. `client_ids` gives the client id of each order by
+    its own id. Raises `BadData` for a row that cannot be placed.
     """
     raw = storable({key: value for key, value in row.items() if key not in _CHANGING})
     at, external_id = activity_at(row), identity(row, "id")
@@ -130,7 +143,12 @@ def activity(row: Row, client_ids: Mapping[str, str], home_currency: str) -> Dra
     except BadData as error:
         # Nothing of it is booked, and the rest of the list is; the difference that it makes is found by comparing.
         logger.warning("Alpaca's activity %s is kept, but cannot be booked. BAD_DATA: %s", external_id, error)
-        return Draft(at, _ACTIVITY, external_id, EventKind.OTHER, raw)
+        return Draft(at, _ACTIVITY, _unreadable(raw), EventKind.OTHER, raw)
+
+
+def _unreadable(raw: Mapping[str, Any]) -> str:
+    """The same for the same body, whatever is wrong with it."""
+    return f"unreadable:{hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:32]}"
 
 
 def _typed(

@@ -81,7 +81,7 @@ LEG_ROLES = {
     "trailing_stop": LegRole.STOP,
 }
 _SIDES = {"buy": Side.BUY, "sell": Side.SELL, "sell_short": Side.SELL}
-_ZERO = Decimal(0)
+_ZERO, _CENT = Decimal(0), Decimal("0.01")
 _COMPLETE = Part(Completeness.COMPLETE)
 # Alpaca names no largest order; this is far beyond what an account of the desk may hold.
 MOST_SHARES = Decimal(1_000_000)
@@ -245,11 +245,14 @@ def part(listed: Iterable[Listed], parse: Callable[[Listed], Sequence[Parsed]]) 
 
 
 def instrument(row: Row, currency: str) -> BrokerInstrument:
-    """A share that may be traded. Whole shares only; prices above a dollar have two decimals."""
+    """A share that may be traded. Whole shares only; prices are in cents where Alpaca names no other step."""
     symbol = text(row, "symbol")
     margin = optional_number(row, "margin_requirement_long") or _ZERO
     if margin < 0:
         raise BadData(f"margin_requirement_long must not be below zero: {margin}")
+    tick = optional_number(row, "price_increment")
+    if tick is not None and tick <= 0:
+        raise BadData(f"price_increment must be above zero: {tick}")
     return BrokerInstrument(
         symbol=symbol,
         display_name=text(row, "name"),
@@ -257,7 +260,8 @@ def instrument(row: Row, currency: str) -> BrokerInstrument:
         quote=currency,
         price_decimals=2,
         unit_decimals=0,
-        pip_size=Decimal("0.01"),
+        pip_size=_CENT,
+        tick_size=tick or _CENT,
         minimum_units=Decimal(1),
         maximum_units=MOST_SHARES,
         margin_rate=margin / 100 if margin else Decimal(1),

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from trading.brokers.alpaca_client import AlpacaClient, error_code, is_login_refusal
 from trading.brokers.alpaca_lookup import Looking, row_by_client_id, row_by_id
 from trading.brokers.alpaca_parse import filled, has_ended, number, side_of, status_of
+from trading.brokers.budget import Lane
 from trading.brokers.errors import BadData, ForeignAnswer
 from trading.brokers.fields import Row, identity, optional_text, text
 from trading.brokers.transport import read_document
@@ -36,14 +37,15 @@ _REFUSALS = (400, 403, 404, 422)
 
 
 def replace(
-    client: AlpacaClient, *, broker_order_id: str, known_client_id: str, quantity: Decimal, price: Decimal
+    client: AlpacaClient, *, broker_order_id: str, known_client_id: str, quantity: Decimal | None, price: Decimal
 ) -> SubmitOutcome:
     """See the port. Never raises."""
-    numbers = all(given.is_finite() and given > 0 for given in (quantity, price))
-    if not (broker_order_id or known_client_id) or not numbers or quantity != quantity.to_integral_value():
+    numbers = all(given.is_finite() and given > 0 for given in (quantity, price) if given is not None)
+    if not (broker_order_id or known_client_id) or not numbers or (quantity is not None and quantity % 1):
         message = "The change was not sent: it names no order, or no whole quantity and price above zero."
         return Refused(INVALID_REQUEST, message, ())
-    looking = Looking(client, "reduce")
+    lane: Lane = "general" if quantity is None else "reduce"
+    looking = Looking(client, lane)
     try:
         row = row_by_id(looking, broker_order_id) if broker_order_id else row_by_client_id(looking, known_client_id)
         if row is None or has_ended(row):
@@ -57,10 +59,16 @@ def replace(
     if kind not in _PRICE_FIELD:
         message = f"The change was not sent: a {kind:.20} order is not changed here."
         return Refused(INVALID_REQUEST, message, looking.evidence())
+    try:
+        if number(row, _PRICE_FIELD[kind]) == price and quantity in (None, left):  # Alpaca refuses to change nothing
+            return Accepted(order_id, status_of(row), "it rests so already", looking.evidence())
+    except BadData as error:
+        return Refused(NOT_SENT, f"The change was not sent: the order cannot be read ({error}).", looking.evidence())
     body = {_PRICE_FIELD[kind]: plain(price)}
-    if quantity != left:  # which Alpaca refuses where the order has legs, also for the same number
+    # Alpaca refuses a quantity where the order has legs, also the same one.
+    if quantity is not None and quantity != left:
         body["qty"] = plain(quantity)
-    exchange = client.ask("PATCH", f"/orders/{quote(order_id, safe='')}", body, lane="reduce")
+    exchange = client.ask("PATCH", f"/orders/{quote(order_id, safe='')}", body, lane=lane)
     looking.exchanges.append(exchange)
     if not exchange.complete:
         if not exchange.sent:
@@ -69,7 +77,7 @@ def replace(
     try:
         answer = read_document(exchange)
         if exchange.status == 200:
-            return _accepted(looking, row, answer, quantity, price)
+            return _accepted(looking, row, answer, left if quantity is None else quantity, price)
         if is_login_refusal(exchange.status, answer):
             return Refused(NEEDS_LOGIN, optional_text(answer, "message")[:200], looking.evidence())
         code = error_code(answer)

@@ -83,6 +83,7 @@ class KiteBroker:
         legs_reserve_units=True,
         good_till=False,
         resends_when_absent=False,
+        day_orders=True,
     )
 
     def __init__(
@@ -165,7 +166,9 @@ class KiteBroker:
         """Ask for the cancel of one order; see `kite_orders.cancel`."""
         return kite_orders.cancel(self._client, broker_order_id=broker_order_id, tag=client_id)
 
-    def replace(self, *, broker_order_id: str, client_id: str, quantity: Decimal, price: Decimal) -> SubmitOutcome:
+    def replace(
+        self, *, broker_order_id: str, client_id: str, quantity: Decimal | None, price: Decimal
+    ) -> SubmitOutcome:
         """Change what a resting order may still fill, and its price; see `kite_orders.replace`."""
         return kite_orders.replace(
             self._client, broker_order_id=broker_order_id, tag=client_id, quantity=quantity, price=price

@@ -25,7 +25,7 @@ from trading.brokers.errors import BadData
 from trading.brokers.fields import Row, identity, optional_text
 from trading.brokers.transport import DEADLINE_SECONDS, BrokerSession, read_json
 from trading.brokers.wire import Exchange
-from trading.domain.broker import BrokerNeedsLogin, BrokerUnreachable, Evidence
+from trading.domain.broker import BrokerNeedsLogin, BrokerOtherAccount, BrokerUnreachable, Evidence
 
 Kind = Literal["order", "quote", "history", "other"]
 LOGIN_PAUSE = 15.0
@@ -195,7 +195,7 @@ class KiteClient:
     def check_account(self, *, lane: Lane = "general") -> str:
         """Make sure that the token is the account's own, before anything is done with it; returns the user id.
 
-        Raises `BrokerNeedsLogin` when it belongs to another user, `BrokerUnreachable` when that cannot be read.
+        Raises `BrokerOtherAccount` when it belongs to another user, `BrokerUnreachable` when that cannot be read.
         """
         user = _account_of_token.get(self._me)
         if user is None:
@@ -207,7 +207,7 @@ class KiteClient:
             if self.account_id in ("", user):  # one wrong answer must not be believed for as long as the process lives
                 _account_of_token[self._me] = user
         if self.account_id and user != self.account_id:
-            raise BrokerNeedsLogin(
+            raise BrokerOtherAccount(
                 f"The token in KITE_ACCESS_TOKEN belongs to {user}, not to {self.account_id}: nothing of "
                 f"{self.account_id} was asked or changed. Log in as {self.account_id} and put its token in place."
             )

@@ -3,7 +3,8 @@
 What always holds: pure, no I/O. The same rows give the same events again: an execution has the id of its trade, which
 is unique on its exchange and day only, so both are part of it; an order has one event for its beginning and one for its
 end, and a body holds only what never changes. The end of an order waits until every execution that its filled quantity
-speaks of is listed. Where one label is on several orders, none of them is ours by that label: only its id says which.
+speaks of is listed. Where one label is on several orders, none of them is ours by that label: only its id says which;
+the news of their beginnings names the label all the same, so that the others can be told from ours.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from trading.domain.broker import (
     BrokerEvent,
     BrokerOrderStatus,
     CashData,
+    DayOver,
     EventKind,
     FillData,
     OrderNews,
@@ -85,13 +87,16 @@ class Read:
     doubts: tuple[str, ...]
 
 
-def events_of(today: Today, *, opening: Decimal | None = None) -> Read:
+def events_of(today: Today, *, opening: Decimal | None = None, before: date | None = None) -> Read:
     """Everything that happened today, in the order of time.
 
-    `opening` is the cash that the account had when the day began, for the first reading of an account ever.
+    `opening` is the cash that the account had when the day began, for the first reading of an account ever. `before`
+    is the day that was read last, on the first reading of another: its orders have ended, all being for the day.
     """
     drafts: list[Draft] = []
     doubts: list[str] = []
+    if before is not None:
+        drafts.append(_day_over(before, today))
     tags = _labels(today.orders)
     listed, executed, first, last = _executions(today.trades)
     if opening is not None:
@@ -188,8 +193,14 @@ def _times(row: Row) -> list[datetime]:
 def _begins(row: Row, tags: Mapping[str, str], at: datetime) -> Draft:
     """The beginning of an order. Its body leaves out what may change while it rests, as its quantity."""
     key = identity(row, "order_id")
+    modified = row.get("modified") is True  # its quantity is then not what was ordered
     news = OrderNews(
-        broker_order_id=key, client_id=tags.get(key, ""), status=BrokerOrderStatus.WORKING, side=side_of(row)
+        broker_order_id=key,
+        client_id=tags.get(key, ""),
+        status=BrokerOrderStatus.WORKING,
+        side=side_of(row),
+        quantity=None if modified or row.get("quantity") is None else units(row, "quantity"),
+        label=tag_of(row),
     )
     return Draft(at, _BEGIN, f"{key}:created", EventKind.ORDER_CREATED, _body(row, "created"), orders=(news,))
 
@@ -250,9 +261,21 @@ def _trade(row: Row, tags: Mapping[str, str]) -> Draft:
     return Draft(at, _ACTIVITY, key, EventKind.ORDER_FILLED, storable(dict(row)), fills=(fill,))
 
 
+def _day_over(before: date, today: Today) -> Draft:
+    """Kite shows another day: what was sent before it and is not listed has ended, whether that was shown or not."""
+    at, key = _begin_of(today.day), f"{before:%Y%m%d}:over"
+    listed = tuple(str(row.get("order_id")) for row in today.orders)
+    raw = {"event": "day over", "day": f"{before}", "next": f"{today.day}"}
+    return Draft(at, _BEGIN, key, EventKind.OTHER, raw, day_over=DayOver(at, listed))
+
+
+def _begin_of(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=INDIA).astimezone(UTC)
+
+
 def _opening(day: date, amount: Decimal) -> Draft:
     """The cash that is there when our books of an account begin: Kite tells no history of payments."""
-    at = datetime(day.year, day.month, day.day, tzinfo=INDIA).astimezone(UTC)
+    at = _begin_of(day)
     key = f"{day:%Y%m%d}:opening"
     moved = CashData(key, EventKind.TRANSFER, CURRENCY, amount)
     raw = {"event": "opening balance", "day": f"{day}", "amount": f"{amount:f}", "currency": CURRENCY}

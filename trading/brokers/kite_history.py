@@ -20,21 +20,24 @@ from trading.brokers.kite_client import KiteClient
 from trading.brokers.kite_events import Today, cash_moved, day_in, events_of
 from trading.brokers.kite_parse import day_of, number, optional_number
 from trading.domain.broker import BrokerUnreachable, BrokerWentBack, Completeness, EventPage
+from trading.domain.money import plain
 
 logger = logging.getLogger(__name__)
+DOUBTFUL = "?"
+"""Ends the cursor of a reading in doubt: a right one may leave the same fingerprint, and must be taken all the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cash:
-    """The account's money. `opening` is what it would be without today's trades; `doubt` why it is not certain.
+    """The account's money. `opening` is what it had before today's trades; None when Kite's figures do not agree.
 
-    Where the balance `stands_still` all day, `opening` is that balance, and certain whatever was traded.
+    `doubt` says why `now` is not certain, `doubt_of_opening` why there is no `opening`.
     """
 
     now: Decimal
-    opening: Decimal
+    opening: Decimal | None
     doubt: str = ""
-    stands_still: bool = False
+    doubt_of_opening: str = ""
 
 
 def read_today(client: KiteClient, at: datetime) -> Today:
@@ -73,11 +76,11 @@ def read(client: KiteClient, cursor: str, *, at: datetime) -> EventPage:
     try:
         if not cursor:
             cash = cash_of(client.read_object(lambda kite: kite.margins(), "the balances"), today)
-            if cash.doubt and not cash.stands_still:
-                raise BadData(f"what the day began with is not certain: {cash.doubt}")
+            if cash.opening is None:
+                raise BadData(f"what the day began with is not certain: {cash.doubt_of_opening}")
             opening = cash.opening
-        found = events_of(today, opening=opening)
-        reached = today.cursor
+        found = events_of(today, opening=opening, before=known if known is not None and known < today.day else None)
+        reached = today.cursor + (DOUBTFUL if found.doubts else "")
         if opening is not None and found.doubts:
             raise BadData(f"what the day began with is not certain: {'; '.join(found.doubts)[:300]}")
     except BadData as error:
@@ -94,7 +97,8 @@ def cash_of(margins: Row, today: Today) -> Cash:
     """Trade-date cash: it has moved for every execution, whether that has settled or not. Raises `BadData`.
 
     Kite writes the balance with which the day began and what was paid in since, and leaves today's trades to its other
-    figures, which are reservations; then the trades are counted here. A balance that has moved has them in it.
+    figures, which are reservations; then the trades are counted here. A balance that has moved has them in it, and less
+    them it must be what Kite says that the day began with: from figures that do not fit, no books are begun.
     """
     equity = child(margins, "equity")
     available = child(equity, "available")
@@ -105,5 +109,15 @@ def cash_of(margins: Row, today: Today) -> Cash:
     paid_in = optional_number(available, "intraday_payin") or Decimal(0)
     moved, only_shares = cash_moved(today.trades)
     doubt = "" if only_shares else "there are trades of derivatives today, whose cash Kite books later"
-    stands_still = start is not None and cash in (start, start + paid_in)
-    return Cash(cash + moved, cash, doubt, True) if stands_still else Cash(cash, cash - moved, doubt)
+    if start is None:
+        return Cash(cash, None, doubt, "Kite does not say what it was")
+    if cash in (start, start + paid_in):
+        return Cash(cash + moved, cash, doubt)
+    before = cash - moved
+    if doubt or before not in (start, start + paid_in):
+        misfit = (
+            f"the balance is {plain(cash)} and today's trades moved {plain(moved)}, so that it was {plain(before)}, "
+            f"but Kite says {plain(start)}, and {plain(paid_in)} paid in since"
+        )
+        return Cash(cash, None, doubt, doubt or f"{misfit}. Compare the day's trades and payments with Kite")
+    return Cash(cash, before, doubt)

@@ -8,8 +8,10 @@ Once the day of the send is over nothing can be said any more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 from trading.brokers.budget import Lane
 from trading.brokers.errors import BadData
@@ -29,12 +31,16 @@ class Looking:
     lane: Lane = "general"
     exchanges: list[Exchange] = field(default_factory=list)
 
+    def read(self, call: Callable[[Any], object], question: str) -> Any:
+        """The data of a good answer; whatever the answer was, it is remembered. Raises as `KiteClient.data`."""
+        exchange = self.client.ask(call, lane=self.lane)
+        self.exchanges.append(exchange)
+        return self.client.data(exchange, question)
+
     def orders(self) -> list[Row]:
         """Today's orders. Raises `BrokerUnreachable` and its kinds."""
         question = "the look-up of one order"
-        exchange = self.client.ask(lambda kite: kite.orders(), lane=self.lane)
-        self.exchanges.append(exchange)
-        found = self.client.data(exchange, question)
+        found = self.read(lambda kite: kite.orders(), question)
         if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
             raise BrokerUnreachable(self.client.sentence(question, "the data are not a list of objects"))
         return found

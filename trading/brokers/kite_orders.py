@@ -6,7 +6,8 @@ What always holds:
 - `Refused` is a short list: our own refusal to send, no connection at all, a token turned away, "too many requests" in
   Kite's own envelope (it has then not looked at the order), and a 400 in that envelope with one of `_REFUSALS`. All
   else that is not a readable acceptance with status 200 is `Unknown`, also a 500 with the body of a success;
-- an acceptance says an id and nothing more: that the exchange has the order only its events tell;
+- an acceptance says an id and nothing more: that the exchange has the order only its events tell. It echoes nothing of
+  ours, so today's orders are asked whether that id is our order: an answer that they contradict is somebody else's;
 - numbers leave as text, exactly as they are: nothing is rounded here, Kite refuses what is off its tick or lot;
 - an order that may only reduce is sent only where the account holds as much of the same product;
 - orders are for the day (`Capabilities.good_till`: an earlier end is ours to make by a cancel).
@@ -18,15 +19,27 @@ import re
 from decimal import Decimal
 
 from trading.brokers.budget import Lane
-from trading.brokers.errors import BadData
+from trading.brokers.errors import BadData, ForeignAnswer
 from trading.brokers.fields import Row, child, identity, optional_text, rows, text
 from trading.brokers.kite_client import KiteClient, refusal
 from trading.brokers.kite_lookup import Looking
-from trading.brokers.kite_parse import CARRIED, DELIVERY, EQUITY, TRIGGERED_TYPES, filled_of, has_ended, order, tag_of
+from trading.brokers.kite_parse import (
+    CARRIED,
+    DELIVERY,
+    EQUITY,
+    TRIGGERED_TYPES,
+    filled_of,
+    has_ended,
+    order,
+    side_of,
+    symbol,
+    tag_of,
+)
 from trading.brokers.kite_parse import positions as held_positions
 from trading.brokers.transport import read_json
 from trading.brokers.wire import Exchange
 from trading.domain.broker import (
+    EXCHANGE_CLOSED,
     INVALID_REQUEST,
     NEEDS_LOGIN,
     NOT_SENT,
@@ -50,6 +63,7 @@ _TYPES = {OrderType.MARKET: "MARKET", OrderType.LIMIT: "LIMIT", OrderType.STOP: 
 _PROTECTED = (OrderType.MARKET, OrderType.STOP)
 _AUTOMATIC = "-1"
 _REFUSALS = frozenset({"InputException", "OrderException", "MarginException", "HoldingException"})
+_CLOSED = re.compile(r"\bmarkets? (is|are) closed\b", re.IGNORECASE)
 REGULAR = "regular"
 RECEIVED, CANCEL_REQUESTED, REPLACE_REQUESTED = "RECEIVED", "CANCEL_REQUESTED", "REPLACE_REQUESTED"
 NO_POSITION = "NO_POSITION_TO_REDUCE"
@@ -70,6 +84,7 @@ def submit(client: KiteClient, request: OrderRequest, *, product: str = "") -> S
             refused = _would_not_reduce(looking, request, fields["product"])
             if refused is not None:
                 return refused
+            looking.exchanges.clear()  # what forbids an order is evidence; what allows it is not kept
     except BrokerNeedsLogin as error:
         return Refused(NEEDS_LOGIN, str(error), looking.evidence())
     except (BadData, BrokerUnreachable) as error:
@@ -82,8 +97,9 @@ def submit(client: KiteClient, request: OrderRequest, *, product: str = "") -> S
         return answer
     try:
         key = identity(child(answer, "data"), "order_id")
+        _must_be_ours(looking, key, request)
     except BadData as error:
-        return Unknown(f"status 200, but its answer cannot be trusted: {error}", looking.evidence())
+        return _untrusted(looking, error)
     return Accepted(key, BrokerOrderStatus.WORKING, RECEIVED, looking.evidence())
 
 
@@ -109,24 +125,32 @@ def cancel(client: KiteClient, *, broker_order_id: str, tag: str) -> SubmitOutco
         return answer
     asked = not isinstance(answer, Refused)
     try:
+        if not isinstance(answer, Refused):
+            _must_name(answer, key)
         known = looking.order(key)
         if known is None:
             raise BadData("today's orders do not have it")
         return _as_shown(looking, known, CANCEL_REQUESTED if asked else "NOT_CANCELABLE_NOW")
+    except ForeignAnswer as error:
+        return _untrusted(looking, error)
     except (BadData, BrokerUnreachable) as error:
         if asked:
             return Accepted(key, BrokerOrderStatus.WORKING, CANCEL_REQUESTED, looking.evidence())
         return Unknown(f"Kite would not cancel the order, and it could not be read: {error}", looking.evidence())
 
 
-def replace(client: KiteClient, *, broker_order_id: str, tag: str, quantity: Decimal, price: Decimal) -> SubmitOutcome:
-    """Let a resting order fill only `quantity` more, at `price`; it keeps its id. Never raises.
+def replace(
+    client: KiteClient, *, broker_order_id: str, tag: str, quantity: Decimal | None, price: Decimal
+) -> SubmitOutcome:
+    """Let a resting order fill only `quantity` more (None: what was left), at `price`; it keeps its id. Never raises.
 
     Kite counts what has filled into an order's quantity. Should more fill while this is under way, less of it is left:
     never more than was asked for.
     """
-    looking = Looking(client, "reduce")
-    if not all(value.is_finite() and value > 0 for value in (quantity, price)) or quantity % 1:
+    lane: Lane = "general" if quantity is None else "reduce"
+    looking = Looking(client, lane)
+    given = [price] if quantity is None else [price, quantity]
+    if not all(value.is_finite() and value > 0 for value in given) or (quantity is not None and quantity % 1):
         return Refused(INVALID_REQUEST, "The change was not sent: quantity and price must be above zero.", ())
     row = _found(looking, broker_order_id, tag, "change")
     if isinstance(row, Refused):
@@ -137,25 +161,24 @@ def replace(client: KiteClient, *, broker_order_id: str, tag: str, quantity: Dec
         )
     key, kind = identity(row, "order_id"), optional_text(row, "order_type")
     try:
-        fields = {
-            "quantity": plain(filled_of(row) + quantity),
-            "order_type": kind,
-            "trigger_price" if kind in TRIGGERED_TYPES else "price": plain(price),
-        }
+        fields = {"order_type": kind, "trigger_price" if kind in TRIGGERED_TYPES else "price": plain(price)}
+        if quantity is not None:
+            fields["quantity"] = plain(filled_of(row) + quantity)
     except BadData as error:
         return Refused(NOT_SENT, f"The change was not sent: {error}", looking.evidence())
     exchange = client.ask(
         lambda kite: kite.modify_order(optional_text(row, "variety") or REGULAR, key, **fields),
         kind="order",
-        lane="reduce",
+        lane=lane,
     )
     looking.exchanges.append(exchange)
     answer = _answer(looking, exchange, "change")
     if isinstance(answer, Refused | Unknown):
         return answer
-    data = answer.get("data")
-    if not isinstance(data, dict) or data.get("order_id") != key:
-        return Unknown("status 200, but its answer is about another order", looking.evidence())
+    try:
+        _must_name(answer, key)
+    except BadData as error:
+        return _untrusted(looking, error)
     return Accepted(key, BrokerOrderStatus.WORKING, REPLACE_REQUESTED, looking.evidence())
 
 
@@ -198,9 +221,12 @@ def order_fields(request: OrderRequest, product: str = "") -> dict[str, str]:
 
 def _would_not_reduce(looking: Looking, request: OrderRequest, product: str) -> Refused | None:
     """The refusal of an order that would open or turn a position instead of reducing it; None when it reduces."""
-    client = looking.client
-    shown = client.read_object(lambda kite: kite.positions(), "the positions", lane=looking.lane)
-    holdings = client.read_list(lambda kite: kite.holdings(), "the holdings", lane=looking.lane)
+    shown = looking.read(lambda kite: kite.positions(), "the positions")
+    holdings = looking.read(lambda kite: kite.holdings(), "the holdings")
+    if not isinstance(shown, dict) or not isinstance(holdings, list):
+        raise BadData("the positions are no object, or the holdings no list")
+    if not all(isinstance(row, dict) for row in holdings):
+        raise BadData("the holdings are no list of objects")
     mine = [
         row for row in rows(shown, "net") if f"{row.get('exchange')}:{row.get('tradingsymbol')}" == request.instrument
     ]
@@ -245,6 +271,40 @@ def _found(looking: Looking, broker_order_id: str, tag: str, what: str) -> Row |
         return Refused(NOT_SENT, message, looking.evidence())
 
 
+def _must_be_ours(looking: Looking, key: str, request: OrderRequest) -> None:
+    """Raises `ForeignAnswer` when today's orders say that the order of an acceptance is not the one that we sent.
+
+    The list is kept as evidence only then. Where it cannot be read, or does not show the order yet, the answer stands.
+    """
+    again = Looking(looking.client, looking.lane)
+    try:
+        listed = again.orders()
+        named = [row for row in listed if row.get("order_id") == key]
+        if named:
+            shown = (tag_of(named[0]), symbol(named[0]), side_of(named[0]))
+            why = "" if shown == (request.client_id, request.instrument, request.side) else f"order {key} is {shown}"
+        else:
+            ours = [row.get("order_id") for row in listed if row.get("tag") == request.client_id]
+            why = f"it names order {key}, but ours is {ours[0]!r:.40}" if ours else ""
+    except (BadData, BrokerUnreachable):
+        return
+    if why:
+        looking.exchanges.extend(again.exchanges)
+        raise ForeignAnswer(why[:300])
+
+
+def _must_name(answer: Row, key: str) -> None:
+    """Raises `ForeignAnswer` for an answer about another order than `key`, `BadData` for one that names none."""
+    named = identity(child(answer, "data"), "order_id")
+    if named != key:
+        raise ForeignAnswer(f"it is about order {named:.40}, not {key}")
+
+
+def _untrusted(looking: Looking, error: BadData) -> Unknown:
+    why = f"status 200, but its answer cannot be trusted: {error}"
+    return Unknown(why, looking.evidence(), foreign=isinstance(error, ForeignAnswer))
+
+
 def _answer(looking: Looking, exchange: Exchange, what: str) -> Row | Refused | Unknown:
     """The envelope of a success, or the outcome that any other end of a write means."""
     client = looking.client
@@ -265,7 +325,8 @@ def _answer(looking: Looking, exchange: Exchange, what: str) -> Row | Refused | 
         return Refused(NEEDS_LOGIN, client.login_sentence(), looking.evidence())
     word, message = refusal(answer)
     if exchange.status == 400 and word in _REFUSALS:
-        return Refused(word, message or "status 400", looking.evidence())
+        code = EXCHANGE_CLOSED if _CLOSED.search(message) else word
+        return Refused(code, message or "status 400", looking.evidence())
     if exchange.status == 429 and word:
         said = f"Kite has not looked at the {what}, because it gets too many requests: {message}"
         return Refused(NOT_SENT, said, looking.evidence())

@@ -268,6 +268,7 @@ def instrument(row: dict[str, str]) -> BrokerInstrument:
         price_decimals=max(0, -exponent) if isinstance(exponent, int) else 0,
         unit_decimals=0,
         pip_size=tick,
+        tick_size=tick,
         minimum_units=lot,
         maximum_units=MOST_UNITS,
         margin_rate=Decimal(1),

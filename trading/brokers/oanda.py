@@ -25,6 +25,7 @@ from trading.domain.broker import (
     BrokerCandle,
     BrokerEvent,
     BrokerInstrument,
+    BrokerOtherAccount,
     BrokerPrice,
     BrokerSnapshot,
     BrokerUnreachable,
@@ -114,6 +115,7 @@ class OandaBroker:
 
         body, exchange = self._client.read(AccountDetails(self._account_id), "the state")
         at = exchange.finished_at or datetime.now(UTC)
+        self._refuse_others(body.get("account"), "id", "the state")
         return oanda_parse.snapshot(body, account_id=self._account_id, at=at)
 
     def order_by_client_id(self, client_id: str, *, since: str = "") -> LookupOutcome:
@@ -134,7 +136,9 @@ class OandaBroker:
             endpoint = TransactionsSinceID(self._account_id, params={"id": str(last)})
             exchange = self._client.ask(endpoint)
             if exchange.complete and exchange.status == NOTHING_SO_NEW:
-                newest, listed = int(self.identity().last_event_id), []
+                who = self.identity()
+                self._refuse_others({"id": who.account_id}, "id", "the identity")
+                newest, listed = int(who.last_event_id), []
             else:
                 body = self._client.good_answer(exchange, "the history")
                 try:
@@ -142,6 +146,8 @@ class OandaBroker:
                     listed = fields.rows(body, "transactions")
                 except BadData as error:
                     raise self._unusable("the history", error) from error
+                for row in listed:
+                    self._refuse_others(row, "accountID", "the history")
             if newest < last:
                 raise BrokerWentBack(
                     f"OANDA's newest transaction of account {self._account_id} is {newest}, but {last} was seen "
@@ -167,7 +173,9 @@ class OandaBroker:
         """Cancel one order; see `oanda_orders.cancel` for the outcomes of an order that is not pending."""
         return oanda_orders.cancel(self._client, broker_order_id=broker_order_id, known_client_id=client_id)
 
-    def replace(self, *, broker_order_id: str, client_id: str, quantity: Decimal, price: Decimal) -> SubmitOutcome:
+    def replace(
+        self, *, broker_order_id: str, client_id: str, quantity: Decimal | None, price: Decimal
+    ) -> SubmitOutcome:
         """Put another order in the place of a resting one; see `oanda_replace`."""
         return oanda_replace.replace(
             self._client, broker_order_id=broker_order_id, known_client_id=client_id, quantity=quantity, price=price
@@ -256,6 +264,15 @@ class OandaBroker:
         if not self._currency:
             self._currency = self.identity().currency
         return self._currency
+
+    def _refuse_others(self, row: object, key: str, question: str) -> None:
+        """Raises `BrokerOtherAccount` where an answer names another account than ours, whose history it may be."""
+        named = row.get(key) if isinstance(row, dict) else None
+        if isinstance(named, str) and named != self._account_id:
+            raise BrokerOtherAccount(
+                f"OANDA's answer to {question} of account {self._account_id} is about account {named!r:.60}: nothing "
+                "of it was used."
+            )
 
     def _unusable(self, question: str, error: Exception) -> BrokerUnreachable:
         return BrokerUnreachable(

@@ -308,6 +308,9 @@ def _why_not_pending(client: OandaClient, name: str, exchange: Exchange) -> Subm
         return Unknown(f"no such order is pending, and what became of it is not known: {error}", looking.evidence())
     if order is None:
         return Refused("ORDER_DOESNT_EXIST", "OANDA knows no such order; nothing was cancelled.", looking.evidence())
+    if order.raw.get("replacedByOrderID"):
+        why = f"order {order.broker_order_id} goes on under another id, which its history tells: that one lives"
+        return Unknown(why, looking.evidence())
     if order.status is BrokerOrderStatus.CANCELLED:
         return Accepted(order.broker_order_id, order.status, "ALREADY_CANCELLED", looking.evidence())
     if order.status is BrokerOrderStatus.FILLED:

@@ -208,17 +208,20 @@ def instrument(row: Row) -> BrokerInstrument:
     base, separator, quote = symbol.partition("_")
     if not separator or not base or not quote:
         raise BadData(f"{symbol!r:.40} is not a pair BASE_QUOTE")
+    decimals, most = whole(row, "displayPrecision", most=MOST_PLACES), positive(row, "maximumOrderUnits")
     return BrokerInstrument(
         symbol=symbol,
         display_name=text(row, "displayName"),
         base=base,
         quote=quote,
-        price_decimals=whole(row, "displayPrecision", most=MOST_PLACES),
+        price_decimals=decimals,
         unit_decimals=whole(row, "tradeUnitsPrecision", most=MOST_PLACES),
         pip_size=Decimal(1).scaleb(whole(row, "pipLocation", least=-MOST_PLACES, most=MOST_PLACES)),
+        tick_size=Decimal(1).scaleb(-decimals),
         minimum_units=positive(row, "minimumTradeSize"),
-        maximum_units=positive(row, "maximumOrderUnits"),
+        maximum_units=most,
         margin_rate=positive(row, "marginRate"),
+        freeze_quantity=most,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from trading.brokers.budget import Lane
 from trading.brokers.errors import BadData, ForeignAnswer
 from trading.brokers.fields import Row, child, number, optional_text, text
 from trading.brokers.oanda_client import OandaClient
@@ -40,16 +41,17 @@ _KEPT = (
 
 
 def replace(
-    client: OandaClient, *, broker_order_id: str, known_client_id: str, quantity: Decimal, price: Decimal
+    client: OandaClient, *, broker_order_id: str, known_client_id: str, quantity: Decimal | None, price: Decimal
 ) -> SubmitOutcome:
     """See the port. Never raises."""
     from oandapyV20.endpoints.orders import OrderReplace
 
     name = broker_order_id or (specifier(known_client_id) if known_client_id else "")
-    if not name or not all(given.is_finite() and given > 0 for given in (quantity, price)):
+    if not name or not all(given.is_finite() and given > 0 for given in (quantity, price) if given is not None):
         message = "The change was not sent: it names no order, or no quantity and price above zero."
         return Refused(INVALID_REQUEST, message, ())
-    looking = Looking(client, "reduce")
+    lane: Lane = "general" if quantity is None else "reduce"
+    looking = Looking(client, lane)
     try:
         known = order_by_specifier(looking, name)
     except BrokerNeedsLogin as error:
@@ -63,10 +65,15 @@ def replace(
     if known.type not in _ALONE or known.side is None:
         message = f"The change was not sent: a {known.type} order has no quantity of its own."
         return Refused(INVALID_REQUEST, message, looking.evidence())
+    if quantity is None:
+        quantity = known.quantity
+    if quantity is None:
+        message = "The change was not sent: the order as OANDA shows it has no quantity."
+        return Refused(INVALID_REQUEST, message, looking.evidence())
     units = quantity * known.side.sign
     body = {key: known.raw[key] for key in _KEPT if known.raw.get(key) is not None}
     body |= {"units": plain(units), "price": plain(price)}
-    exchange = client.ask(OrderReplace(client.account_id, known.broker_order_id, data={"order": body}), lane="reduce")
+    exchange = client.ask(OrderReplace(client.account_id, known.broker_order_id, data={"order": body}), lane=lane)
     looking.exchanges.append(exchange)
     if not exchange.complete:
         if not exchange.sent:

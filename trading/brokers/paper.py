@@ -104,7 +104,9 @@ class PaperBroker:
         self._outgoing += events
         return Accepted(broker_order_id, BrokerOrderStatus.CANCELLED, "", ())
 
-    def replace(self, *, broker_order_id: str, client_id: str, quantity: Decimal, price: Decimal) -> SubmitOutcome:
+    def replace(
+        self, *, broker_order_id: str, client_id: str, quantity: Decimal | None, price: Decimal
+    ) -> SubmitOutcome:
         """Change a resting order in its place. Refused when it is not resting."""
         if not self.book.change(client_id, quantity=quantity, price=price):
             return Refused("ORDER_DOESNT_EXIST", "no such resting order", ())

@@ -27,6 +27,7 @@ SIMULATOR_ALPACA_ACCOUNT = "SIMALPACA"
 KITE_HOST, KITE_TICKER_URL = "api.kite.trade", "wss://ws.kite.trade"
 SIMULATOR_KITE_KEY = "simkitekey"
 SIMULATOR_KITE_TOKEN = "sim-kite-token"
+SIMULATOR_KITE_SECRET = "sim-kite-secret"
 SIMULATOR_KITE_ACCOUNT = "SIMKITE"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _YES, _NO = ("true", "1", "yes"), ("false", "0", "no")
@@ -71,6 +72,7 @@ class Connection:
     """How to reach one account of one broker. `environment` is practice, live or simulator; `url` has no version.
 
     `account_id` is "" where the key alone names the account, as at Alpaca: the adapter takes the account of the key.
+    `product` is what orders are placed as, where a broker knows several kinds; "" leaves that to the adapter.
     """
 
     broker: str
@@ -78,6 +80,7 @@ class Connection:
     url: str
     account_id: str
     credentials: Mapping[str, str] = field(repr=False)
+    product: str = ""
 
 
 def open_broker(connection: Connection) -> Broker:
@@ -120,6 +123,7 @@ def open_broker(connection: Connection) -> Broker:
             url=connection.url,
             ticker_url=kite_ticker_url(connection.url),
             simulated=connection.environment == SIMULATOR,
+            product=connection.product,
         )
     raise BadConnection(f"There is no adapter for the broker {connection.broker!r}; known are: oanda, alpaca, kite.")
 
@@ -200,6 +204,9 @@ def _alpaca_from(environ: Mapping[str, str]) -> Connection | None:
 def _kite_from(environ: Mapping[str, str]) -> Connection | None:
     key, access_token = environ.get("KITE_API_KEY", ""), environ.get("KITE_ACCESS_TOKEN", "")
     url = environ.get("KITE_URL", "").rstrip("/")
+    product = kite_product(environ)
+    # Only postbacks are checked with it; nothing is asked or sent with it.
+    secret = {"secret": environ["KITE_API_SECRET"]} if environ.get("KITE_API_SECRET") else {}
     control_url = environ.get("SIMULATOR_URL", "").rstrip("/")
     if control_url:
         simulated = simulator_url(control_url, "kite")
@@ -209,19 +216,30 @@ def _kite_from(environ: Mapping[str, str]) -> Connection | None:
                 "Unset the one that you do not mean; nothing was sent to either."
             )
         if key and access_token:
-            return Connection("kite", SIMULATOR, simulated, "", {"key": key, "access_token": access_token})
-        known = {"key": SIMULATOR_KITE_KEY, "access_token": SIMULATOR_KITE_TOKEN}
-        return Connection("kite", SIMULATOR, simulated, SIMULATOR_KITE_ACCOUNT, known)
+            keys = {"key": key, "access_token": access_token, **secret}
+            return Connection("kite", SIMULATOR, simulated, "", keys, product)
+        known = {"key": SIMULATOR_KITE_KEY, "access_token": SIMULATOR_KITE_TOKEN, "secret": SIMULATOR_KITE_SECRET}
+        return Connection("kite", SIMULATOR, simulated, SIMULATOR_KITE_ACCOUNT, known, product)
     if not key and not access_token:
         return None
     if not key or not access_token:
         raise HalfCredentials("kite", "KITE_ACCESS_TOKEN" if key else "KITE_API_KEY")
     # Kite has no practice environment: whatever is not the simulator trades with money.
-    connection = Connection(
-        "kite", "live", url or f"https://{KITE_HOST}", "", {"key": key, "access_token": access_token}
-    )
+    keys = {"key": key, "access_token": access_token, **secret}
+    connection = Connection("kite", "live", url or f"https://{KITE_HOST}", "", keys, product)
     check_kite(connection)
     return connection
+
+
+def kite_product(environ: Mapping[str, str]) -> str:
+    """What orders at Kite are placed as: KITE_PRODUCT, "" where it is not set. Raises `BadConnection`."""
+    product = environ.get("KITE_PRODUCT", "")
+    if product not in ("", "CNC", "MIS", "NRML"):
+        raise BadConnection(
+            f"KITE_PRODUCT is {product!r}; it must be CNC (delivery), MIS (intraday) or NRML (carried derivatives), or "
+            "not set: then shares are delivered and derivatives carried. Nothing was sent."
+        )
+    return product
 
 
 # The simulator's ports, counted from its control port.

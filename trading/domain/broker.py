@@ -27,6 +27,7 @@ from trading.domain.broker_data import (
     BrokerSnapshot,
     CashData,
     Completeness,
+    DayOver,
     EventKind,
     EventPage,
     FillData,
@@ -48,7 +49,8 @@ class Capabilities:
     legs must be cancelled, and the cancel confirmed, before an exit is sent. `good_till` is True where the broker ends
     an order at `OrderRequest.good_till` by itself; elsewhere it is cancelled by us then. `resends_when_absent` is False
     where nothing would recognise a second copy and no list is ever proof: an order that cannot be found there stays
-    UNKNOWN until a person decides.
+    UNKNOWN until a person decides. `day_orders` is True where an order rests until the end of its day at most, and its
+    end may never be told.
     """
 
     native_bracket: bool
@@ -59,6 +61,7 @@ class Capabilities:
     legs_reserve_units: bool = False
     good_till: bool = True
     resends_when_absent: bool = True
+    day_orders: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,9 @@ NOT_SENT = "NOT_SENT"
 
 NEEDS_LOGIN = "NEEDS_LOGIN"
 """`Refused.code` when the broker turned our credentials away before looking at the request."""
+
+EXCHANGE_CLOSED = "EXCHANGE_CLOSED"
+"""`Refused.code` when the broker takes no such order now, because its exchange is closed: later it may."""
 
 INVALID_REQUEST = "INVALID_REQUEST"
 """`Refused.code` when the adapter itself will not send such a request; sending it again cannot help."""
@@ -194,6 +200,10 @@ class BrokerNeedsLogin(BrokerUnreachable):
     """The broker refuses our credentials: a person must act before anything can be asked or sent."""
 
 
+class BrokerOtherAccount(BrokerNeedsLogin):
+    """An answer to our question is about another account: nothing of it is used, and a person must look why."""
+
+
 class BrokerWentBack(BrokerUnreachable):
     """The broker's newest event is older than one it gave before: it shows an earlier state. Stop and ask a person."""
 
@@ -217,9 +227,13 @@ class OrderPort(Protocol):
 
     def cancel(self, *, broker_order_id: str, client_id: str) -> SubmitOutcome: ...
 
-    def replace(self, *, broker_order_id: str, client_id: str, quantity: Decimal, price: Decimal) -> SubmitOutcome:
+    def replace(
+        self, *, broker_order_id: str, client_id: str, quantity: Decimal | None, price: Decimal
+    ) -> SubmitOutcome:
         """Let a resting order fill only `quantity` more, at `price`; everything else about it stays.
 
+        Without `quantity` its price alone is moved: it may fill what was left, also when more fills meanwhile. As that
+        reduces nothing, it is sent in the general lane.
         `broker_order_id` is its id, `client_id` ours, which a broker that makes a new order of it goes on with where
         it can. Accepted names the order that rests afterwards: the same id only with `Capabilities.replace_keeps_id`.
         Refused: what rested, if it still does, rests as it was. Unknown: either may rest.
@@ -267,6 +281,7 @@ class Broker(OrderPort, Protocol):
 
 
 __all__ = [
+    "EXCHANGE_CLOSED",
     "INVALID_REQUEST",
     "NEEDS_LOGIN",
     "NOT_SENT",
@@ -280,6 +295,7 @@ __all__ = [
     "BrokerNeedsLogin",
     "BrokerOrder",
     "BrokerOrderStatus",
+    "BrokerOtherAccount",
     "BrokerPosition",
     "BrokerPrice",
     "BrokerSnapshot",
@@ -288,6 +304,7 @@ __all__ = [
     "Capabilities",
     "CashData",
     "Completeness",
+    "DayOver",
     "EventKind",
     "EventPage",
     "Evidence",

@@ -160,6 +160,9 @@ class OrderNews:
     an order by putting another in its place, `replaces` and `replaced_by` are the broker's ids of the one before and of
     the one after. `filled` is what has filled in all, on news of an end; `side` and `quantity` are what was ordered,
     on news of a beginning, where the broker says it.
+
+    `label` is set on news of a beginning where client ids are labels that may repeat: what the order carries, whether
+    others carry it too or not ("" for nothing; None elsewhere). `client_id` is then given only while no other does.
     """
 
     broker_order_id: str
@@ -174,13 +177,23 @@ class OrderNews:
     filled: Decimal | None = None
     side: Side | None = None
     quantity: Decimal | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DayOver:
+    """A new day at a broker whose orders are for the day: of what was sent `before`, only what it still lists rests."""
+
+    before: datetime
+    listed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerEvent:
     """One row of the broker's history. `sequence` orders events within an account; `raw` is the broker's own body.
 
-    `balance_after` is the account's cash after the event where the broker says it.
+    `balance_after` is the account's cash after the event where the broker says it. `day_over` comes once a day from
+    a broker whose orders are for the day.
     """
 
     external_id: str
@@ -192,6 +205,7 @@ class BrokerEvent:
     cash: tuple[CashData, ...] = ()
     orders: tuple[OrderNews, ...] = ()
     balance_after: Decimal | None = None
+    day_over: DayOver | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +275,11 @@ class AccountIdentity:
 
 @dataclass(frozen=True, slots=True)
 class BrokerInstrument:
-    """An instrument as the broker defines it: decimals of its price and units, smallest and largest order."""
+    """An instrument as the broker defines it: decimals of its price and units, smallest and largest order.
+
+    `tick_size` is the step of its prices. `freeze_quantity` is the most that is taken in one order where the broker
+    itself says so; `maximum_units` is then the same, elsewhere it is a bound of ours.
+    """
 
     symbol: str
     display_name: str
@@ -270,9 +288,11 @@ class BrokerInstrument:
     price_decimals: int
     unit_decimals: int
     pip_size: Decimal
+    tick_size: Decimal
     minimum_units: Decimal
     maximum_units: Decimal
     margin_rate: Decimal
+    freeze_quantity: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

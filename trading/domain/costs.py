@@ -50,7 +50,7 @@ class CostModel:
     def fill_price(self, side: Side, mid: Decimal, atr: Decimal | None) -> Decimal:
         """What an order of that side pays (BUY) or gets (SELL) when the mid is `mid`."""
         cost = self.cost_per_side(atr)
-        step = self.spec.price_step
+        step = self.spec.tick_size
         if side is Side.BUY:
             return ceil_to_step(mid + cost, step)
         # A price cannot fall to zero or below, however large the costs.

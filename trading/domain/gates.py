@@ -247,8 +247,8 @@ def _price_sane(context: GateContext, _: _Sized) -> _Outcome:
     sign = context.side.sign
     if (entry - stop) * sign <= 0 or (target - entry) * sign <= 0:
         return False, "stop, entry and target are not in the order of the trade's direction", numbers
-    if any(price % context.spec.price_step for price in (entry, stop, target)):
-        return False, f"a price is not on the step of {plain(context.spec.price_step)}", numbers
+    if any(price % context.spec.tick_size for price in (entry, stop, target)):
+        return False, f"a price is not on the tick of {plain(context.spec.tick_size)}", numbers
     if abs(last - before) > JUMP * before:
         return False, "the price is too far from the close before: a split, or a bad number", numbers
     return _check(abs(entry - last) <= PRICE_COLLAR * last, "the entry is too far from the last price", **numbers)
@@ -328,6 +328,13 @@ def _buying_power(context: GateContext, sized: _Sized) -> _Outcome:
     return _check(0 < cost <= cash, "it costs more than there is", cost=cost, available=cash)
 
 
+def _freeze_quantity(context: GateContext, sized: _Sized) -> _Outcome:
+    units, freeze = sized.size.units, context.spec.freeze_quantity
+    if freeze is None:
+        return _check(True, "", units=units, freeze="none")
+    return _check(units <= freeze, "the exchange takes less in one order", units=units, freeze=freeze)
+
+
 PRICE_COLLAR = ONE / 20
 GATES: Mapping[str, _Gate] = {
     "trading_state": _trading_state,
@@ -352,6 +359,7 @@ GATES: Mapping[str, _Gate] = {
     "max_open_positions": _max_open_positions,
     "max_open_per_symbol": _max_open_per_symbol,
     "buying_power": _buying_power,
+    "freeze_quantity": _freeze_quantity,
 }
 
 __all__ = ["GATES", "PRICE_COLLAR", "GateContext", "GateResult", "TradingState", "Verdict", "evaluate"]

@@ -1,8 +1,8 @@
 """What the domain must know of an instrument, and the table of those built in.
 
 What always holds here: a pip is what the table says and nothing is derived from the number of decimals (0.0001 for
-most currency pairs, 0.01 against the yen, 0.1 for gold, the price step for shares); quantities are units of the base
-(one ounce of gold, one euro, one share), so profit in the quote currency is price difference × units × multiplier.
+most currency pairs, 0.01 against the yen, 0.1 for gold, 0.01 for shares); quantities are units of the base (one ounce
+of gold, one euro, one share), so profit in the quote currency is price difference × units × multiplier.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ class UnknownInstrument(ValueError):
 class InstrumentSpec:
     """One instrument. Prices are in `quote` per unit of `base`; sizes are in units.
 
-    `lot_size` is the step of an order's quantity, `min_units` and `max_units` its bounds. `margin` is True when
-    opening moves no cash (currency pairs, gold, futures) and False when it does (shares).
+    `tick_size` is the smallest difference between two prices. `lot_size` is the step of an order's quantity,
+    `min_units` and `max_units` its bounds; more than `freeze_quantity` the exchange takes in no order (None: it says
+    nothing). `margin` is True when opening moves no cash (currency pairs, gold, futures), False when it does (shares).
     """
 
     symbol: str
@@ -30,16 +31,13 @@ class InstrumentSpec:
     quote: str
     pip_size: Decimal
     price_decimals: int
+    tick_size: Decimal
     lot_size: Decimal = Decimal(1)
     min_units: Decimal = Decimal(1)
     max_units: Decimal = Decimal(100_000_000)
+    freeze_quantity: Decimal | None = None
     margin: bool = True
     multiplier: Decimal = Decimal(1)
-
-    @property
-    def price_step(self) -> Decimal:
-        """The smallest difference between two prices."""
-        return Decimal(1).scaleb(-self.price_decimals)
 
     def pips(self, distance: Decimal) -> Decimal:
         """A difference of prices, in pips."""
@@ -47,12 +45,22 @@ class InstrumentSpec:
 
 
 def _pair(symbol: str, pip: str, decimals: int) -> InstrumentSpec:
-    return InstrumentSpec(symbol, symbol[:3], symbol[3:], Decimal(pip), decimals)
+    return InstrumentSpec(symbol, symbol[:3], symbol[3:], Decimal(pip), decimals, Decimal(1).scaleb(-decimals))
 
 
-def _share(symbol: str, quote: str, tick: str = "0.01") -> InstrumentSpec:
-    """A share: whole units, paid in cash; its pip is its price step."""
-    return InstrumentSpec(symbol, symbol, quote, Decimal(tick), 2, max_units=Decimal(1_000_000), margin=False)
+def _share(symbol: str, quote: str, *, tick: str = "0.01", freeze: int | None = None) -> InstrumentSpec:
+    """A share: whole units, paid in cash; its pip is a hundredth of the currency."""
+    return InstrumentSpec(
+        symbol=symbol,
+        base=symbol,
+        quote=quote,
+        pip_size=Decimal("0.01"),
+        price_decimals=2,
+        tick_size=Decimal(tick),
+        max_units=Decimal(1_000_000),
+        freeze_quantity=None if freeze is None else Decimal(freeze),
+        margin=False,
+    )
 
 
 BUILT_IN: Mapping[str, InstrumentSpec] = MappingProxyType(
@@ -64,9 +72,11 @@ BUILT_IN: Mapping[str, InstrumentSpec] = MappingProxyType(
                 for symbol in ("EURUSD", "GBPUSD", "EURGBP", "AUDUSD", "USDCHF", "USDCAD", "NZDUSD")
             ),
             *(_pair(symbol, "0.01", 3) for symbol in ("USDJPY", "GBPJPY", "EURJPY")),
-            InstrumentSpec("XAUUSD", "XAU", "USD", Decimal("0.1"), 3, max_units=Decimal(10_000)),
+            InstrumentSpec("XAUUSD", "XAU", "USD", Decimal("0.1"), 3, Decimal("0.001"), max_units=Decimal(10_000)),
             *(_share(symbol, "USD") for symbol in ("AAPL", "GOOG", "IBM", "MSFT", "SPY")),
-            *(_share(symbol, "INR") for symbol in ("INFY", "RELIANCE", "YESBANK")),
+            _share("INFY", "INR", tick="0.05", freeze=100_000),
+            _share("RELIANCE", "INR", tick="0.05", freeze=100_000),
+            _share("YESBANK", "INR", tick="0.05", freeze=20_000),
         )
     }
 )

@@ -160,13 +160,13 @@ class PaperBook:
                     return [self._leg_cancelled(leg, entry, at, reason)]
         return []
 
-    def change(self, client_id: str, *, quantity: Decimal, price: Decimal) -> bool:
-        """Give a resting order another quantity and price; False when there is no such order."""
+    def change(self, client_id: str, *, quantity: Decimal | None, price: Decimal) -> bool:
+        """Give a resting order another quantity (None: the same) and price; False when there is no such order."""
         standing = self._working.get(client_id)
         if standing is None:
             return False
         self._working[client_id] = replace(
-            standing, request=replace(standing.request, quantity=quantity, price=price)
+            standing, request=replace(standing.request, quantity=quantity or standing.request.quantity, price=price)
         )
         return True
 

@@ -59,6 +59,8 @@ class AccountPolicy:
     not those on margin. A trade risks what the session says times one of `risk_by_confidence`, five factors for a
     signal's confidence from 1 to 5; a signal without one counts as 1. Without factors confidence changes nothing.
     `one_entry_per_symbol_a_day` allows one entry a symbol and day, else one a strategy, symbol, direction and day.
+    A limit entry that has not filled follows the market for up to `chase_ticks`, which its size and risk are measured
+    with; one that rests unfilled for `entry_timeout_seconds` ends (0: with its window only).
     """
 
     name: Text
@@ -89,6 +91,8 @@ class AccountPolicy:
     risk_by_confidence: tuple[Factor, ...] = ()
     price_age_limit_seconds: Annotated[Whole, Field(ge=1)] = 60
     entry_age_limit_seconds: Annotated[Whole, Field(ge=60)] = 600
+    entry_timeout_seconds: Seconds = 0
+    chase_ticks: Annotated[Whole, Field(ge=0, le=20)] = 0
     # Swing trading
     add_on_buy_enabled: Flag = True
     add_on_buy_confidence_threshold: Annotated[Whole, Field(ge=5)] = 5
@@ -132,6 +136,11 @@ class AccountPolicy:
     def entry_age_limit(self) -> timedelta:
         """A market entry that could not be sent for this long is never sent: longer than any quarantine."""
         return timedelta(seconds=self.entry_age_limit_seconds)
+
+    @property
+    def entry_timeout(self) -> timedelta | None:
+        """A resting entry that has not filled for this long ends; None: not before its window."""
+        return timedelta(seconds=self.entry_timeout_seconds) if self.entry_timeout_seconds else None
 
     @property
     def canonical(self) -> str:

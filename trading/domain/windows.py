@@ -114,6 +114,20 @@ EXCHANGES: Mapping[str, Exchange] = MappingProxyType(
 )
 
 
+# How soon a closed exchange is asked again: within its hours, as on a holiday, or shortly before them; and else.
+_SOON, _LATER = timedelta(seconds=30), timedelta(minutes=5)
+_BEFORE_THE_BELL = timedelta(minutes=10)
+
+
+def until_open(venue: str, moment: datetime) -> timedelta:
+    """How long to wait before an order is offered again that a closed exchange would not take at `moment`."""
+    exchange = EXCHANGES.get(venue)
+    if exchange is None:
+        return _SOON
+    near = any(exchange.is_trading(at, daily=False) for at in (moment, moment + _BEFORE_THE_BELL))
+    return _SOON if near else _LATER
+
+
 def trading_day(moment: datetime, tz: str = "UTC") -> date:
     """The account's day that `moment` belongs to: it begins at midnight in the account's zone."""
     return moment.astimezone(ZoneInfo(tz)).date()

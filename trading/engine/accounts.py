@@ -21,6 +21,9 @@ from trading.services.setup import ensure_account, ensure_policy
 
 from .sender import build_request
 
+# The shipped policy of each market that is not the currencies'.
+MARKETS = {str(Account.Broker.ALPACA): "us_swing", str(Account.Broker.KITE): "india_intraday"}
+
 
 def paper_account(
     *,
@@ -57,14 +60,14 @@ def session_account(
 
     A new account gets `policy` instead where that is given.
     """
-    swing = session.portfolio.venue == Account.Broker.ALPACA
+    market = MARKETS.get(session.portfolio.venue)
     return paper_account(
         name=name,
         scope=scope,
         opened_at=opened_at,
         time_zone=session.portfolio.tz,
         currency=session.currency,
-        policy=policy or (ensure_policy("us_swing") if swing else None),
+        policy=policy or (ensure_policy(market) if market else None),
     )
 
 

@@ -13,11 +13,19 @@ from datetime import timedelta
 from django.db import transaction
 
 from trading.clock import now, wall_now
-from trading.domain.broker import NEEDS_LOGIN, Accepted, BrokerUnreachable, OrderPort, Refused, SubmitOutcome
+from trading.domain.broker import (
+    NEEDS_LOGIN,
+    Accepted,
+    BrokerUnreachable,
+    OrderPort,
+    Refused,
+    SubmitOutcome,
+    Unknown,
+)
 from trading.domain.orders import TERMINAL, OrderState, state_from_broker
 from trading.failpoints import failpoint
 from trading.models import Order, OrderEvent
-from trading.services import orders
+from trading.services import orders, plausibility
 from trading.services.logins import needs_login
 
 from .connections import broker_for
@@ -50,10 +58,14 @@ def cancel_order(*, order_id: int, reason: str, broker: OrderPort | None = None)
         failpoint("cancel_stored")
         with suppress(BrokerUnreachable):  # the sweep asks again
             catch_up(account=asked.account, broker=broker)
+        found = Order.objects.get(pk=order_id)
+        if found.state in (OrderState.WORKING, OrderState.PARTIAL) and found.broker_order_id != asked.broker_order_id:
+            # The cancel was refused because the order goes on under another id: it is meant, too.
+            return cancel_order(order_id=order_id, reason=reason, broker=broker)
+        return found
     finally:
         if opened is not None:
             opened.close()
-    return Order.objects.get(pk=order_id)
 
 
 @transaction.atomic
@@ -103,6 +115,8 @@ def _store(order_id: int, outcome: SubmitOutcome) -> None:
         back = OrderState.PARTIAL if order.filled_quantity else OrderState.WORKING
         reason = f"the cancel was refused: {outcome.code} {outcome.message}"
         orders.move(order, back, at=moment, reason=reason, message=message)
+    elif isinstance(outcome, Unknown) and outcome.foreign:
+        plausibility.tell_foreign(order, outcome.reason)
 
 
 def half_cancelled() -> list[Order]:

@@ -15,11 +15,13 @@ from trading.brokers.registry import (
     SIMULATOR_ALPACA_KEY,
     SIMULATOR_ALPACA_SECRET,
     SIMULATOR_KITE_KEY,
+    SIMULATOR_KITE_SECRET,
     SIMULATOR_KITE_TOKEN,
     SIMULATOR_OANDA_TOKEN,
     Connection,
     MissingCredentials,
     credentials_from_environment,
+    kite_product,
     open_broker,
 )
 from trading.domain.broker import Broker, BrokerUnreachable
@@ -29,7 +31,7 @@ from trading.models import Account
 SIMULATED = {
     "oanda": {"token": SIMULATOR_OANDA_TOKEN},
     "alpaca": {"key": SIMULATOR_ALPACA_KEY, "secret": SIMULATOR_ALPACA_SECRET},
-    "kite": {"key": SIMULATOR_KITE_KEY, "access_token": SIMULATOR_KITE_TOKEN},
+    "kite": {"key": SIMULATOR_KITE_KEY, "access_token": SIMULATOR_KITE_TOKEN, "secret": SIMULATOR_KITE_SECRET},
 }
 
 
@@ -51,7 +53,8 @@ def connection_for(account: Account, environ: Mapping[str, str] | None = None) -
             raise BrokerUnreachable(
                 f"{account.name}: no simulator is known for it. Start the desk, or set SIMULATOR_URL."
             )
-        return Connection(broker, SIMULATOR, account.endpoint, account.external_id, SIMULATED[broker])
+        product = kite_product(env) if broker == "kite" else ""
+        return Connection(broker, SIMULATOR, account.endpoint, account.external_id, SIMULATED[broker], product)
     if found is None:
         raise MissingCredentials(broker)
     named = f"account {found.account_id}" if found.account_id else f"an account that is {found.environment}"

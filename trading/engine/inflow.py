@@ -24,7 +24,8 @@ from trading.services.audit import Actor
 from trading.services.inbox import INFLOW, Received, receive
 from trading.services.notifications import note
 
-BATCH = 200
+# So many events are booked in one transaction: it holds the append lock, for which everybody else who writes waits.
+BATCH = 20
 # Longer than one answer and the booking of one batch take: it is renewed between them, so that the lease of a reader
 # that died does not keep the others waiting for long.
 LEASE_SECONDS = 10
@@ -130,4 +131,6 @@ def _read_on(account: Account, broker: OrderPort, go_on: Callable[[], None]) -> 
         if page.completeness is not Completeness.COMPLETE and not moved:
             raise BrokerUnreachable(f"{account.name}: the history cannot be read on ({page.reason})")
         if not moved:
+            if page.cursor != before:  # nothing happened, and the broker's list stands elsewhere: an older state of it
+                cursors.put(account=account, name=INFLOW, value=page.cursor)
             return total

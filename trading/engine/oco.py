@@ -14,9 +14,9 @@ from django.db import transaction
 
 from trading.clock import now
 from trading.domain import oco
-from trading.domain.broker import Accepted, BrokerUnreachable, OrderPort
+from trading.domain.broker import Accepted, BrokerUnreachable, OrderPort, Unknown
 from trading.models import Account, Order, OrderGroup
-from trading.services import groups, orders
+from trading.services import groups, orders, plausibility
 from trading.services.exits import plan_exit
 from trading.services.groups import Manner, Step
 
@@ -105,6 +105,8 @@ def resize(step: oco.Resize, broker: OrderPort) -> None:
         row = orders.locked(order.pk)
         keep(row, "replace", outcome.evidence)
         taken = isinstance(outcome, Accepted)
+        if isinstance(outcome, Unknown) and outcome.foreign:
+            plausibility.tell_foreign(row, outcome.reason)
         if taken:
             groups.resized(order_id=order.pk, left=step.left, price=step.price)
     if not taken:

@@ -18,20 +18,15 @@ from trading.domain.orders import OrderState, state_from_broker
 from trading.failpoints import failpoint
 from trading.models import Account, Order
 from trading.services import attempts, logins, orders, plausibility
-from trading.services.audit import Actor
 from trading.services.linking import link_legs
-from trading.services.notifications import note
-from trading.services.restrictions import REDUCE_ONLY, restrict
 
 from .connections import broker_for
 from .inflow import catch_up
 from .messages import keep
-from .sender import attempt_key
 
 RECHECK = timedelta(seconds=2)
 # Where only a person can end it, the broker's list is still read now and then: it may show the order after all.
 RECHECK_LATER = timedelta(seconds=30)
-DUPLICATES = "duplicate orders"
 # How long one process may look for an order before another may begin.
 LOOKING = timedelta(seconds=15)
 
@@ -69,7 +64,7 @@ def resolve_unknown(*, order_id: int, broker: OrderPort | None = None) -> Order:
             failpoint("looked_up")
             _apply(order_id, outcome, began, resends=broker.capabilities.resends_when_absent)
         else:
-            attempts.end(key=attempt_key(order_id))
+            attempts.end(key=attempts.send_key(order_id))
     except Exception:
         _postpone(order_id)
         raise
@@ -118,9 +113,9 @@ def _apply(order_id: int, outcome: LookupOutcome, began: datetime, *, resends: b
             to = OrderState.WORKING if wanted is None or fills_tell else wanted
             reason = f"the broker has it: {outcome.order.broker_order_id} {outcome.order.raw_status}"
             orders.move(order, to, at=moment, reason=reason, message=message)
-            attempts.end(key=attempt_key(order_id))
+            attempts.end(key=attempts.send_key(order_id))
             if outcome.duplicates:
-                _tell_duplicates(order, outcome)
+                plausibility.tell_twice(order, [each.broker_order_id for each in outcome.duplicates])
             return
         over = order.quarantine_until is not None and began >= order.quarantine_until
         if isinstance(outcome, Absent) and over and resends:
@@ -134,18 +129,6 @@ def _apply(order_id: int, outcome: LookupOutcome, began: datetime, *, resends: b
             if over and not resends:
                 said = outcome.reason if isinstance(outcome, LookupFailed) else "its complete list does not have it"
                 logins.person_must_decide(order, said)
-
-
-def _tell_duplicates(order: Order, found: Found) -> None:
-    """More than one order carries our id: no new risk on this account until a person has looked."""
-    others = ", ".join(each.broker_order_id for each in found.duplicates)
-    text = (
-        f"{order.client_order_id} is on more than one order at the broker: {found.order.broker_order_id} and {others}"
-    )
-    restrict(account=order.account, level=REDUCE_ONLY, source=DUPLICATES, reason=text, actor=Actor.system("resolver"))
-    note(
-        key=f"order-twice:{order.pk}", text=f"{order.account.name}: {text}. Cancel what is too much.", level="CRITICAL"
-    )
 
 
 @transaction.atomic

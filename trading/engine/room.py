@@ -13,7 +13,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from trading.clock import now
-from trading.domain.broker import BrokerUnreachable, Found, OrderPort
+from trading.domain.broker import BrokerUnreachable, Capabilities, Found, OrderPort
 from trading.domain.money import ZERO, plain
 from trading.domain.orders import TERMINAL, OrderState
 from trading.locks import lock_account
@@ -30,14 +30,19 @@ PATIENCE_SECONDS = 1.5
 PAUSE = 0.1
 
 
+def needs_room(order: Order, able: Capabilities) -> bool:
+    """Whether what guards the trade must be gone before this order leaves."""
+    return (
+        order.reduce_only and order.exit_intent_id is not None and (able.legs_reserve_units or not able.native_bracket)
+    )
+
+
 def make_room(exit_order: Order, broker: OrderPort) -> bool:
     """Free the units that this exit closes; True once nothing of the trade rests at the broker any more.
 
     False when that is not known yet: the exit stays PLANNED, and the sweep comes again.
     """
-    intent = exit_order.exit_intent
-    able = broker.capabilities
-    if intent is None or (able.native_bracket and not able.legs_reserve_units):
+    if not needs_room(exit_order, broker.capabilities):
         return True
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:

@@ -1,4 +1,4 @@
-"""The order sender: claim in a transaction, send on the wire, store in a transaction. The Order row is the outbox.
+"""The order sender: claim in a transaction, send on the wire, store in transactions. The Order row is the outbox.
 
 What always holds: nothing is sent before its intent is committed, nor inside a transaction; only the holder of the
 current token sends, and never once its lease is about to end; an outcome that is not a real refusal or an acceptance
@@ -7,16 +7,17 @@ is UNKNOWN and is never resent from here; an order that kills its worker again a
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime, timedelta
-from decimal import Decimal
-from functools import partial
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import Q
 
 from trading.clock import now, wall_now
 from trading.domain.broker import (
+    EXCHANGE_CLOSED,
     NEEDS_LOGIN,
     NOT_SENT,
     Accepted,
@@ -31,30 +32,28 @@ from trading.domain.broker import (
     SubmitOutcome,
     Unknown,
 )
-from trading.domain.order_limits import not_allowed
-from trading.domain.orders import PROTECTIVE_TAGS, TERMINAL, OrderState, Tag, state_from_broker
+from trading.domain.orders import PROTECTIVE_TAGS, OrderState, Tag, state_from_broker
+from trading.domain.windows import until_open
 from trading.failpoints import failpoint
-from trading.models import Account, Order, OrderGroup, Trade
-from trading.selectors.instruments import broker_symbol
-from trading.selectors.policies import policy_of
-from trading.services import attempts, cursors, groups, logins, orders, plausibility
-from trading.services.inbox import INFLOW
+from trading.models import Account, Order
+from trading.selectors.instruments import UnmappedInstrument, broker_symbol
+from trading.services import attempts, logins, orders, plausibility
 from trading.services.linking import link_legs
-from trading.services.restrictions import OPEN, trading_state
 
+from .claiming import claim, still_ours
 from .connections import broker_for
 from .inflow import catch_up
 from .messages import keep
-from .room import make_room
+from .room import make_room, needs_room
 
-# How long a send may wait for our own rate budget, and again how long its exchange may take.
-REQUEST_DEADLINE = timedelta(seconds=3)
-LEASE = timedelta(seconds=8)
+log = logging.getLogger(__name__)
+
 # An order that was turned away for want of a login is tried again so late, one that could not leave so soon.
 LOGIN_WAIT, ASK_AGAIN = timedelta(seconds=30), timedelta(seconds=2)
-# Restrictions that pass once a reconciliation is complete, or once orders have been looked up: nobody has to act.
-PASSING = ("startup: ", "reconciliation: ORDER_UNCONFIRMED ")
 ENDED_AT_ONCE = (OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REJECTED)
+# So many of an account are taken on together: at a slow broker, the last of them still leaves within the lease.
+AT_ONCE = 12
+_FACTS = ("account__policy", "account__mirror_of", "instrument", "exit_intent", "decision__signal")
 
 
 def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
@@ -63,173 +62,125 @@ def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
     Raises MissingCredentials when the account's broker cannot be reached at all for want of them; the order stays
     PLANNED then. Never raises for what the broker does: that is stored on the order.
     """
-    order = Order.objects.select_related("account__policy", "exit_intent", "decision__signal").get(pk=order_id)
+    order = Order.objects.select_related(*_FACTS).get(pk=order_id)
     if order.state != OrderState.PLANNED or order.rides_on_id is not None:
         return order
     failpoint("intent_committed")
-    opened = None
-    if broker is None:
-        opened = broker = broker_for(order.account)
-    try:
-        if order.reduce_only and not make_room(order, broker):
-            return Order.objects.get(pk=order_id)
-        failpoint("room_made")
-        claimed = _claim(order, broker.capabilities)
-        if claimed is None:
-            return Order.objects.get(pk=order_id)
-        failpoint("claimed")
-        request = build_request(claimed)
-        if not broker.capabilities.native_bracket:
-            request = replace(request, stop_loss=None, take_profit=None)
-        failpoint("before_send")
-        if not _still_ours(claimed):
-            return Order.objects.get(pk=order_id)
-        outcome = broker.submit(request)
-        failpoint("after_response")
-        _store(claimed, outcome, broker.capabilities)
-        failpoint("stored")
-        if isinstance(outcome, Accepted):
-            with suppress(BrokerUnreachable):  # the order is stored as accepted; the watcher fetches its events
-                catch_up(account=claimed.account, broker=broker)
-        return Order.objects.get(pk=order_id)
-    finally:
-        if opened is not None:
-            opened.close()
+    with _open(order.account, broker) as port:
+        _send(order.account, [order], port)
+    return Order.objects.get(pk=order_id)
 
 
-@transaction.atomic
-def _claim(known: Order, able: Capabilities) -> Order | None:
-    """Take the order on, if it may be sent now. `known` is the row as it was read, with the facts around it."""
-    order_id = known.pk
-    order = orders.locked(order_id)
-    order.decision = known.decision  # facts do not change: they need not be read again under the lock
-    if order.account.policy_id == known.account.policy_id:
-        order.account.policy = known.account.policy
-    if order.state != OrderState.PLANNED or order.rides_on_id is not None:
-        return None
-    moment = now(order.account)
-    if order.good_till is not None and moment > order.good_till:
-        orders.move(order, OrderState.EXPIRED, at=moment, reason="its time had passed before it could be sent")
-        return None
-    if order.tag == Tag.ENTRY:
-        for hindrance in (
-            _limits_say, partial(_restrictions_say, moment=moment), partial(_groups_say, able=able), _paper_says,
-        ):  # fmt: skip
-            wait, reason = hindrance(order)
-            if reason:
-                orders.move(order, OrderState.CANCELLED, at=moment, reason=reason)
-            if wait or reason:
-                return None
-        age = moment - order.at
-        if order.attempt:  # leases and quarantines pass on the wall, where a simulator's clock may run fast
-            age = min(age, wall_now() - order.recorded_at)
-        if order.type == OrderType.MARKET and age > policy_of(order.account).entry_age_limit:
-            # The room that was reserved for it was measured at its own price and time.
-            orders.move(order, OrderState.EXPIRED, at=moment, reason=f"not sent: it is {age} old")
-            return None
-        if not able.native_bracket:
-            groups.let_go_of_riding_legs(order)
-    elif order.tag in PROTECTIVE_TAGS and (reason := groups.no_longer_wanted(order)):
-        orders.move(order, OrderState.CANCELLED, at=moment, reason=reason)
-        return None
-    if order.account.broker != Account.Broker.PAPER and not attempts.begin(key=attempt_key(order_id)):
-        return None
-    order.attempt += 1
-    order.lease_token += 1
-    order.lease_until = wall_now() + LEASE
-    # The last byte can leave at the lease's end, and its exchange can last one deadline more (see `_still_ours`).
-    quarantine = timedelta(seconds=int(policy_of(order.account).quarantine_seconds))
-    order.quarantine_until = order.lease_until + REQUEST_DEADLINE + quarantine
-    if not order.since_event_id:
-        order.since_event_id = cursors.get(order.account, INFLOW)
-    orders.move(order, OrderState.SENDING, at=moment, reason=f"attempt {order.attempt}")
-    return order
+def send_planned(*, account_id: int) -> int:
+    """Send everything of an account that may leave now, in the order in which it was planned; returns how many did.
 
-
-def _restrictions_say(order: Order, *, moment: datetime) -> tuple[bool, str]:
-    """Whether an entry may be sent now: (wait for that, why it never may)."""
-    strategy = order.decision.signal.strategy if order.decision is not None else ""
-    state, reasons = trading_state(order.account, strategy, order.instrument, at=moment)
-    # What stands only because nobody knew whether this very order had arrived must not keep it from being sent again.
-    reasons = [reason for reason in reasons if order.client_order_id not in reason]
-    if state == OPEN or not reasons:
-        return False, ""
-    if all(reason.startswith(PASSING) for reason in reasons):
-        return True, ""
-    return False, f"not sent: {'; '.join(reasons)}"
-
-
-def _limits_say(order: Order) -> tuple[bool, str]:
-    """Whether the instrument allows this order at all: it is never cut here, and never sent to be refused."""
-    instrument = order.instrument
-    why = not_allowed(
-        quantity=order.quantity,
-        price=order.price,
-        lot=instrument.lot_size,
-        least=instrument.min_units,
-        most=instrument.max_units,
-        price_step=Decimal(1).scaleb(-instrument.price_decimals),
-    )
-    return False, f"not sent: {why}" if why else ""
-
-
-def _groups_say(order: Order, *, able: Capabilities) -> tuple[bool, str]:
-    """No new risk beside a trade that is not covered, or whose legs are not yet what they should be: wait for that."""
-    if OrderGroup.objects.filter(account=order.account, state=OrderGroup.State.UNSAFE).exists():
-        return True, ""
-    return not able.native_bracket and not groups.is_settled(order.account, groups.Manner.of(able)), ""
-
-
-def _paper_says(order: Order) -> tuple[bool, str]:
-    """A mirror enters only what its paper account has entered: (wait for it, why it never will)."""
-    paper = order.account.mirror_of
-    if paper is None or order.decision is None:
-        return False, ""
-    entry = Order.objects.filter(account=paper, decision=order.decision, tag=Tag.ENTRY).first()
-    if entry is None:
-        return False, ""
-    if Trade.objects.filter(account=paper, decision=order.decision, state=Trade.State.CLOSED).exists():
-        return False, "not sent: the paper trade has ended already"
-    if entry.filled_quantity == 0 and OrderState(entry.state) in TERMINAL:
-        return False, f"not sent: the paper entry ended {entry.state} without a fill"
-    return entry.state in (OrderState.PLANNED, OrderState.SENDING, OrderState.UNKNOWN), ""
-
-
-def attempt_key(order_id: int) -> str:
-    """Under which the sends of an order that never ended are counted, over all its attempts."""
-    return f"orders.send:{order_id}"
-
-
-def _still_ours(claimed: Order) -> bool:
-    """The fence: a worker that was stopped and woke up after its lease passed must not send.
-
-    The lease must last for another deadline, because a send may wait that long for our own rate budget.
+    Whoever comes while another sends finds nothing left to do. Raises MissingCredentials as `send_order` does.
     """
-    return Order.objects.filter(
-        pk=claimed.pk,
-        state=OrderState.SENDING,
-        lease_token=claimed.lease_token,
-        lease_until__gt=wall_now() + REQUEST_DEADLINE,
-    ).exists()
+    rows = Order.objects.filter(account=account_id, state=OrderState.PLANNED, rides_on=None).select_related(*_FACTS)
+    due = rows.filter(Q(next_check_at=None) | Q(next_check_at__lte=wall_now())).order_by("pk")
+    planned = list(due[:AT_ONCE])
+    if not planned:
+        return 0
+    failpoint("intent_committed")
+    sent = 0
+    with _open(planned[0].account, None) as port:
+        while planned:
+            sent += sum(_send(part[0].account, part, port) for part in _parts(planned, port.capabilities))
+            planned = list(due.filter(pk__gt=planned[-1].pk)[:AT_ONCE])
+    return sent
+
+
+def _parts(planned: Sequence[Order], able: Capabilities) -> list[list[Order]]:
+    """What is sent together, exits before entries; exits that must wait for their room go alone, after them."""
+    alone = [order for order in planned if needs_room(order, able)]
+    together = sorted((order for order in planned if order not in alone), key=lambda order: not order.reduce_only)
+    return [*([together] if together else []), *([order] for order in alone)]
+
+
+@contextmanager
+def _open(account: Account, broker: OrderPort | None) -> Iterator[OrderPort]:
+    """The caller's connection, or one of our own."""
+    if broker is not None:
+        yield broker
+        return
+    opened = broker_for(account)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _send(account: Account, planned: Sequence[Order], broker: OrderPort) -> int:
+    """Take on what may leave, send one after the other, then store what was answered; returns how many were sent.
+
+    Storing comes after all: an order must not wait for the bookkeeping of the one before it. Whoever dies between the
+    two leaves orders that are looked up, as after any lost answer.
+    """
+    symbols = {order.pk: _symbol(order) for order in planned}
+    ready = [order for order in planned if symbols[order.pk] and make_room(order, broker)]
+    failpoint("room_made")
+    taken = {order.pk: order for order in claim(account, ready, broker.capabilities)} if ready else {}
+    claimed = [taken[order.pk] for order in ready if order.pk in taken]
+    if not claimed:
+        return 0
+    failpoint("claimed")
+    requests = _requests(claimed, symbols, rides=broker.capabilities.native_bracket)
+    failpoint("before_send")
+    answers: list[tuple[Order, SubmitOutcome]] = []
+    try:
+        for order, request in zip(claimed, requests, strict=True):
+            if still_ours(order):
+                answers.append((order, broker.submit(request)))
+                failpoint("after_response")
+            else:
+                _put_back(order)
+    finally:
+        for order, outcome in answers:
+            _store(order, outcome, broker.capabilities)
+    failpoint("stored")
+    if any(isinstance(outcome, Accepted) for _, outcome in answers):
+        with suppress(BrokerUnreachable):  # the orders are stored as accepted; the watcher fetches their events
+            catch_up(account=account, broker=broker)
+    return len(answers)
+
+
+def _symbol(order: Order) -> str:
+    """The broker's name of what is traded; "" where there is none: nothing of it can be sent there, and nothing is."""
+    try:
+        return broker_symbol(order.account, order.instrument)
+    except UnmappedInstrument as error:
+        log.error("order %s stays PLANNED: %s", order.client_order_id, error)
+        return ""
 
 
 def build_request(order: Order) -> OrderRequest:
-    """The port's request for an order row, its riding legs included."""
-    legs = {leg.tag: leg for leg in Order.objects.filter(rides_on=order)}
-    stop, target = legs.get(Tag.STOP), legs.get(Tag.TP1)
+    """The port's request for an order row, its riding legs included. Raises UnmappedInstrument."""
+    return _requests([order], {order.pk: broker_symbol(order.account, order.instrument)}, rides=True)[0]
+
+
+def _requests(rows: Sequence[Order], symbols: Mapping[int, str], *, rides: bool) -> list[OrderRequest]:
+    """The port's requests for order rows, by their numbers' symbols; with the legs that ride on them, if they can."""
+    riding: dict[int, dict[str, Order]] = {}
+    for leg in Order.objects.filter(rides_on__in=rows) if rides else ():
+        if leg.rides_on_id is not None:
+            riding.setdefault(leg.rides_on_id, {})[leg.tag] = leg
+    return [_request(row, symbols[row.pk], riding.get(row.pk, {})) for row in rows]
+
+
+def _request(order: Order, symbol: str, legs: Mapping[str, Order]) -> OrderRequest:
     decision = order.decision or (order.exit_intent.decision if order.exit_intent is not None else None)
     label = f"AXFL::{order.tag}"
     if decision is not None:
         label = f"AXFL::{decision.signal.strategy}::{order.instrument.symbol}::{order.tag}"
     return OrderRequest(
         client_id=order.client_order_id,
-        instrument=broker_symbol(order.account, order.instrument),
+        instrument=symbol,
         side=Side(order.side),
         quantity=order.quantity.normalize(),
         type=OrderType(order.type),
         price=order.price,
-        stop_loss=_riding(stop),
-        take_profit=_riding(target),
+        stop_loss=_riding(legs.get(Tag.STOP)),
+        take_profit=_riding(legs.get(Tag.TP1)),
         reduce_only=order.reduce_only,
         good_till=order.good_till if order.type != OrderType.MARKET else None,
         label=label,
@@ -241,11 +192,21 @@ def _riding(leg: Order | None) -> ProtectiveLeg | None:
 
 
 @transaction.atomic
+def _put_back(claimed: Order) -> None:
+    """An order whose turn did not come within its lease surely did not leave: it may be taken on again."""
+    order = orders.locked(claimed.pk, account_id=claimed.account_id)
+    attempts.end(key=attempts.send_key(order.pk))
+    if order.state == OrderState.SENDING and order.lease_token == claimed.lease_token:
+        orders.move(order, OrderState.PLANNED, at=now(order.account), reason=f"{NOT_SENT}: its lease was about to end")
+
+
+@transaction.atomic
 def _store(claimed: Order, outcome: SubmitOutcome, able: Capabilities) -> None:
-    order = orders.locked(claimed.pk)
+    order = orders.locked(claimed.pk, account_id=claimed.account_id)
+    order.decision = claimed.decision
     message = keep(order, "submit", outcome.evidence)
     failpoint("before_store")
-    attempts.end(key=attempt_key(order.pk))
+    attempts.end(key=attempts.send_key(order.pk))
     if order.lease_token != claimed.lease_token:
         return  # somebody else has taken it on; what we saw is kept as evidence
     if isinstance(outcome, Accepted) and outcome.broker_order_id and not order.broker_order_id:
@@ -261,11 +222,14 @@ def _store(claimed: Order, outcome: SubmitOutcome, able: Capabilities) -> None:
         to = told if told in ENDED_AT_ONCE else OrderState.WORKING  # a fill moves it when its event is booked
         orders.move(order, to, at=moment, reason=outcome.reason or "accepted", message=message)
     elif isinstance(outcome, Refused) and (
-        outcome.code == NEEDS_LOGIN or (outcome.code == NOT_SENT and not able.resends_when_absent)
+        outcome.code == NEEDS_LOGIN
+        or (outcome.code == NOT_SENT and not able.resends_when_absent)
+        or (outcome.code == EXCHANGE_CLOSED and order.tag in PROTECTIVE_TAGS)
     ):
         # It surely did not arrive, so the same id may leave later; where no look-up could ever show that, now is the
         # only time to say so.
-        order.next_check_at = wall_now() + (LOGIN_WAIT if outcome.code == NEEDS_LOGIN else ASK_AGAIN)
+        wait = {NEEDS_LOGIN: LOGIN_WAIT, EXCHANGE_CLOSED: until_open(order.account.broker, moment)}
+        order.next_check_at = wall_now() + wait.get(outcome.code, ASK_AGAIN)
         orders.move(order, OrderState.PLANNED, at=moment, reason=f"{outcome.code}: {outcome.message}", message=message)
         if outcome.code == NEEDS_LOGIN:
             logins.needs_login(order.account, outcome.message)

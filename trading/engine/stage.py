@@ -13,11 +13,18 @@ from decimal import Decimal
 from trading.brokers.simulator_control import SimulatorControl
 from trading.domain.bars import Bar
 from trading.domain.broker import Broker, EventPage, LookupOutcome, OrderRequest, SubmitOutcome
-from trading.domain.instruments import BUILT_IN
+from trading.domain.instruments import BUILT_IN, InstrumentSpec
 from trading.domain.session import SessionConfig
 from trading.models import Account
 
 MOST_GATHERED = 288
+
+
+def _on_stage(spec: InstrumentSpec) -> str:
+    """What the simulator calls an instrument."""
+    if spec.margin:
+        return f"{spec.base}_{spec.quote}"
+    return f"NSE:{spec.symbol}" if spec.quote == "INR" else spec.symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ class StagedBroker:
         for symbol in sorted({symbol for slot in slots for symbol in slot}):
             spec = BUILT_IN[symbol]
             self._stage.control.play_bars(
-                instrument=f"{spec.base}_{spec.quote}" if spec.margin else spec.symbol,
+                instrument=_on_stage(spec),
                 bars=[slot[symbol] for slot in slots if symbol in slot],
                 half_spread=self._session.spread_pips(symbol) * spec.pip_size / 2,
             )
@@ -66,7 +73,9 @@ class StagedBroker:
         self.flush()
         return self._stage.broker.cancel(broker_order_id=broker_order_id, client_id=client_id)
 
-    def replace(self, *, broker_order_id: str, client_id: str, quantity: Decimal, price: Decimal) -> SubmitOutcome:
+    def replace(
+        self, *, broker_order_id: str, client_id: str, quantity: Decimal | None, price: Decimal
+    ) -> SubmitOutcome:
         """See the port."""
         self.flush()
         return self._stage.broker.replace(

@@ -7,7 +7,7 @@ whoever is first writes a bar and nobody changes it; everything else is left to 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from trading.clock import now, store_broker_clock
@@ -54,8 +54,12 @@ class PriceListener(Listener[BrokerPrice | Heartbeat]):
             bars.listen(began)
         self._listening_since, self._heard_at = began.isoformat(), time.monotonic()
 
-    def take(self, item: BrokerPrice | Heartbeat, broker: Broker, account: Account) -> None:
+    def take(self, items: Sequence[BrokerPrice | Heartbeat], broker: Broker, account: Account) -> None:
         """A price goes into its bars; everything that is heard closes bars that are over."""
+        for item in items:
+            self._take(item, account)
+
+    def _take(self, item: BrokerPrice | Heartbeat, account: Account) -> None:
         if isinstance(item, BrokerPrice) and item.instrument not in self._symbols:
             return
         before, self._heard_at = self._heard_at, time.monotonic()

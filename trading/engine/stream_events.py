@@ -8,7 +8,7 @@ while nothing comes and while the stream is down, so a stream that keeps somethi
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from trading.domain.broker import Broker, BrokerUnreachable, Heartbeat, StreamNews
 from trading.models import Account
@@ -41,9 +41,10 @@ class EventListener(Listener[StreamNews | Heartbeat]):
         """Read what happened before the stream listened."""
         self._read_history(broker, account)
 
-    def take(self, item: StreamNews | Heartbeat, broker: Broker, account: Account) -> None:
+    def take(self, items: Sequence[StreamNews | Heartbeat], broker: Broker, account: Account) -> None:
         """News go to the inbox; the history is asked about the others, once for all that come together."""
-        if isinstance(item, StreamNews) and not self._taken(item, account):
+        news = [item for item in items if isinstance(item, StreamNews)]
+        if news and not self._taken(news, account):
             self._check_at = 0.0
 
     def broken(self) -> None:
@@ -62,11 +63,11 @@ class EventListener(Listener[StreamNews | Heartbeat]):
         finally:
             own.close()
 
-    def _taken(self, news: StreamNews, account: Account) -> bool:
-        if not news.events:
+    def _taken(self, news: Sequence[StreamNews], account: Account) -> bool:
+        if not all(item.events for item in news):
             return False
         try:
-            received = take(account=account, events=news.events)
+            received = take(account=account, events=[event for item in news for event in item.events])
         except BrokerUnreachable:
             return False
         if received is not None:

@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from queue import Empty, SimpleQueue
@@ -37,6 +37,8 @@ SILENCE_SECONDS = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 BEAT_SECONDS = 1.0
 PULSE_SECONDS = 0.25
+TOGETHER = 100
+"""So many messages are taken at once, where they come faster than they are dealt with."""
 GRACE_SECONDS = 5.0
 """How much longer than the adapter's own watchdog this one waits."""
 # What can go wrong with a stream without anything being wrong with us.
@@ -99,8 +101,8 @@ class Listener(ABC, Generic[Item]):
         """The broker listens: what has to be done before its first message."""
 
     @abstractmethod
-    def take(self, item: Item, broker: Broker, account: Account) -> None:
-        """One message."""
+    def take(self, items: Sequence[Item], broker: Broker, account: Account) -> None:
+        """The messages that have come since the last ones were taken, in their order."""
 
     @abstractmethod
     def broken(self) -> None:
@@ -157,12 +159,14 @@ class Listener(ABC, Generic[Item]):
         heard_at, pulse_at = time.monotonic(), 0.0
         while not self._stopping.is_set():
             with suppress(Empty):
-                item = items.get(timeout=PULSE_SECONDS)
+                waiting = [items.get(timeout=PULSE_SECONDS)]
+                while not items.empty() and len(waiting) < TOGETHER:
+                    waiting.append(items.get_nowait())
                 heard_at = time.monotonic()
-                if isinstance(item, _End):
-                    raise item.error or BrokerUnreachable(f"{self.name} has ended without a word")
                 with context.entered(via="stream", who=self._who):
-                    self._heard(item, broker, account)
+                    self._heard([item for item in waiting if not isinstance(item, _End)], broker, account)
+                if isinstance(end := waiting[-1], _End):
+                    raise end.error or BrokerUnreachable(f"{self.name} has ended without a word")
             if time.monotonic() - heard_at > SILENCE_SECONDS + GRACE_SECONDS:
                 raise BrokerUnreachable(f"{self.name}: its reader has said nothing for too long")
             if time.monotonic() >= pulse_at:
@@ -173,15 +177,16 @@ class Listener(ABC, Generic[Item]):
     def _who(self) -> context.Who:
         return context.Who(self.name)
 
-    def _heard(self, item: Item, broker: Broker, account: Account) -> None:
-        if self.health.connected:
-            self.take(item, broker, account)
+    def _heard(self, items: Sequence[Item], broker: Broker, account: Account) -> None:
+        if items and not self.health.connected:  # the first only says that the broker listens
+            self.health.connected, self.health.since = True, wall_now().isoformat()
+            self.health.connects += 1
+            self._beat(at_once=True)
+            self.connected(broker, account)
+            items = items[1:]
+        if items:
+            self.take(items, broker, account)
             self._beat()
-            return
-        self.health.connected, self.health.since = True, wall_now().isoformat()
-        self.health.connects += 1
-        self._beat(at_once=True)
-        self.connected(broker, account)
 
     def _failed(self, error: Exception) -> None:
         """Count and say what went wrong, unless we are stopping."""

@@ -19,15 +19,16 @@ from trading.domain.orders import OrderState
 from trading.failpoints import failpoint
 from trading.models import Account, Order
 from trading.selectors.orders import has_unfinished_orders
-from trading.services.logins import needs_login
+from trading.services import leases, logins
 
 from .canceller import cancel_order, half_cancelled, overdue_entries
+from .chaser import chase
 from .connections import broker_for
-from .inflow import catch_up
+from .inflow import catch_up, holder
 from .oco import look_after
 from .protection import mind
 from .resolver import expire_lease, needing_work, resolve_unknown
-from .sender import send_order
+from .sender import LOGIN_WAIT, send_order
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def watch_once() -> dict[str, int]:
     Returns how many of each it touched.
     """
     done = {"sent": 0, "expired": 0, "resolved": 0, "cancelled": 0, "polled": 0}
-    silent: set[int] = set()
+    silent = _locked_out()
     for order in needing_work():
         kind, work = _work_on(order)
         if kind == "expired" or order.account_id not in silent:
@@ -52,8 +53,24 @@ def watch_once() -> dict[str, int]:
             done["polled"] += _do(f"events of {account.name}", _poll(account), account.pk, silent)
         if account.pk not in silent:
             _do(f"groups of {account.name}", partial(look_after, account), account.pk, silent)
+            _do(f"chase of {account.name}", partial(chase, account), account.pk, silent)
         _do(f"protection of {account.name}", partial(mind, account), account.pk, silent)
     return done
+
+
+def _locked_out() -> set[int]:
+    """The accounts that wait for a login; each is asked once in a while whether its broker lets us in again.
+
+    No more than that: brokers shut out who goes on knocking with a key that they have refused.
+    """
+    silent: set[int] = set()
+    for account in logins.waiting():
+        knock = leases.acquire(key=f"login:{account.pk}", holder=holder(), seconds=int(LOGIN_WAIT.total_seconds()))
+        if knock is None or not _do(f"login of {account.name}", _poll(account), account.pk, silent):
+            silent.add(account.pk)
+        else:
+            logins.let_in(account)
+    return silent
 
 
 def _work_on(order: Order) -> tuple[str, Callable[[], object]]:
@@ -97,7 +114,7 @@ def _do(what: str, work: Callable[[], object], account_id: int, silent: set[int]
         log.warning("%s: %s", what, error)
         silent.add(account_id)
         if isinstance(error, BrokerNeedsLogin):
-            needs_login(Account.objects.get(pk=account_id), str(error))
+            logins.turned_away(Account.objects.get(pk=account_id), error)
         return False
     except Exception:
         log.exception("%s: the work on it failed; its state stands, and the next round tries again", what)

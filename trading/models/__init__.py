@@ -10,7 +10,7 @@ from .fills import BrokerEvent, CashEvent, Fill
 from .instruments import Instrument, InstrumentAlias
 from .ledger import BalanceSnapshot, ClosedDay, Commodity, Entry, LedgerAccount, Lot, LotClose, Transfer
 from .market import Bar, Mark, Rate
-from .orders import BrokerMessage, Order, OrderEvent, OrderGroup
+from .orders import BrokerMessage, Order, OrderAlias, OrderEvent, OrderGroup
 from .people import AccountGrant, Person, User
 from .positions import DayState, EquityPoint, Position, Trade
 from .signals import Decision, ExitIntent, Signal
@@ -50,6 +50,7 @@ __all__ = [
     "Mark",
     "Notification",
     "Order",
+    "OrderAlias",
     "OrderEvent",
     "OrderGroup",
     "Person",

@@ -133,6 +133,24 @@ class Order(models.Model):
         return f"{self.tag} {self.side} {self.quantity.normalize():f} {self.instrument} {self.state}"
 
 
+class OrderAlias(Fact):
+    """An id that an order of ours had at its broker before it went on under another; what is said of it is ours."""
+
+    account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="+")
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="aliases")
+    broker_order_id = models.CharField(max_length=64)
+
+    class Meta:
+        verbose_name_plural = "order aliases"
+        constraints = [
+            models.UniqueConstraint(fields=["account", "broker_order_id"], name="one_order_per_alias"),
+            models.CheckConstraint(condition=~Q(broker_order_id=""), name="alias_names_an_order"),
+        ]
+
+    def __str__(self) -> str:
+        return self.broker_order_id
+
+
 class BrokerMessage(Fact):
     """A write to a broker and its answer, or a look-up that decided something; secrets are redacted."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from trading.domain.instruments import BUILT_IN, InstrumentSpec
 from trading.models import Account, Instrument, InstrumentAlias
 
 
@@ -26,6 +29,12 @@ def instrument_for(account: Account, broker_symbol: str) -> Instrument:
             "unbooked, and the difference is shown as a case to decide on."
         )
     return found
+
+
+def spec_of(instrument: Instrument) -> InstrumentSpec:
+    """What the domain must know of an instrument: as built in, with the tick and the freeze quantity of today."""
+    built_in = BUILT_IN[instrument.symbol]
+    return replace(built_in, tick_size=instrument.tick_size, freeze_quantity=instrument.freeze_quantity)
 
 
 def broker_symbol(account: Account, instrument: Instrument) -> str:

@@ -6,6 +6,8 @@ often Celery delivers it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import connection, transaction
 
 from trading.clock import wall_now
@@ -16,19 +18,35 @@ from .audit import Actor
 
 LIMIT = 3
 _COUNT = """
-    INSERT INTO trading_taskattempt AS known (key, attempts, last_error, updated_at) VALUES (%s, 1, '', %s)
+    INSERT INTO trading_taskattempt AS known (key, attempts, last_error, updated_at)
+    SELECT key, 1, '', %s FROM unnest(%s::text[]) AS key
     ON CONFLICT (key) DO UPDATE SET attempts = known.attempts + 1, updated_at = excluded.updated_at
     WHERE known.dead_at IS NULL AND known.attempts < %s
+    RETURNING key
 """
 
 
-@transaction.atomic
+def send_key(order_id: int) -> str:
+    """Under which the sends of an order are counted."""
+    return f"orders.send:{order_id}"
+
+
 def begin(*, key: str) -> bool:
     """Count a beginning; False when the work is dead."""
+    return bool(begin_all(keys=[key]))
+
+
+@transaction.atomic(savepoint=False)
+def begin_all(*, keys: Sequence[str]) -> set[str]:
+    """Count a beginning of each; the keys of those that are not dead."""
     with connection.cursor() as cursor:  # on the way of every order: one statement where nothing is wrong
-        cursor.execute(_COUNT, [key, wall_now(), LIMIT])
-        if cursor.rowcount:
-            return True
+        cursor.execute(_COUNT, [wall_now(), list(keys), LIMIT])
+        begun = {str(key) for (key,) in cursor.fetchall()}
+    return begun | {key for key in keys if key not in begun and _begin(key)}
+
+
+def _begin(key: str) -> bool:
+    """The same for work that was begun too often, or was not there to be counted a moment ago."""
     row, _ = TaskAttempt.objects.select_for_update().get_or_create(key=key)
     if row.dead_at is not None:
         return False
@@ -59,4 +77,9 @@ def begin(*, key: str) -> bool:
 
 def end(*, key: str) -> None:
     """The work ended (well, or with an error that was handled): forget its beginnings."""
-    TaskAttempt.objects.filter(key=key, dead_at=None).delete()
+    end_all(keys=[key])
+
+
+def end_all(*, keys: Sequence[str]) -> None:
+    """Several pieces of work ended."""
+    TaskAttempt.objects.filter(key__in=keys, dead_at=None).delete()

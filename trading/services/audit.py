@@ -8,7 +8,8 @@ because both share a transaction; no secret is kept (`domain.redaction`).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -23,9 +24,9 @@ from trading.domain.redaction import redacted, redacted_text
 from trading.models import Account, AuditEvent, User
 
 SECRETS = (
-    "OANDA_API_KEY", "ALPACA_API_KEY", "ALPACA_SECRET_KEY", "KITE_API_KEY", "KITE_ACCESS_TOKEN", "TWELVEDATA_API_KEYS",
-    "FINNHUB_API_KEYS", "DISCORD_WEBHOOK_URL", "SIMULATOR_CONTROL_TOKEN", "BACKOFFICE_SECRET_KEY",
-    "BACKOFFICE_ANCHOR_KEY",
+    "OANDA_API_KEY", "ALPACA_API_KEY", "ALPACA_SECRET_KEY", "KITE_API_KEY", "KITE_ACCESS_TOKEN", "KITE_API_SECRET",
+    "TWELVEDATA_API_KEYS", "FINNHUB_API_KEYS", "DISCORD_WEBHOOK_URL", "SIMULATOR_CONTROL_TOKEN",
+    "BACKOFFICE_SECRET_KEY", "BACKOFFICE_ANCHOR_KEY",
 )  # fmt: skip
 """Variables of the environment whose values never reach the trail."""
 ADDRESSES = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "BACKOFFICE_EMAIL_URL")
@@ -62,6 +63,22 @@ class Actor:
         return cls.system(began.name or "somebody unknown", via="web" if via in ("admin", "api") else via)
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event to be written: what happened to which object. `record` says what is taken where nothing is given."""
+
+    kind: str
+    actor: Actor
+    account: Account | None = None
+    obj: models.Model | None = None
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    level: str = ""
+    cause: AuditEvent | None = None
+    at: datetime | None = None
+
+
 def record(
     *,
     kind: str,
@@ -80,30 +97,40 @@ def record(
     `at` defaults to the account's clock (wall time without an account), `level` to that of the kind. Request id,
     address and cause are those of the work at hand unless the actor or the caller names others. Raises UnknownKind.
     """
-    known = kind_of(kind)
-    moment = at or (now(account) if account is not None else wall_now())
-    work, scope, secrets = context.current(), context.entered_scope(), known_secrets()
-    event = AuditEvent.objects.create(
-        at=moment,
-        level=level or known.level,
-        kind=kind,
-        actor=actor.user,
-        actor_name=actor.name[:150],
-        via=actor.via,
-        request_id=actor.request_id or work.request_id,
-        address=actor.address or work.address,
+    draft = Draft(kind, actor, account, obj, before or {}, after or {}, reason, level, cause, at)
+    return record_all([draft])[0]
+
+
+def record_all(drafts: Sequence[Draft]) -> list[AuditEvent]:
+    """Write several events in one statement, in this order; each as `record` writes it."""
+    secrets = known_secrets()
+    events = AuditEvent.objects.bulk_create([_event(draft, secrets) for draft in drafts])
+    scope = context.entered_scope()
+    if scope is not None and events:  # only what is committed can be the cause of what a woken worker does
+        transaction.on_commit(partial(scope.has_written, events[-1].pk))
+    return events
+
+
+def _event(draft: Draft, secrets: list[str]) -> AuditEvent:
+    work, obj, account = context.current(), draft.obj, draft.account
+    return AuditEvent(
+        at=draft.at or (now(account) if account is not None else wall_now()),
+        level=draft.level or kind_of(draft.kind).level,
+        kind=draft.kind,
+        actor=draft.actor.user,
+        actor_name=draft.actor.name[:150],
+        via=draft.actor.via,
+        request_id=draft.actor.request_id or work.request_id,
+        address=draft.actor.address or work.address,
         account=account,
         object_type=obj._meta.label if obj is not None else "",
         object_id=str(obj.pk)[:40] if obj is not None else "",
         object_repr=redacted_text(str(obj), secrets)[:200] if obj is not None else "",
-        before=redacted(before or {}, secrets),
-        after=redacted(after or {}, secrets),
-        reason=redacted_text(reason, secrets)[:500],
-        cause_id=cause.pk if cause is not None else work.cause,
+        before=redacted(draft.before, secrets),
+        after=redacted(draft.after, secrets),
+        reason=redacted_text(draft.reason, secrets)[:500],
+        cause_id=draft.cause.pk if draft.cause is not None else work.cause,
     )
-    if scope is not None:  # only what is committed can be the cause of what a woken worker does
-        transaction.on_commit(partial(scope.has_written, event.pk))
-    return event
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -18,23 +18,25 @@ from trading import context
 from trading.clock import trading_day
 from trading.domain.broker import OrderType
 from trading.domain.canonical import canonical_json, sha256_hex
+from trading.domain.chase import furthest
 from trading.domain.gates import GateContext, TradingState, Verdict, evaluate
 from trading.domain.ids import signal_key
-from trading.domain.instruments import BUILT_IN
 from trading.domain.money import HUNDRED, ZERO, floor_to_step, plain
 from trading.domain.orders import Tag
+from trading.domain.policy import AccountPolicy
 from trading.domain.session import SessionConfig, window_end_after
 from trading.failpoints import failpoint
 from trading.locks import lock_account
 from trading.models import Account, AuditEvent, ConfigVersion, Decision, Instrument, OrderGroup, RiskEvent, Signal
 from trading.selectors import risk
+from trading.selectors.instruments import spec_of
 from trading.selectors.orders import has_pending_order
 from trading.selectors.policies import policy_of
 from trading.strategies.base import SignalIntent
 
 from . import audit
 from .audit import Actor
-from .orders import plan_order
+from .orders import Leg, plan_bracket
 from .restrictions import OPEN, trading_state
 
 ACTOR = Actor.system("portfolio")
@@ -78,13 +80,10 @@ def decide(
         signal__instrument=instrument,
         signal__bar_start=intent.bar_start,
     ).first()
-    windows = next(item.windows for item in session.strategies if item.name == intent.strategy)
-    until = window_end_after(windows, intent.bar_start)
-    if until is not None and intent.order_type is OrderType.MARKET:
-        until += policy_of(account).price_age_limit  # the signal of the window's last bar comes with its end
+    until = _until(account, session, intent)
     if standing is not None:
         # A paper run that is mirrored now for the first time: the mirror gets what it would have got.
-        _plan_mirrors(mirrors, standing, until)
+        _plan_missing(mirrors, standing, until)
         return standing
     verdict = evaluate(_context(account, session, intent, instrument, market))
     signal = Signal.objects.create(
@@ -110,8 +109,21 @@ def decide(
     if verdict.approved:
         with context.part(cause=event.pk):
             _plan(account, decision, verdict.units, until)
-            _plan_mirrors(mirrors, decision, until)
+            for mirror in sorted(mirrors, key=lambda row: row.pk):
+                _plan_mirror(mirror, decision, until)
     return decision
+
+
+def _until(account: Account, session: SessionConfig, intent: SignalIntent) -> datetime | None:
+    """When the entry ends that has not filled: with its strategy's window, a resting one also after its time-out."""
+    windows = next(item.windows for item in session.strategies if item.name == intent.strategy)
+    until, policy = window_end_after(windows, intent.bar_start), policy_of(account)
+    if intent.order_type is OrderType.MARKET:  # the signal of the window's last bar comes with its end
+        return until + policy.price_age_limit if until is not None else None
+    if policy.entry_timeout is None:
+        return until
+    timed_out = intent.bar_end + policy.entry_timeout
+    return timed_out if until is None else min(until, timed_out)
 
 
 def _context(
@@ -129,7 +141,7 @@ def _context(
         symbol=intent.symbol,
         side=intent.side,
         order_type=intent.order_type,
-        entry=intent.entry,
+        entry=_worst_entry(intent, policy, instrument),
         stop=intent.stop,
         target=intent.target,
         bar_start=intent.bar_start,
@@ -163,7 +175,7 @@ def _context(
         max_daily_loss_pct=policy.max_daily_loss_pct,
         trades_today=numbers.trades_today,
         max_trades_per_day=policy.max_trades_per_day,
-        spec=BUILT_IN[intent.symbol],
+        spec=spec_of(instrument),
         last_price=market.last_price,
         previous_close=market.previous_close,
         equity=market.equity,
@@ -182,6 +194,13 @@ def _context(
         open_on_symbol=numbers.open_on_symbol,
         available_cash=None if market.cash is None else market.cash - numbers.reserved_cash,
     )
+
+
+def _worst_entry(intent: SignalIntent, policy: AccountPolicy, instrument: Instrument) -> Decimal:
+    """The entry that is measured: a limit order counts at the price to which it may be moved after the market."""
+    if intent.order_type is not OrderType.LIMIT:
+        return intent.entry
+    return furthest(intent.side, intent.entry, tick=instrument.tick_size, most_ticks=policy.chase_ticks)
 
 
 def _share_of(risk_amount: Decimal | None, equity: Decimal | None) -> Decimal | None:
@@ -231,47 +250,37 @@ def _record(
 
 
 def _plan(account: Account, decision: Decision, units: Decimal, until: datetime | None) -> None:
-    """The entry and the legs that ride on it."""
+    """The entry and the legs that ride on it. Callers hold the account's lock, and nothing was planned before."""
     signal = decision.signal
-    group, _ = OrderGroup.objects.get_or_create(account=account, decision=decision)
     closing = "SELL" if signal.side == "BUY" else "BUY"
-    entry = plan_order(
+    legs = [(Tag.STOP, "STOP", signal.stop), (Tag.TP1, "LIMIT", signal.target)]
+    plan_bracket(
         account=account,
         intent=decision,
-        tag=Tag.ENTRY,
         instrument=signal.instrument,
-        side=signal.side,
-        quantity=units,
-        type=signal.order_type,
+        leg=Leg(
+            Tag.ENTRY,
+            signal.side,
+            units,
+            signal.order_type,
+            price=None if signal.order_type == "MARKET" else signal.entry,
+            stop_loss=signal.stop,
+            take_profit=signal.target,
+            good_till=until,
+        ),
+        riding=[
+            Leg(tag, closing, units, kind, price=price, reduce_only=True)
+            for tag, kind, price in legs
+            if price is not None
+        ],
         at=signal.at,
-        price=None if signal.order_type == "MARKET" else signal.entry,
-        stop_loss=signal.stop,
-        take_profit=signal.target,
-        group=group,
-        good_till=until,
+        group=OrderGroup.objects.create(account=account, decision=decision),
         actor=ACTOR,
     )
-    legs = [(Tag.STOP, "STOP", signal.stop), (Tag.TP1, "LIMIT", signal.target)]
-    for tag, kind, price in legs:
-        if price is not None:
-            plan_order(
-                account=account,
-                intent=decision,
-                tag=tag,
-                instrument=signal.instrument,
-                side=closing,
-                quantity=units,
-                type=kind,
-                at=signal.at,
-                price=price,
-                reduce_only=True,
-                rides_on=entry,
-                group=group,
-                actor=ACTOR,
-            )
 
 
-def _plan_mirrors(mirrors: Sequence[Account], decision: Decision, until: datetime | None) -> None:
+def _plan_missing(mirrors: Sequence[Account], decision: Decision, until: datetime | None) -> None:
+    """The orders of mirrors that this decision has neither planned nor refused."""
     if decision.verdict != Decision.Verdict.APPROVED:
         return
     for mirror in sorted(mirrors, key=lambda row: row.pk):
@@ -291,6 +300,8 @@ def _plan_mirror(mirror: Account, decision: Decision, until: datetime | None) ->
         refusal = f"{mirror.name} is {state}: {'; '.join(reasons)}"
     elif quantity < signal.instrument.min_units:
         refusal = f"{plain(units)} units × {plain(mirror.mirror_scale)} are less than one lot"
+    elif signal.instrument.freeze_quantity is not None and quantity > signal.instrument.freeze_quantity:
+        refusal = f"{plain(quantity)} units are more than the exchange takes in one order"
     elif risk.external_quantity(mirror, signal.instrument) != ZERO:
         refusal = f"{mirror.name} holds {signal.instrument.symbol} that is not ours"
     if refusal:

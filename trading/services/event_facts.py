@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from trading.domain.broker import BrokerEvent as PortEvent
@@ -20,6 +20,7 @@ from trading.domain.money import parse_decimal
 from trading.models import Account, BrokerEvent, RiskEvent
 
 BODY_CHANGED = "EVENT_BODY_CHANGED"
+DAY_OVER = "day_over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,15 @@ class Reading:
 
 
 def facts_of(event: PortEvent) -> dict[str, Any]:
-    """JSON of the event's fills and cash movements, numbers as plain strings."""
+    """JSON of the event's fills and cash movements, numbers as plain strings; and whether it begins a day."""
     stored: dict[str, Any] = json.loads(canonical_json({"fills": event.fills, "cash": event.cash}))
-    return stored
+    return stored | ({DAY_OVER: True} if event.day_over is not None else {})
+
+
+def day_was_read(account: Account, moment: datetime) -> bool:
+    """Whether the broker, one whose orders are for the day, has told of the beginning of the day of this moment."""
+    told = BrokerEvent.objects.filter(account=account, at__gt=moment - timedelta(days=1), kind=EventKind.OTHER)
+    return told.filter(**{f"facts__{DAY_OVER}": True}).exists()
 
 
 def fills_in(row: BrokerEvent) -> list[FillData]:

@@ -9,12 +9,13 @@ put that right.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import Q
 
-from trading.clock import now
+from trading.clock import day_bounds, now, trading_day, wall_now
 from trading.domain import oco
 from trading.domain.broker import Capabilities, Side
 from trading.domain.money import ZERO, plain, round_to_step
@@ -25,7 +26,8 @@ from trading.selectors import books
 
 from . import audit
 from .audit import Actor
-from .orders import locked, move, plan_order
+from .event_facts import day_was_read
+from .orders import locked, move, plan_order, sent_at
 from .protection import Said, make_known, safe_again
 
 ACTOR = Actor.system("groups")
@@ -41,11 +43,12 @@ class Manner:
 
     keeps_id: bool
     can_rest_beside: bool
+    day_orders: bool = False
 
     @classmethod
     def of(cls, able: Capabilities) -> Manner:
         """As the adapter says."""
-        return cls(keeps_id=able.replace_keeps_id, can_rest_beside=not able.legs_reserve_units)
+        return cls(able.replace_keeps_id, not able.legs_reserve_units, able.day_orders)
 
 
 def to_look_at(account: Account) -> list[int]:
@@ -73,7 +76,13 @@ def next_step(*, group_id: int, manner: Manner) -> list[Step]:
         return []
     plan = oco.plan(facts)
     _judge(group, facts, plan)
-    return [_planned(group, action) if isinstance(action, oco.Place) else action for action in plan.actions]
+    steps = [_planned(group, action) if isinstance(action, oco.Place) else action for action in plan.actions]
+    return [step for step in steps if not (isinstance(step, oco.Send) and _waits(step.order_id))]
+
+
+def _waits(order_id: int) -> bool:
+    """Whether a planned leg was turned away, and is not to be sent again yet."""
+    return Order.objects.filter(pk=order_id, next_check_at__gt=wall_now()).exists()
 
 
 def is_settled(account: Account, manner: Manner) -> bool:
@@ -104,7 +113,6 @@ def facts_of(group: OrderGroup, manner: Manner) -> oco.GroupFacts | None:
     legs = [order for order in own if order.tag in PROTECTIVE_TAGS]
     closing = [order for order in own if order.tag == Tag.CLOSE]
     exits = [order for order in closing if order.state not in TERMINAL]
-    step = Decimal(1).scaleb(-instrument.price_decimals)
     paid = entry.average_price
     return oco.GroupFacts(
         side=side,
@@ -115,8 +123,8 @@ def facts_of(group: OrderGroup, manner: Manner) -> oco.GroupFacts | None:
         open=trade.open_quantity if trade is not None and trade.state == Trade.State.OPEN else ZERO,
         stop=entry.stop_loss,
         first_target=entry.take_profit,
-        break_even=round_to_step(paid, step) if paid is not None else None,
-        legs=_legs(legs),
+        break_even=round_to_step(paid, instrument.tick_size) if paid is not None else None,
+        legs=_legs(legs, _unread_day(group.account) if manner.day_orders else None),
         over_closed=_over_closed(group, entry, [*legs, *closing]),
         leaving=_left(exits),
         leaving_at_broker=_left([order for order in exits if order.state in oco.AT_BROKER]),
@@ -125,8 +133,17 @@ def facts_of(group: OrderGroup, manner: Manner) -> oco.GroupFacts | None:
     )
 
 
-def _legs(rows: list[Order]) -> tuple[oco.Leg, ...]:
-    """The legs as the planner knows them. One that ended stays ended, also when a fill of it was told after its end."""
+def _unread_day(account: Account) -> datetime | None:
+    """When the account's day began, as long as nothing of it has been read; then None."""
+    moment = now(account)
+    return None if day_was_read(account, moment) else day_bounds(account, trading_day(account, moment))[0]
+
+
+def _legs(rows: list[Order], unread: datetime | None = None) -> tuple[oco.Leg, ...]:
+    """The legs as the planner knows them. One that ended stays ended, also when a fill of it was told after its end.
+
+    Of a day that is `unread` at a broker whose orders are for the day, no leg from before is believed to rest.
+    """
     ends = OrderEvent.objects.filter(order__in=rows, to_state__in=_ENDS).values_list("order", "from_state", "to_state")
     ended = {order: (source, to) for order, source, to in ends}
     found = []
@@ -138,7 +155,7 @@ def _legs(rows: list[Order]) -> tuple[oco.Leg, ...]:
                 order_id=row.pk,
                 tag=Tag(row.tag),
                 sequence=row.sequence,
-                state=OrderState(end) if end and state not in TERMINAL else state,
+                state=_state_of(row, OrderState(end) if end and state not in TERMINAL else state, unread),
                 quantity=row.quantity,
                 filled=row.filled_quantity,
                 price=row.price or ZERO,
@@ -146,6 +163,13 @@ def _legs(rows: list[Order]) -> tuple[oco.Leg, ...]:
             )
         )
     return tuple(found)
+
+
+def _state_of(row: Order, state: OrderState, unread: datetime | None) -> OrderState:
+    if unread is None or state not in oco.AT_BROKER:
+        return state
+    sent = sent_at(row)
+    return OrderState.UNKNOWN if sent is not None and sent < unread else state
 
 
 def _over_closed(group: OrderGroup, entry: Order, closing: list[Order]) -> Decimal:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from django.db import DataError, IntegrityError, transaction
 
 from trading.domain.broker import BrokerEvent as PortEvent
-from trading.domain.broker import BrokerOrderStatus, CashData, EventKind, FillData, OrderNews
+from trading.domain.broker import BrokerOrderStatus, CashData, DayOver, EventKind, FillData, OrderNews
 from trading.domain.canonical import canonical_json, sha256_hex
 from trading.domain.money import ZERO, plain
 from trading.domain.orders import TERMINAL, OrderState, is_late, may_move, state_after_fill, state_from_broker
@@ -23,17 +23,18 @@ from trading.models import Account, BrokerEvent, Fill, Order, RiskEvent
 from trading.selectors.instruments import UnmappedInstrument, instrument_for
 from trading.selectors.policies import policy_of
 
-from . import booking, cursors, orders, plausibility, restrictions
+from . import attempts, booking, cursors, orders, plausibility, restrictions
 from .audit import Actor
 from .errors import RuleBroken
 from .event_facts import BODY_CHANGED, facts_of, fills_in, said_last
-from .linking import link
+from .linking import goes_on, link, was_once
 from .versions import fill_versions
 
 INFLOW = "events"
 ACTOR = Actor.system("inbox")
 # What one event of the broker can do to its own booking, and to nothing else's.
 CANNOT_BOOK = (UnmappedInstrument, RuleBroken, ValueError, ArithmeticError, DataError, IntegrityError)
+_RESTED = (OrderState.WORKING, OrderState.PARTIAL, OrderState.CANCELLING)
 TYPED_CASH = frozenset(booking.CASH_SIDE)
 
 
@@ -54,21 +55,40 @@ def receive(*, account: Account, events: Sequence[PortEvent], cursor: str | None
     lock_account(account.pk)
     result = Received()
     policy = policy_of(account)
+    said = _said(account, [event.external_id for event in events])
     for event in sorted(events, key=lambda e: e.sequence):
-        row, is_new = _store(account, event, result)
-        if is_new:
+        row = _store(account, event, said, result)
+        if row is not None:
             _apply(account, event, row, policy, result)
     if cursor is not None:
         cursors.put(account=account, name=INFLOW, value=cursor)
     return result
 
 
-def _store(account: Account, event: PortEvent, result: Received) -> tuple[BrokerEvent, bool]:
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The hash of an event's body as it was stored, and as the broker has said it last."""
+
+    first: str
+    last: str
+
+
+def _said(account: Account, external_ids: Sequence[str]) -> dict[str, _Said]:
+    """What is stored of these events, read at once: most brokers tell a whole day again and again."""
+    stored = BrokerEvent.objects.filter(account=account, external_id__in=external_ids)
+    first = dict(stored.values_list("external_id", "body_sha256"))
+    again = said_last(account, list(first)) if first else {}
+    return {name: _Said(sha, again[name].sha256 if name in again else sha) for name, sha in first.items()}
+
+
+def _store(account: Account, event: PortEvent, said: dict[str, _Said], result: Received) -> BrokerEvent | None:
+    """The row of an event that is new, None for one that stands; `said` learns of it either way."""
     body_sha256 = sha256_hex(canonical_json(event.raw))
-    standing = BrokerEvent.objects.filter(account=account, external_id=event.external_id).first()
-    if standing is None:
+    known = said.get(event.external_id)
+    said[event.external_id] = _Said(known.first if known is not None else body_sha256, body_sha256)
+    if known is None:
         result.stored += 1
-        row = BrokerEvent.objects.create(
+        return BrokerEvent.objects.create(
             account=account,
             external_id=event.external_id,
             sequence=event.sequence,
@@ -78,12 +98,10 @@ def _store(account: Account, event: PortEvent, result: Received) -> tuple[Broker
             body_sha256=body_sha256,
             facts=facts_of(event),
         )
-        return row, True
     result.repeated += 1
-    if standing.body_sha256 != body_sha256:
+    if known.first != body_sha256:
         result.changed.append(event.external_id)
-    said = said_last(account, [event.external_id]).get(event.external_id)
-    if body_sha256 != (said.sha256 if said is not None else standing.body_sha256):
+    if known.last != body_sha256:
         RiskEvent.objects.create(
             account=account,
             at=event.at,
@@ -93,7 +111,7 @@ def _store(account: Account, event: PortEvent, result: Received) -> tuple[Broker
                 "event": event.external_id, "sha256": body_sha256, "body": event.raw, "facts": facts_of(event),
             },
         )  # fmt: skip
-    return standing, False
+    return None
 
 
 def _apply(account: Account, event: PortEvent, row: BrokerEvent, policy: AccountPolicy, result: Received) -> None:
@@ -106,6 +124,18 @@ def _apply(account: Account, event: PortEvent, row: BrokerEvent, policy: Account
         except CANNOT_BOOK as error:
             kind = "UNMAPPED_INSTRUMENT" if isinstance(error, UnmappedInstrument) else "EVENT_NOT_BOOKED"
             _hold(account, row, result, kind=kind, reason=str(error))
+    if event.day_over is not None:
+        _end_the_day(account, event.day_over, row)
+
+
+def _end_the_day(account: Account, over: DayOver, row: BrokerEvent) -> None:
+    """Orders of an earlier day rest no more. What one may have filled unseen shows as a difference of positions."""
+    rested = Order.objects.filter(account=account, state__in=_RESTED).exclude(broker_order_id__in=over.listed)
+    for order in rested.order_by("pk"):
+        sent = orders.sent_at(order)
+        if sent is not None and sent < over.before:
+            reason = "the broker's day is over, and with it every order that was for the day"
+            orders.move(orders.locked(order.pk), OrderState.EXPIRED, at=row.at, reason=reason, broker_event=row)
 
 
 def _apply_part(
@@ -170,6 +200,9 @@ def _hold(account: Account, row: BrokerEvent, result: Received, *, kind: str, re
 
 
 def _apply_news(account: Account, news: OrderNews, row: BrokerEvent) -> None:
+    labelled = plausibility.labelled(account, news)
+    if labelled is not None and plausibility.is_a_copy(labelled, news):
+        return
     found = link(
         account,
         client_id=news.client_id,
@@ -186,16 +219,11 @@ def _apply_news(account: Account, news: OrderNews, row: BrokerEvent) -> None:
         return
     if plausibility.is_foreign(order, news.broker_order_id):
         return
-    if news.replaced_by:  # our order goes on under another id; what it is now is said of that one
-        if order.broker_order_id in ("", news.broker_order_id):
-            _bind(order, news.replaced_by)
-        return
-    if news.replaces and order.broker_order_id and order.broker_order_id != news.broker_order_id:
-        _bind(order, news.broker_order_id)
     if news.status is BrokerOrderStatus.REJECTED and not news.broker_order_id and order.broker_order_id:
         return  # a later copy under the same id was refused; the order that the broker has is not that copy
-    if news.broker_order_id and not order.broker_order_id:
-        _bind(order, news.broker_order_id)
+    goes_on(order, news, at=row.at)
+    if was_once(order, news.broker_order_id):
+        return  # our order goes on under another id; what it is now is said of that one
     wanted, source = state_from_broker(news.status), OrderState(order.state)
     if news.status is BrokerOrderStatus.FILLED and source not in TERMINAL:
         # A fill moves the order when it is booked, not when it is announced; but one that its broker made smaller, as
@@ -210,11 +238,13 @@ def _apply_news(account: Account, news: OrderNews, row: BrokerEvent) -> None:
         return  # that it began says nothing about its cancel, which is asked again
     if wanted is not source and may_move(source, wanted) and not is_late(source, wanted):
         orders.move(order, wanted, at=row.at, reason=news.reason or str(row.kind), broker_event=row)
+        _no_longer_sent(order, source)
 
 
-def _bind(order: Order, broker_order_id: str) -> None:
-    order.broker_order_id = broker_order_id
-    order.save(update_fields=["broker_order_id", "updated_at"])
+def _no_longer_sent(order: Order, source: OrderState) -> None:
+    """The broker's events say what became of an order whose sender may have died: its sends count no more."""
+    if source in (OrderState.SENDING, OrderState.UNKNOWN):
+        attempts.end(key=attempts.send_key(order.pk))
 
 
 def _apply_fill(account: Account, fill: FillData, row: BrokerEvent, found: Order) -> None:
@@ -239,6 +269,7 @@ def _apply_fill(account: Account, fill: FillData, row: BrokerEvent, found: Order
     target = state_after_fill(source, ordered=order.quantity, filled=filled)
     reason = f"{fill.quantity.normalize():f} at {fill.price.normalize():f} ({fill.reason})"
     orders.move(order, target, at=row.at, reason=reason, broker_event=row)
+    _no_longer_sent(order, source)
     booking.book_fill(account=account, event=row, fill=fill, order=order, actor=ACTOR)
     if filled > order.quantity:
         plausibility.tell_overfilled(order, fill)

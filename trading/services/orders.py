@@ -6,6 +6,8 @@ the table of `domain.orders`, together with an OrderEvent. Callers of `move` hol
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -32,6 +34,7 @@ from trading.models import (
 from . import audit
 from .audit import Actor
 from .errors import RuleBroken
+from .notifications import note
 
 Intent = Decision | ExitIntent | Application
 
@@ -46,7 +49,22 @@ def intent_key(intent: Intent) -> str:
     return f"application:{intent.proposal_id}:{intent.proposal.payload_sha256}"
 
 
-@transaction.atomic
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One order of an intent, to be planned: what is to be bought or sold, and how. Prices in quote currency."""
+
+    tag: str
+    side: str
+    quantity: Decimal
+    type: str
+    price: Decimal | None = None
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    reduce_only: bool = False
+    good_till: datetime | None = None
+    sequence: int = 1
+
+
 def plan_order(
     *,
     account: Account,
@@ -68,50 +86,98 @@ def plan_order(
     actor: Actor,
 ) -> Order:
     """Write the intent's leg as a PLANNED order, or find the one that stands. Nothing is sent here."""
-    lock_account(account.pk)
-    client_id = client_order_id(intent=intent_key(intent), account=account.name, tag=tag, sequence=sequence)
-    standing = Order.objects.filter(client_order_id=client_id).first()
-    if standing is not None:
-        return standing
-    order = Order.objects.create(
+    leg = Leg(
+        tag, side, quantity, type, price, stop_loss, take_profit, reduce_only, good_till=good_till, sequence=sequence
+    )
+    return plan_bracket(
         account=account,
-        decision=intent if isinstance(intent, Decision) else None,
-        exit_intent=intent if isinstance(intent, ExitIntent) else None,
-        application=intent if isinstance(intent, Application) else None,
-        parent_group=group,
-        rides_on=rides_on,
-        tag=tag,
-        sequence=sequence,
-        client_order_id=client_id,
+        intent=intent,
         instrument=instrument,
-        side=side,
-        type=type,
-        quantity=quantity,
-        price=price,
-        stop_loss=stop_loss,
-        take_profit=take_profit,
-        reduce_only=reduce_only,
-        good_till=good_till,
+        leg=leg,
+        rides_on=rides_on,
         at=at,
-    )
-    OrderEvent.objects.create(order=order, sequence=1, to_state=OrderState.PLANNED, at=at, reason="planned")
-    audit.record(
-        kind="order.planned",
+        group=group,
         actor=actor,
-        account=account,
-        obj=order,
-        after={
-            "state": str(OrderState.PLANNED),
-            "client_order_id": client_id,
-            "tag": tag,
-            "side": side,
-            "instrument": instrument.symbol,
-            "quantity": quantity,
-            "price": price,
-        },
-        at=at,
     )
-    return order
+
+
+@transaction.atomic(savepoint=False)
+def plan_bracket(
+    *,
+    account: Account,
+    intent: Intent,
+    instrument: Instrument,
+    leg: Leg,
+    riding: Sequence[Leg] = (),
+    rides_on: Order | None = None,
+    at: datetime,
+    group: OrderGroup | None = None,
+    actor: Actor,
+) -> Order:
+    """Write a leg as a PLANNED order, and those that ride on it; what stands already is left as it is.
+
+    Nothing is sent here. Returns the order that the others ride on. A few statements, however many legs: this is on
+    the way of every decision.
+    """
+    lock_account(account.pk)
+    key = intent_key(intent)
+    names = [
+        client_order_id(intent=key, account=account.name, tag=item.tag, sequence=item.sequence)
+        for item in (leg, *riding)
+    ]
+    standing = {order.client_order_id: order for order in Order.objects.filter(client_order_id__in=names)}
+
+    def planned(name: str, item: Leg, rides_on: Order | None = None) -> Order:
+        return Order(
+            account=account,
+            decision=intent if isinstance(intent, Decision) else None,
+            exit_intent=intent if isinstance(intent, ExitIntent) else None,
+            application=intent if isinstance(intent, Application) else None,
+            parent_group=group,
+            rides_on=rides_on,
+            client_order_id=name,
+            instrument=instrument,
+            at=at,
+            **asdict(item),
+        )
+
+    entry, new = standing.get(names[0]), []
+    if entry is None:
+        new = Order.objects.bulk_create([planned(names[0], leg, rides_on)])
+        entry = new[0]
+    missing = [(name, item) for name, item in zip(names[1:], riding, strict=True) if name not in standing]
+    new += Order.objects.bulk_create([planned(name, item, entry) for name, item in missing])
+    OrderEvent.objects.bulk_create(
+        [OrderEvent(order=row, sequence=1, to_state=OrderState.PLANNED, at=at, reason="planned") for row in new]
+    )
+    audit.record_all([_told(row, actor, at) for row in new])
+    return entry
+
+
+def _told(order: Order, actor: Actor, at: datetime) -> audit.Draft:
+    """That an order was planned."""
+    after = {
+        "state": str(OrderState.PLANNED),
+        "client_order_id": order.client_order_id,
+        "tag": order.tag,
+        "side": order.side,
+        "instrument": order.instrument.symbol,
+        "quantity": order.quantity,
+        "price": order.price,
+    }
+    return audit.Draft("order.planned", actor, account=order.account, obj=order, after=after, at=at)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A move of a row that the caller has locked, and what it rests on."""
+
+    order: Order
+    to: OrderState
+    reason: str
+    message: BrokerMessage | None = None
+    broker_event: BrokerEvent | None = None
+    application: Application | None = None
 
 
 def move(
@@ -125,55 +191,108 @@ def move(
     application: Application | None = None,
 ) -> OrderEvent:
     """Move a row that the caller has locked, and write the event. Raises RuleBroken off the table."""
-    source = OrderState(order.state)
-    if not may_move(source, to):
-        raise RuleBroken(
-            f"Order {order.client_order_id} cannot go from {source} to {to} ({reason}). Its state is unchanged; "
-            "reconciliation will show what the broker has."
-        )
-    order.state = to
-    order.reason = reason[:300]
-    order.save()
-    last = OrderEvent.objects.filter(order=order).aggregate(last=Max("sequence"))["last"] or 0
-    event = OrderEvent.objects.create(
-        order=order,
-        sequence=last + 1,
+    return move_all([Move(order, to, reason, message, broker_event, application)], at=at)[0]
+
+
+def move_all(moves: Sequence[Move], *, at: datetime) -> list[OrderEvent]:
+    """Move several orders, each at most once, and write their events together. Raises RuleBroken as `move` does."""
+    last = dict(
+        OrderEvent.objects.filter(order__in=[item.order for item in moves])
+        .values_list("order")
+        .annotate(Max("sequence"))
+    )
+    events, told = [], []
+    for item in moves:
+        order, source = item.order, OrderState(item.order.state)
+        if not may_move(source, item.to):
+            raise RuleBroken(
+                f"Order {order.client_order_id} cannot go from {source} to {item.to} ({item.reason}). Its state is "
+                "unchanged; reconciliation will show what the broker has."
+            )
+        order.state = item.to
+        order.reason = item.reason[:300]
+        order.save()
+        events.append(_event(item, source, sequence=last.get(order.pk, 0) + 1, at=at))
+        told.append(_moved(item, source, at))
+    OrderEvent.objects.bulk_create(events)
+    audit.record_all(told)
+    for item in moves:
+        _follow_up(item.order, item.to, at=at)
+    return events
+
+
+def _event(item: Move, source: OrderState, *, sequence: int, at: datetime) -> OrderEvent:
+    return OrderEvent(
+        order=item.order,
+        sequence=sequence,
         from_state=source,
-        to_state=to,
+        to_state=item.to,
         at=at,
-        attempt=order.attempt,
-        reason=reason[:300],
-        message=message,
-        broker_event=broker_event,
-        application=application,
+        attempt=item.order.attempt,
+        reason=item.reason[:300],
+        message=item.message,
+        broker_event=item.broker_event,
+        application=item.application,
     )
-    audit.record(
-        kind="order.moved",
-        actor=Actor.system("orders"),
-        account=order.account,
-        obj=order,
+
+
+def _moved(item: Move, source: OrderState, at: datetime) -> audit.Draft:
+    """That an order has moved."""
+    is_loud = is_late(source, item.to) or item.to in (OrderState.UNKNOWN, OrderState.REJECTED)
+    return audit.Draft(
+        "order.moved",
+        Actor.system("orders"),
+        account=item.order.account,
+        obj=item.order,
         before={"state": source},
-        after={"state": to},
-        reason=reason,
-        level="WARNING" if is_late(source, to) or to in (OrderState.UNKNOWN, OrderState.REJECTED) else "INFO",
+        after={"state": item.to},
+        reason=item.reason,
+        level="WARNING" if is_loud else "INFO",
         at=at,
     )
+
+
+def _follow_up(order: Order, to: OrderState, *, at: datetime) -> None:
+    """What a move brings with it: legs end with an entry that never filled, an intent goes with its order."""
     if to in TERMINAL and order.tag == Tag.ENTRY and order.filled_quantity == ZERO:
         _drop_legs(order, at=at)
     if order.exit_intent is not None:
         _follow(order.exit_intent, to)
-    return event
 
 
-def locked(order_id: int) -> Order:
-    """The order's row, locked, under its account's lock. Call inside a transaction."""
-    account_id = Order.objects.values_list("account_id", flat=True).get(pk=order_id)
+def waits(order: Order, reason: str) -> None:
+    """Write down what an order that the caller has locked waits for: nothing else says why it has not left."""
+    said = f"waits: {reason}"[:300]
+    if order.reason != said:
+        order.reason = said
+        order.save(update_fields=["reason", "updated_at"])
+
+
+def locked(order_id: int, *, account_id: int | None = None) -> Order:
+    """The order's row, locked, under its account's lock. Call inside a transaction.
+
+    Whoever knows its account names it, so that it need not be asked for.
+    """
+    if account_id is None:
+        account_id = Order.objects.values_list("account_id", flat=True).get(pk=order_id)
+    return locked_all([order_id], account_id=account_id)[0]
+
+
+def locked_all(order_ids: Sequence[int], *, account_id: int) -> list[Order]:
+    """The rows of orders of one account, locked, in the order of their numbers."""
     lock_account(account_id)
-    return (
+    return list(
         Order.objects.select_for_update(no_key=True, of=("self",))
         .select_related("account", "instrument")
-        .get(pk=order_id)
+        .filter(pk__in=order_ids, account=account_id)
+        .order_by("pk")
     )
+
+
+def sent_at(order: Order) -> datetime | None:
+    """When it was sent last, on the account's clock; None for one that never was."""
+    sendings = OrderEvent.objects.filter(order=order, to_state=OrderState.SENDING)
+    return sendings.order_by("-sequence").values_list("at", flat=True).first()
 
 
 def _drop_legs(entry: Order, *, at: datetime) -> None:
@@ -201,3 +320,18 @@ def _follow(intent: ExitIntent, state: OrderState) -> None:
     if wanted is not None and intent.state != wanted and not revived:
         intent.state = wanted
         intent.save(update_fields=["state"])
+        if wanted == ExitIntent.State.MISSED:
+            _tell_missed(intent)
+
+
+def _tell_missed(intent: ExitIntent) -> None:
+    """An exit whose time ended before it was done: what it was to close is still held."""
+    note(
+        key=f"exit-missed:{intent.pk}",
+        level="CRITICAL",
+        text=(
+            f"{intent.account.name}: the exit {intent.exit_type} of decision {intent.decision_id} "
+            f"({intent.exit_reason}) expired before it was filled. What it was to close may still be held: look at the "
+            "position, and at its stop."
+        ),
+    )

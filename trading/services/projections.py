@@ -34,7 +34,8 @@ __all__ = [
 # The curve of an account from a moment on, in one statement. A point stands where a trade closed, and where an entry
 # took effect that is not a strategy's own fill (which shows when its trade closes), nor moves what is only owed or
 # counted, nor restates a fill that has its own entry. It says what all entries up to its moment have come to:
-# trade-date cash, and with it what is held at cost.
+# trade-date cash, and with it what is held at cost. That is counted back from what all come to now: what moved since is
+# little, while the time of each of an account's many entries would have to be looked up.
 EQUITY = """
     WITH moments AS (
         SELECT t.closed_at AS at FROM trading_trade t
@@ -45,14 +46,23 @@ EQUITY = """
         WHERE e.account_id = %(account)s AND e.at >= %(since)s AND e.kind NOT IN ('SETTLEMENT', 'SPLIT')
           AND e.idempotency_key NOT LIKE 'restated:%%'
           AND (f.id IS NULL OR f.application_id IS NOT NULL OR coalesce(o.decision_id, o.exit_intent_id) IS NULL)),
-    moves AS (
-        SELECT greatest(e.at, %(since)s) AS at, sum(p.amount) FILTER (WHERE k.kind IN ('CASH', 'UNSETTLED')) AS cash,
-               sum(p.amount) AS worth
-        FROM trading_ledgeraccount k JOIN ledger_posting p ON p.ledger_account_id = k.id
-        JOIN trading_entry e ON e.id = p.entry_id
+    later AS (
+        SELECT e.id, e.at FROM trading_entry e
+        WHERE e.account_id = %(account)s AND e.at > %(since)s AND EXISTS (SELECT 1 FROM moments)),
+    books AS MATERIALIZED (
+        SELECT k.id, k.kind IN ('CASH', 'UNSETTLED') AS is_cash FROM trading_ledgeraccount k
         WHERE k.account_id = %(account)s AND k.kind IN ('CASH', 'UNSETTLED', 'MARKET', 'TRADING')
-          AND k.commodity_id = %(currency)s AND EXISTS (SELECT 1 FROM moments)
-        GROUP BY 1
+          AND k.commodity_id = %(currency)s AND EXISTS (SELECT 1 FROM moments)),
+    moved AS (
+        SELECT l.at, coalesce(sum(p.amount) FILTER (WHERE b.is_cash), 0) AS cash, sum(p.amount) AS worth
+        FROM later l JOIN ledger_posting p ON p.entry_id = l.id JOIN books b ON b.id = p.ledger_account_id GROUP BY 1),
+    total AS (
+        SELECT coalesce(sum(p.amount) FILTER (WHERE b.is_cash), 0) AS cash, coalesce(sum(p.amount), 0) AS worth
+        FROM books b JOIN ledger_posting p ON p.ledger_account_id = b.id),
+    moves AS (
+        SELECT %(since)s::timestamptz AS at, t.cash - coalesce((SELECT sum(cash) FROM moved), 0) AS cash,
+               t.worth - coalesce((SELECT sum(worth) FROM moved), 0) AS worth FROM total t
+        UNION ALL SELECT at, cash, worth FROM moved
         UNION ALL SELECT at, 0, 0 FROM moments),
     sums AS (SELECT DISTINCT at, coalesce(sum(cash) OVER upto, 0) AS balance,
                     coalesce(sum(worth) OVER upto, 0) AS equity

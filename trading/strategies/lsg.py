@@ -195,7 +195,7 @@ class LiquiditySweepGrab(Strategy):
             return None
         self._entered = True
         self.counters["entries"] += 1
-        side, step = setup.side, self.spec.price_step
+        side, step = setup.side, self.spec.tick_size
         buffer = self.params.buffer_pips * self.spec.pip_size
         # Off the step both prices go outward: the extreme is really broken, the stop is not nearer than the buffer.
         if side is Side.SELL:

@@ -140,7 +140,7 @@ class OpeningRangeBreakout(Strategy):
         return True
 
     def _intent(self, side: Side, bar: Bar, opening: Bar) -> SignalIntent:
-        step = self.spec.price_step
+        step = self.spec.tick_size
         buffer = self.params.buffer_pips * self.spec.pip_size
         edge, opposite = (opening.high, opening.low) if side is Side.BUY else (opening.low, opening.high)
         entry = round_to_step(bar.close, step)

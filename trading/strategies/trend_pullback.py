@@ -90,7 +90,7 @@ class TrendPullback(Strategy):
         return view.below_year_high_pct <= self.params.near_high_pct
 
     def _intent(self, bar: Bar, view: SwingView) -> SignalIntent | None:
-        step = self.spec.price_step
+        step = self.spec.tick_size
         entry = round_to_step(bar.close, step)
         stop = round_to_step(entry - STOP_ATRS * view.atr, step)
         if not 0 < stop < entry:

@@ -66,6 +66,9 @@ ORDERS: dict[str, dict[str, str]] = {
     },
     "I-03": {
         "two orders are one broker order": _twice("trading_order", f"id = {_ENTRY}", "client_order_id='other'"),
+        "one order's earlier id is another order's": "INSERT INTO trading_orderalias (at, recorded_at, account_id, "
+        "order_id, broker_order_id) SELECT o.at, now(), o.account_id, (SELECT max(x.id) FROM trading_order x WHERE "
+        f"x.account_id = o.account_id AND x.id <> o.id), o.broker_order_id FROM trading_order o WHERE o.id = {_ENTRY}",
         "two orders carry one client id": _twice("trading_order", f"id = {_ENTRY}", "broker_order_id='other'"),
         "one client id filled as two broker orders": "UPDATE trading_brokerevent SET facts = jsonb_set(facts, "
         "'{fills}', "
@@ -133,6 +136,8 @@ ORDERS: dict[str, dict[str, str]] = {
         "a fill without an event": "UPDATE trading_orderevent SET broker_event_id = NULL WHERE to_state = 'FILLED'",
         "an end without evidence": "UPDATE trading_orderevent SET broker_event_id = NULL, message_id = NULL "
         "WHERE from_state = 'SENDING' AND to_state = 'WORKING'",
+        "called not sent without saying why": "UPDATE trading_orderevent SET broker_event_id = NULL, "
+        "message_id = NULL, to_state = 'PLANNED' WHERE from_state = 'SENDING' AND to_state = 'WORKING'",
     },
     "I-16b": {
         "closed more than opened": "UPDATE trading_fill SET quantity = quantity * 2 WHERE order_id IN "
@@ -325,8 +330,13 @@ _TOLD = (
     "'{kind}', 'told', {numbers} FROM {table} WHERE {where}"
 )
 
-# What looks like a breach and is none, because it was raised as it must be.
+# What looks like a breach and is none, because it was raised as it must be, or says that nothing was sent.
 RAISED: dict[str, dict[str, str]] = {
+    "R-03": {
+        "surely not sent": "UPDATE trading_orderevent SET broker_event_id = NULL, message_id = NULL, "
+        "to_state = 'PLANNED', reason = 'NOT_SENT: our own budget of requests is spent' "
+        "WHERE from_state = 'SENDING' AND to_state = 'WORKING'",
+    },
     "I-24": {
         "no rate was known": "DELETE FROM trading_rate; UPDATE trading_trade SET risk_amount = 0, r = 0 "
         f"WHERE id IN (SELECT id FROM ({_JPY_TRADES}) jpy); "

@@ -1,4 +1,4 @@
-"""An account that flaps, is traded by others, loses its key, answers for another, or goes back in time."""
+"""An account that flaps, is traded by others, or goes back in time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 
 from reconciliation.engine.run import run_reconciliation
 from reconciliation.models import Discrepancy, Run
-from tests.faults.standing import apart, damaged, filled, read, state, wire_of
+from tests.faults.places import PLACES
+from tests.faults.standing import filled, state
 from tests.faults.world import World
 from trading.engine.sender import send_order
 from trading.engine.watcher import watch_once
@@ -52,27 +53,9 @@ def test_an_order_of_somebody_else_is_a_case_and_neither_adopted_nor_cancelled(a
     assert not Entry.objects.filter(account=world.account, kind="EXTERNAL_FILL").exists()
 
 
-@pytest.mark.fault("F-056")
-def test_a_key_that_expires_stops_no_order_twice_and_starts_no_storm(any_world: World) -> None:
-    world = any_world
-    order = world.plan()
-    world.fault("expire_token", when="before", route="*", times=1000)
-    before = len(world.rows("request"))
-    send_order(order_id=order.pk)
-    for _ in range(3):
-        watch_once()
-    assert len(world.rows("request")) - before <= 16, "a key is not tried again and again"
-    assert filled(order) == 0 and world.copies(order) == set()
-    assert reconcile(world) == "FAILED"
-    world.simulator.delete("/faults")
-    for _ in range(4):
-        world.pass_time(order, 30)
-        watch_once()
-    assert state(order) in ("FILLED", "REJECTED") and len(world.copies(order)) <= 1
-    assert world.differences() == []
-
-
-@pytest.mark.fault("F-057")
+@pytest.mark.fault("F-057", broker="oanda")
+@pytest.mark.fault("F-057", broker="alpaca")
+@pytest.mark.parametrize("any_world", PLACES, indirect=True, ids=lambda place: place.name)
 def test_a_broker_that_goes_back_in_time_stops_trading_and_people_are_told(any_world: World) -> None:
     world = any_world
     order = world.plan()
@@ -87,21 +70,3 @@ def test_a_broker_that_goes_back_in_time_stops_trading_and_people_are_told(any_w
     assert level != OPEN and any("older" in reason for reason in reasons), reasons
     assert Notification.objects.filter(level="CRITICAL", text__contains="older state").count() == 1
     assert len(world.copies(waiting)) == 0 and state(waiting) != "FILLED"
-
-
-@pytest.mark.fault("F-033")
-def test_answers_about_another_account_post_nothing_and_stop_trading(any_world: World) -> None:
-    world, (route, path) = any_world, wire_of(any_world).account
-    order = world.plan()
-    with damaged(world, route, path, "somebody-elses"):
-        result = run_reconciliation(account=world.account, trigger=Run.Trigger.MANUAL)
-        assert not result.ok and not Discrepancy.objects.filter(account=world.account, state="OPEN").exists()
-    if world.place.name == "oanda":  # its history says in each row whose it is
-        with damaged(world, wire_of(world).history, "transactions.*.accountID", "somebody-elses"):
-            send_order(order_id=order.pk)
-            read(world)
-            assert filled(order) == 0
-    for _ in range(3):
-        world.pass_time(order, 30)
-        watch_once()
-    assert world.problems(order) == [] and apart(world) == []

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from reconciliation.engine.run import run_reconciliation
-from reconciliation.models import Run
+from reconciliation.models import Discrepancy, Run
 from tests.faults.places import ALPACA
 from tests.faults.standing import WIRES, damaged, filled, read, state
 from tests.faults.world import World
@@ -37,6 +37,8 @@ def test_when_stop_and_target_both_fill_people_see_what_is_too_much_and_nothing_
         run_reconciliation(account=world.account, trigger=Run.Trigger.MANUAL)
         watch_once()
     assert sent == len([row for row in world.rows("request") if row["data"]["method"] == "POST"])
+    case = Discrepancy.objects.get(account=world.account, kind="OVER_CLOSED_TRADE")
+    assert (case.state, case.severity) == ("OPEN", "CRITICAL")
     held = {row["instrument"]: row["quantity"] for row in world.truth()["positions"]}
     assert abs(Decimal(held["AAPL"])) == order.quantity, "short by one leg, until people decide"
 

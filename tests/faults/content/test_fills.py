@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.standing import damaged, filled, once, read, unread, wire_of
+from tests.faults.standing import damaged, filled, once, read, unread, whole_or_told, wire_of
 from tests.faults.world import World
-from trading.models import Fill, Order, RiskEvent, Transfer
+from trading.models import Fill, RiskEvent, Transfer
 
 pytestmark = pytest.mark.faults
 
@@ -21,16 +21,6 @@ NO_TIMES: list[Any] = [
     "2026-01-14T15:00:00", "1970-01-01", "9999-12-31T23:59:59.999999999-12:00", "2016-12-31T23:59:60Z",
     "yesterday", "", None, 0, "2026-02-30T00:00:00Z", "1768402800",
 ]  # fmt: skip
-
-
-def whole_or_told(world: World, order: Order) -> None:
-    """The fill is booked once; or its first reading was kept unread, and people are told that it says more now."""
-    if filled(order):
-        once(world, order)
-        return
-    told = {"EVENT_BODY_CHANGED", "EVENT_NOT_BOOKED", "FOREIGN_ANSWER"}
-    assert RiskEvent.objects.filter(account=world.account, kind__in=told).exists()
-    assert order.state != "FILLED", "nobody takes it for filled before its fill is booked"
 
 
 @pytest.mark.fault("F-021", "F-022", "F-023", "F-025")
@@ -55,6 +45,8 @@ def test_a_time_that_is_none_posts_nothing(any_world: World) -> None:
     for value in NO_TIMES:
         if value is None and world.place.name == "alpaca":
             continue  # then the id says when it was
+        if value in (None, "") and world.place.name == "kite":
+            continue  # then the exchange's own time says it
         with damaged(world, wire.history, f"{wire.fill}.{wire.at}", value):
             read(world)
         assert filled(order) == 0, value
@@ -66,7 +58,7 @@ def test_a_time_that_is_none_posts_nothing(any_world: World) -> None:
 def test_a_member_of_another_kind_posts_nothing(any_world: World) -> None:
     world, wire = any_world, wire_of(any_world)
     order = unread(world)
-    for member in ("id", wire.kind, wire.order, wire.instrument):
+    for member in (wire.id, wire.kind, wire.order, wire.instrument):
         for value in (None, 7, {"a": {"b": None}}, ["x"], ""):
             with damaged(world, wire.history, f"{wire.fill}.{member}", value):
                 read(world)
@@ -93,7 +85,7 @@ def test_a_fill_at_a_price_that_cannot_be_waits_for_people(any_world: World, tim
 
     world, wire = any_world, wire_of(any_world)
     order = unread(world)
-    absurd = str(world.place.ask * Decimal(times))
+    absurd = wire.number(str(world.place.ask * Decimal(times)))
     with damaged(world, wire.history, f"{wire.fill}.{wire.price}", absurd):
         read(world)
     assert filled(order) == 0, "a hundred times off: in another unit, or somebody else's"
@@ -103,11 +95,11 @@ def test_a_fill_at_a_price_that_cannot_be_waits_for_people(any_world: World, tim
 
 
 @pytest.mark.fault("F-028")
-@pytest.mark.parametrize("price", ["0", "-1.1"])
+@pytest.mark.parametrize("price", ["0", "-1"])
 def test_a_fill_at_no_price_posts_nothing(any_world: World, price: str) -> None:
     world, wire = any_world, wire_of(any_world)
     order = unread(world)
-    with damaged(world, wire.history, f"{wire.fill}.{wire.price}", price):
+    with damaged(world, wire.history, f"{wire.fill}.{wire.price}", wire.number(price)):
         read(world)
     assert filled(order) == 0
     read(world)

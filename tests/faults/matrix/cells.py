@@ -29,9 +29,11 @@ POINTS = {
 HOLDING = frozenset({"decided", "before_store", "entry_written"})
 MODES = ("kill", "stop", "raise")
 KINDS = ("entry", "exit", "cancel", "oco")
-BROKERS = ("oanda", "alpaca")
+BROKERS = ("oanda", "alpaca", "kite")
 # Where an order that may never have arrived is not sent again by itself: it stays UNKNOWN until people decide.
 NEVER_SENT_AGAIN = frozenset({"kite"})
+# The points at which nobody can know that an order was never sent.
+LOST = frozenset({"claimed", "before_send", "looked_up"})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,9 +60,12 @@ class Cell:
 
     @property
     def waits_for_people(self) -> bool:
-        """Whether it is struck where nobody can know that nothing was sent, at a broker that is not asked twice."""
-        lost = self.point in ("claimed", "before_send", "looked_up")
-        return self.broker in NEVER_SENT_AGAIN and lost and self.kind != "cancel"
+        """Whether it is struck where nobody can know that nothing was sent, at a broker that is not asked twice.
+
+        A bracket is struck there over the cancel of its sibling, which is asked again; only its exit may be lost.
+        """
+        lost = {"entry": LOST, "exit": LOST, "oco": {"looked_up"}, "cancel": frozenset[str]()}[self.kind]
+        return self.broker in NEVER_SENT_AGAIN and self.point in lost
 
     @property
     def freezes_the_books(self) -> bool:
@@ -74,14 +79,15 @@ def all_cells(brokers: Sequence[str] = BROKERS) -> list[Cell]:
 
 
 def slice_of(brokers: Sequence[str] = BROKERS) -> list[Cell]:
-    """Few cells that have every point, mode, kind and broker in them, and one that freezes the books."""
+    """Few cells that have every point, mode, and kind at each broker in them, and one that freezes the books."""
     cells = []
     for number, point in enumerate(POINTS):
         mode = MODES[(number + number // len(MODES)) % len(MODES)]
         if mode == "stop" and point in HOLDING and point != "entry_written":
             mode = "kill"
-        kind = KINDS[(number + number // len(KINDS)) % len(KINDS)]
-        cells.append(Cell(brokers[number % len(brokers)], kind, "stop" if point == "entry_written" else mode, point))
+        turn, broker = divmod(number, len(brokers))
+        kind = KINDS[(turn + broker) % len(KINDS)]
+        cells.append(Cell(brokers[broker], kind, "stop" if point == "entry_written" else mode, point))
     return cells
 
 

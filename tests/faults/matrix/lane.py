@@ -21,24 +21,30 @@ from django.db import connections
 
 from backoffice.verification import run_all
 from tests.faults.matrix.cells import POINTS, Cell
-from tests.faults.matrix.judge import problems
+from tests.faults.matrix.judge import lost, problems
+from tests.faults.matrix.people import decide
 from tests.faults.matrix.work import Work, prepare
-from tests.faults.places import PLACES
+from tests.faults.places import BY_NAME, Place
 from tests.faults.workers import READY_SECONDS, Worker
-from tests.faults.world import START, World
+from tests.faults.world import World
 from tests.servers import Simulator
+from trading.domain.broker import BrokerUnreachable
 from trading.domain.policy import AccountPolicy
-from trading.engine.sender import LEASE
-from trading.models import ConfigVersion
+from trading.engine.claiming import LEASE
+from trading.models import ConfigVersion, Order
 from trading.services.audit import Actor
+from trading.services.errors import RuleBroken
 from trading.services.setup import ensure_version, retire
 
 FROZEN_SECONDS = 3 * LEASE.total_seconds()
 # From the fault to the right end: a lease, the deadline, the quarantine and a reader's lease, on a busy machine.
 HEAL_SECONDS = 120.0
 STRIKE_SECONDS = 60.0
+AGAIN_SECONDS = 1.0
 # As beat asks for rounds of the watcher.
 SWEEP_SECONDS = 2.0
+# So long others go on, at least, before a frozen process is woken.
+OTHERS_SECONDS = 3 * SWEEP_SECONDS
 WORKERS = len(POINTS) + 2
 # How often a cell is begun anew when the struck task was not the one that came to the point.
 ATTEMPTS = 2
@@ -70,11 +76,25 @@ class Struck:
     at: float = 0.0
     healed: bool = False
     woken: bool = False
+    decided: bool = False
 
     @property
     def frozen(self) -> bool:
         """Whether its process still stands still."""
         return self.cell.mode == "stop" and not self.woken
+
+    def problems(self) -> list[str]:
+        """What is wrong with it now."""
+        return problems(self.cell, self.world, decided=self.decided)
+
+    def decide(self) -> None:
+        """Let people end the order that only they can end, if they can now; what follows of it is judged, too."""
+        [order] = lost(list(Order.objects.filter(account=self.world.account)))
+        try:
+            decide(self.world, order)
+            self.decided = True
+        except (AssertionError, BrokerUnreachable, RuleBroken) as error:  # somebody else reads its history now
+            self.outcome.problems.append(f"nobody could decide: {error}")
 
     def wake(self) -> None:
         """Let the frozen process go on."""
@@ -132,16 +152,16 @@ class Lane:
             connections.close_all()
         return [outcomes[cell] for cell in cells]
 
-    def _simulator(self, number: int) -> Simulator:
-        return Simulator.start(self._directory / f"simulator-{number}", START)
+    def _simulator(self, number: int, place: Place) -> Simulator:
+        return Simulator.start(self._directory / f"simulator-{number}", place.start)
 
     def _strike(self, cell: Cell, outcome: Outcome, worlds: list[World], simulators: list[Simulator]) -> Struck:
         for _ in range(ATTEMPTS):
             self._number += 1
             # Each attempt has a broker of its own: what is late of an earlier one must not meet this one.
-            simulators.append(self._simulator(self._number))
+            place = BY_NAME[cell.broker]
+            simulators.append(self._simulator(self._number, place))
             name = f"{cell.name}-{self._number}"
-            place = next(each for each in PLACES if each.name == cell.broker)
             world = World(
                 simulators[-1], self._redis_url, self._environment, self._directory,
                 scope=name, policy=self._policy, place=place, name=name,
@@ -151,8 +171,12 @@ class Lane:
             work = prepare(cell, world)
             headers = {"failpoint": f"{work.failpoint}:{cell.mode}", "once": str(once)}
             world.send_task(work.task, *work.arguments, headers=headers)
-            end = time.monotonic() + STRIKE_SECONDS
+            end, ended = time.monotonic() + STRIKE_SECONDS, Path(f"{once}.ended")
             while not once.exists() and time.monotonic() < end:
+                if ended.exists():  # it ended before the point: an exit had no room yet, a look-up was not due yet
+                    ended.unlink()
+                    time.sleep(AGAIN_SECONDS)
+                    world.send_task(work.task, *work.arguments, headers=headers)
                 time.sleep(0.02)
             if once.exists():
                 struck = Struck(cell, world, work, once, outcome, at=time.monotonic())
@@ -171,7 +195,7 @@ class Lane:
         while struck:
             moment = time.monotonic()
             for each in struck:
-                if each.frozen and moment - each.at >= FROZEN_SECONDS:
+                if each.frozen and moment >= max(each.at + FROZEN_SECONDS, begun + OTHERS_SECONDS):
                     each.outcome.while_frozen = each.healed
                     with suppress(ProcessLookupError):
                         each.wake()
@@ -188,8 +212,10 @@ class Lane:
             for each in struck:
                 if each.healed or (each.frozen and each.cell.freezes_the_books) or not (each.frozen or each.ended):
                     continue
-                each.outcome.problems = problems(each.cell, each.world)
-                if not each.outcome.problems:
+                each.outcome.problems = each.problems()
+                if not each.outcome.problems and each.cell.waits_for_people and not (each.frozen or each.decided):
+                    each.decide()
+                elif not each.outcome.problems:
                     each.healed = True
                     each.outcome.seconds = round(time.monotonic() - max(each.at, begun), 1)
             late = struck if time.monotonic() - begun > HEAL_SECONDS else []
@@ -199,7 +225,7 @@ class Lane:
         time.sleep(SWEEP_SECONDS)
         for each in struck:  # and nothing has happened since
             ended = [] if each.ended else ["its process has not ended since it woke up"]
-            each.outcome.problems = [*ended, *problems(each.cell, each.world)]
+            each.outcome.problems = [*ended, *each.problems()]
 
     def _verify(self, by_account: Mapping[str, Outcome], everybody: Sequence[Outcome]) -> None:
         """A breach of a rule belongs to the cell of its account; one that belongs to none, to all of the batch."""

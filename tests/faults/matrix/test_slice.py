@@ -19,7 +19,8 @@ def test_the_matrix_has_all_of_its_cells_and_the_slice_something_of_everything()
     assert len(set(all_cells())) == len(POINTS) * len(MODES) * len(KINDS) * len(BROKERS) and len(POINTS) == 14
     short = slice_of()
     assert {cell.point for cell in short} == set(POINTS) and {cell.mode for cell in short} == set(MODES)
-    assert {cell.kind for cell in short} == set(KINDS) and {cell.broker for cell in short} == set(BROKERS)
+    assert {(cell.kind, cell.broker) for cell in short} == {(kind, broker) for kind in KINDS for broker in BROKERS}
+    assert any(cell.waits_for_people for cell in short)
     assert any(cell.point in HOLDING and cell.mode == "stop" for cell in short)
     assert sorted(cell for batch in batches(all_cells()) for cell in batch) == sorted(all_cells())
 

@@ -19,6 +19,7 @@ from trading.clock import now
 from trading.domain.broker import OrderType
 from trading.engine.canceller import ASK_AGAIN, cancel_order
 from trading.engine.connections import broker_for
+from trading.engine.oco import look_after
 from trading.engine.sender import send_order
 from trading.models import Decision, Order, Trade
 from trading.services.exits import plan_exit
@@ -104,7 +105,7 @@ def _cancel(cell: Cell, world: World) -> Work:
     if cell.point in ("entry_written", "booked"):  # it fills in the moment before the cancel arrives
         _rise_to(world, order.price)
     elif cell.point in ("claimed", "swept", "looked_up"):  # the first request, or its answer, is lost
-        world.fault("status", when="before", route="GET *", times=50, status=503)
+        world.fault("status", when="before", route=world.place.history, times=50, status=503)
         when = "after" if cell.point == "looked_up" else "before"
         world.fault("drop", when=when, route=world.place.cancelling)
         assert cancel_order(order_id=order.pk, reason="the matrix").state == "CANCELLING"
@@ -115,11 +116,11 @@ def _cancel(cell: Cell, world: World) -> Work:
 
 
 def _oco(cell: Cell, world: World) -> Work:
-    """Both ends of a bracket at once: the target is reached while the exit, or the sibling's cancel, is handled."""
+    """Both ends of a bracket at once: one leg is reached while the exit, or the sibling's cancel, is handled."""
     entry = _entered(world)
-    target = Order.objects.get(rides_on=entry, tag="TP1")
+    reach = _reaching_a_leg(world, entry)
     if cell.point in ("events_read", "entry_written", "booked", "swept"):
-        _rise_to(world, target.price)
+        reach()
         return Work(cell.point, WATCHING)
     moment = now(world.account)
     if cell.point == "decided":
@@ -131,7 +132,7 @@ def _oco(cell: Cell, world: World) -> Work:
             work.failpoint = OF_CANCEL[cell.point]
         elif _reserves(world) and cell.point == "after_send":
             work.failpoint = f"{world.place.cancelling.partition(' ')[0].lower()}_sent"
-    work.meanwhile = lambda: _rise_to(world, target.price)
+    work.meanwhile = reach
     return work
 
 
@@ -170,7 +171,14 @@ def _entered(world: World) -> Order:
     entry = _planned(world)
     assert send_order(order_id=entry.pk).state == "FILLED", "the entry is filled"
     entry.refresh_from_db()
+    if not world.place.links_legs:
+        look_after(world.account)
+        assert _own_stop(world).state == "WORKING", "its stop rests"
     return entry
+
+
+def _own_stop(world: World) -> Order:
+    return Order.objects.get(account=world.account, tag="STOP", rides_on=None)
 
 
 def _reserves(world: World) -> bool:
@@ -179,6 +187,16 @@ def _reserves(world: World) -> bool:
         return broker.capabilities.legs_reserve_units
     finally:
         broker.close()
+
+
+def _reaching_a_leg(world: World, entry: Order) -> Callable[[], None]:
+    """Lets the market reach the target, or the stop where that alone rests."""
+    if world.place.links_legs:
+        target = Order.objects.get(rides_on=entry, tag="TP1").price
+        return lambda: _rise_to(world, target)
+    stop = _own_stop(world).price
+    spread = world.place.ask - world.place.bid
+    return lambda: world.price(stop - 2 * spread, stop - spread)
 
 
 def _rise_to(world: World, price: Any) -> None:

@@ -20,6 +20,10 @@ from trading.failpoints import failpoint
 
 __all__ = ["app"]
 
+# A process stands still from its strike until all others of its batch are struck, however slow the machine is: Celery
+# must not kill it before it is woken.
+app.conf.task_soft_time_limit, app.conf.task_time_limit = 600, 660
+
 
 @task_prerun.connect  # type: ignore[untyped-decorator]
 def arm(task: Any, **_more: Any) -> None:
@@ -49,13 +53,13 @@ def _failpoint_of(task: Any) -> tuple[str, str]:
 @shared_task(name="matrix.decide")  # type: ignore[untyped-decorator]
 def decide(account_id: int, place_name: str, now: str, type: str, entry: str) -> int:
     """Decide as the portfolio loop does."""
-    from tests.faults.places import PLACES
+    from tests.faults.places import BY_NAME
     from tests.faults.world import decide_entry
     from trading.domain.broker import OrderType
     from trading.domain.session import load_session
     from trading.models import Account
 
-    place = next(each for each in PLACES if each.name == place_name)
+    place = BY_NAME[place_name]
     decision = decide_entry(
         account=Account.objects.get(pk=account_id),
         place=place,

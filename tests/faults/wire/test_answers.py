@@ -13,6 +13,7 @@ from tests.faults.standing import once, settle, state, wire_of
 from tests.faults.world import World
 from trading.domain.broker import OrderType
 from trading.engine.connections import broker_for
+from trading.engine.oco import look_after
 from trading.engine.sender import send_order
 from trading.models import BrokerMessage, Notification, Order
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.faults
 # (rows, action, arguments): after each the broker has the order, and the answer says nothing certain.
 SPOILED: list[tuple[str, str, dict[str, Any]]] = [
     ("F-004", "status", {"status": 504, "times": 4}),
-    ("F-009", "truncate", {"bytes": 200}),
+    ("F-009", "truncate", {"bytes": 30}),
     ("F-010", "redirect", {"status": 302, "location": "/v2/orders"}),
     ("F-010", "redirect", {"status": 308, "location": "/elsewhere"}),
     ("F-011", "status", {"status": 502, "body": ""}),
@@ -76,6 +77,7 @@ def test_the_answer_to_another_order_is_nobodys_and_people_are_told(standing: Wo
     world = standing
     first, second = world.plan(), world.plan()
     send_order(order_id=first.pk)
+    look_after(world.account)
     answer = BrokerMessage.objects.get(order=first, purpose="submit")
     world.fault("body", text=answer.response_body, content_type="application/json")
     send_order(order_id=second.pk)
@@ -87,6 +89,7 @@ def test_the_answer_to_another_order_is_nobodys_and_people_are_told(standing: Wo
 
 
 @pytest.mark.fault("F-012", broker="alpaca")
+@pytest.mark.fault("F-012", broker="kite")
 @pytest.mark.fault("F-013", broker="oanda")
 @pytest.mark.parametrize("status", [200, 500])
 def test_a_resting_order_is_bound_too_under_another_status(standing: World, status: int) -> None:
@@ -107,9 +110,12 @@ def test_too_many_requests_everywhere_lose_nothing_and_leave_room_for_a_cancel(
     resting = world.plan(type=OrderType.LIMIT, entry=world.place.bid - world.place.away)
     send_order(order_id=resting.pk)
     order = world.plan()
-    world.fault("rate_limit", when="before", route="*", times=3, seconds=1, headers=headers)
+    # Kite's own words say that it has not looked at a request, which is why that one may leave again.
+    body = '{"status":"error","error_type":"NetworkException","message":"Too many requests","data":null}'
+    said = {"body": body} if world.place.name == "kite" else {}
+    world.fault("rate_limit", when="before", route="*", times=3, seconds=1, headers=headers, **said)
     send_order(order_id=order.pk)
-    assert state(order) == "UNKNOWN"
+    assert state(order) == ("PLANNED" if said else "UNKNOWN")
     world.simulator.delete("/faults")
     broker = broker_for(world.account)
     began = time.monotonic()

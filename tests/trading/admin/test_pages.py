@@ -17,7 +17,7 @@ from django.urls import reverse
 from reconciliation.models import Discrepancy
 from tests.trading.admin.world import World, grow
 from trading.admin.pages import ReadOnlyAdmin
-from trading.models import AuditEvent, User
+from trading.models import AuditEvent, OrderAlias, User
 
 SignIn = Callable[[str], Client]
 NAMES = sorted(model.__name__ for model in admin.site._registry if model._meta.app_label == "trading")
@@ -146,9 +146,20 @@ def test_the_order_page_tells_the_story_from_signal_to_entry(signed_in: SignIn, 
         "test planned ENTRY BUY 10000 EURUSD",  # the audit trail
     ):
         assert words in page, words
+    assert "Earlier ids at its broker" not in page, "it has had no other"
     states = [event.to_state for event in world.entry.events.order_by("sequence")]
     assert states == ["PLANNED", "SENDING", "WORKING", "FILLED"]
     assert "1.090120000000" not in page
+
+
+def test_the_order_page_names_the_ids_that_its_broker_had_for_it_before(signed_in: SignIn, world: World) -> None:
+    moment = world.entry.at
+    OrderAlias.objects.create(account=world.entry.account, order=world.entry, broker_order_id="before-41", at=moment)
+    panels = {
+        panel.title: panel
+        for panel in signed_in("charlie").get(url("Order", "change", world.entry.pk)).context["panels"]
+    }
+    assert "before-41" in str(panels["Earlier ids at its broker"].rows[0][0])
 
 
 def test_an_entry_shows_debits_and_credits_that_sum_to_zero(signed_in: SignIn, world: World) -> None:

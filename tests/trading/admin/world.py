@@ -169,6 +169,7 @@ def build_world(*, with_external_trade: bool = True) -> World:
             "quote": "USD",
             "pip_size": Decimal("0.0001"),
             "price_decimals": 5,
+            "tick_size": Decimal("0.00001"),
             "lot_size": Decimal(1),
             "min_units": Decimal(1),
             "max_units": Decimal(100_000_000),

@@ -21,6 +21,7 @@ from trading.brokers.oanda import OandaBroker
 from trading.domain.broker import (
     BrokerNeedsLogin,
     BrokerOrderStatus,
+    BrokerOtherAccount,
     BrokerSnapshot,
     BrokerUnreachable,
     Completeness,
@@ -136,7 +137,6 @@ def test_a_flat_account_is_complete_when_it_says_so_itself() -> None:
         ({"currency": "missing"}, (FAILED, COMPLETE, COMPLETE)),
         ({"lastTransactionID": "missing"}, (FAILED, FAILED, FAILED)),
         ({"lastTransactionID": "12"}, (FAILED, FAILED, FAILED)),
-        ({"id": "101-001-9999999-001"}, (FAILED, FAILED, FAILED)),
         ({"id": "missing"}, (FAILED, FAILED, FAILED)),
     ],
 )
@@ -204,6 +204,11 @@ def test_a_read_that_hangs_ends_at_the_deadline() -> None:
         with pytest.raises(BrokerUnreachable, match="no complete answer within 3 s"):
             broker_at(server.url).snapshot()
         assert time.monotonic() - began < 3.5
+
+
+def test_an_answer_about_another_account_is_said_and_not_used() -> None:
+    with pytest.raises(BrokerOtherAccount, match="about account '101-001-9999999-001'"):
+        snapshot(id="101-001-9999999-001")
 
 
 def test_an_unaccepted_key_names_what_a_person_must_do_and_not_the_key() -> None:

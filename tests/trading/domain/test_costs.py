@@ -73,7 +73,7 @@ def test_every_fill_is_worse_than_the_mid_by_at_least_the_cost_and_on_the_price_
 ) -> None:
     model = CostModel(instrument(symbol), spread)
     price = model.fill_price(side, mid, atr)
-    step = instrument(symbol).price_step
+    step = instrument(symbol).tick_size
     assert price > 0
     assert price % step == 0
     if price > step:

@@ -146,7 +146,8 @@ def test_a_good_signal_is_approved_with_its_size_risk_and_heat() -> None:
         ({"previous_close": D("0.98")}, "price_sane", "a split, or a bad number"),
         ({"previous_close": D("2.31")}, "price_sane", "a split, or a bad number"),
         ({"target": D("1.37900")}, "price_sane", "not in the order of the trade's direction"),
-        ({"entry": D("1.380001")}, "price_sane", "not on the step"),
+        ({"entry": D("1.380001")}, "price_sane", "not on the tick of 0.00001"),
+        ({"spec": replace(instrument("EURUSD"), tick_size=D("0.0007"))}, "price_sane", "not on the tick of 0.0007"),
         (
             {"per_trade_risk_pct": D("0.51"), "heat_pct": D(0), "daily_risk_used_pct": D(0), "symbol_risk_pct": D(0)},
             "risk_per_trade",
@@ -158,6 +159,7 @@ def test_a_good_signal_is_approved_with_its_size_risk_and_heat() -> None:
         ({"open_positions": 2}, "max_open_positions", "as many positions are open"),
         ({"open_on_symbol": 1}, "max_open_per_symbol", "on EURUSD"),
         ({"available_cash": D(0)}, "buying_power", "there is no cash"),
+        ({"spec": replace(instrument("EURUSD"), freeze_quantity=D(999))}, "freeze_quantity", "takes less in one order"),
     ],
 )
 def test_each_gate_alone_stops_a_signal_and_says_why(changes: dict[str, Any], gate: str, reason: str) -> None:

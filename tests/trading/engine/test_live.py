@@ -105,12 +105,12 @@ def test_a_paper_order_that_a_crash_left_behind_is_filled_as_of_its_own_bar(
 
 def _crash(desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Let the engine run until its process ends at that step of the first paper order."""
-    claim, events_since = sender._claim, PaperBroker.events_since
+    claim, events_since = sender.claim, PaperBroker.events_since
 
-    def claims(*order: Any) -> Order | None:
+    def claims(*planned: Any) -> list[Order]:
         if step == "before the claim":
             raise Killed
-        claimed = claim(*order)
+        claimed = claim(*planned)
         if step == "after the claim":
             raise Killed
         return claimed
@@ -122,7 +122,7 @@ def _crash(desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
         return page
 
     with monkeypatch.context() as patched:
-        patched.setattr(sender, "_claim", claims)
+        patched.setattr(sender, "claim", claims)
         patched.setattr(PaperBroker, "events_since", tells)
         with pytest.raises(Killed):
             desk.run(at(8))

@@ -189,7 +189,7 @@ def test_prices_that_cannot_be_traded_at_make_no_bar() -> None:
     listener = PriceListener("p", 0, {EUR: "EURUSD"}, frozenset({300}))
     listener._bars["EURUSD"][0].listen(FRIDAY)
     price = BrokerPrice(EUR, Decimal(1), Decimal(2), at(7), False)
-    listener.take(price, _Nobody(), _Nobody())
+    listener.take([price], _Nobody(), _Nobody())
     assert listener._bars["EURUSD"][0]._forming is None
 
 

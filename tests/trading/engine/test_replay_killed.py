@@ -85,11 +85,11 @@ def test_stopped_at_any_step_of_an_order_it_goes_on_and_adds_no_second_one(
             if seen == order:
                 raise Killed
 
-    claim, submit, events_since = sender._claim, PaperBroker.submit, PaperBroker.events_since
+    claim, submit, events_since = sender.claim, PaperBroker.submit, PaperBroker.events_since
 
-    def claims(*order: Any) -> Order | None:
+    def claims(*planned: Any) -> list[Order]:
         at("before the claim")
-        claimed = claim(*order)
+        claimed = claim(*planned)
         at("after the claim")
         return claimed
 
@@ -105,7 +105,7 @@ def test_stopped_at_any_step_of_an_order_it_goes_on_and_adds_no_second_one(
         return page
 
     with monkeypatch.context() as patched:
-        patched.setattr(sender, "_claim", claims)
+        patched.setattr(sender, "claim", claims)
         patched.setattr(PaperBroker, "submit", submits)
         patched.setattr(PaperBroker, "events_since", tells)
         with pytest.raises(Killed):

@@ -13,7 +13,7 @@ from django.db import models, transaction
 from tests.trading.services import making
 from trading.domain.broker import Evidence
 from trading.engine.messages import keep
-from trading.models import Anchor, Bar, ClosedDay, Mark, Rate, RiskEvent, User
+from trading.models import Anchor, Bar, ClosedDay, Mark, OrderAlias, Rate, RiskEvent, User
 from trading.services import approvals
 
 __all__ = ["facts", "furnish"]
@@ -32,6 +32,7 @@ def furnish() -> None:
     making.receive(account, making.cash_of(1, "TRANSFER", "100000"), making.fill_of(2, entry, "1000", "1.1"))
     leave = making.make_exit(account, entry, quantity="400")
     making.receive(account, making.fill_of(3, leave, "400", "1.2", realised="40"))
+    OrderAlias.objects.create(at=making.START, account=account, order=entry, broker_order_id="before")
     exchange = Evidence("POST", "/orders", "{}", 201, "{}", making.START, making.START)
     keep(entry, "submit", [exchange])
     eurusd = making.instrument()

@@ -70,7 +70,7 @@ def make_intent(
 ) -> SignalIntent:
     """A signal of the bar that starts `minutes` after 07:00."""
     start = day + timedelta(hours=7, minutes=minutes)
-    step = BUILT_IN[symbol].price_step
+    step = BUILT_IN[symbol].tick_size
     entry, distance = Decimal("1.1"), round_to_step(Decimal("0.01"), step)
     entry = round_to_step(entry, step)
     return SignalIntent(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,14 +14,16 @@ from django.db import DatabaseError, connections, transaction
 from tests.conftest import CommittedDatabase
 from tests.trading.services.making import TEST, cash_of, fill_of, instrument, make_account, make_entry, receive
 from tests.trading.services.sessions import make_intent, make_session, make_view
+from trading.domain.broker import OrderType
 from trading.domain.gates import GATES
 from trading.domain.session import SessionConfig
 from trading.engine.accounts import paper_account
-from trading.models import Account, AuditEvent, Decision, Order, OrderGroup, RiskEvent, Signal, Trade
+from trading.models import Account, AuditEvent, Decision, Instrument, Order, OrderGroup, RiskEvent, Signal, Trade
+from trading.selectors.policies import policy_of
 from trading.services import restrictions
 from trading.services.decisions import decide
 from trading.services.projections import project_position
-from trading.services.setup import ensure_session
+from trading.services.setup import ensure_session, ensure_version
 from trading.strategies.base import SignalIntent
 
 EIGHT = ("EURUSD", "GBPUSD", "AUDUSD", "NZDUSD", "USDCAD", "USDCHF", "EURGBP", "GBPJPY")
@@ -111,7 +115,12 @@ def test_a_mirror_gets_the_same_legs_scaled_and_floored_to_lots(paper: Account, 
 
 @pytest.mark.parametrize(
     ("why", "words"),
-    [("too small", "less than one lot"), ("restricted", "REDUCE_ONLY"), ("external", "that is not ours")],
+    [
+        ("too small", "less than one lot"),
+        ("too much", "than the exchange takes"),
+        ("restricted", "REDUCE_ONLY"),
+        ("external", "that is not ours"),
+    ],
 )
 def test_a_mirrors_refusal_is_recorded_and_the_paper_account_goes_on(
     paper: Account, mirror: Account, why: str, words: str
@@ -119,6 +128,10 @@ def test_a_mirrors_refusal_is_recorded_and_the_paper_account_goes_on(
     if why == "too small":
         mirror.mirror_scale = Decimal("0.00001")
         mirror.save()
+    elif why == "too much":
+        mirror.mirror_scale = Decimal(3)
+        mirror.save()
+        Instrument.objects.filter(symbol="EURUSD").update(freeze_quantity=Decimal(149_999))
     elif why == "restricted":
         restrictions.restrict(account=mirror, level="REDUCE_ONLY", source="test", reason="look first", actor=TEST)
     else:
@@ -130,6 +143,66 @@ def test_a_mirrors_refusal_is_recorded_and_the_paper_account_goes_on(
     assert refusal.numbers["units"] == "50000"
     assert not Order.objects.filter(account=mirror, decision=decision).exists()
     assert Order.objects.filter(account=paper, tag="ENTRY").exists()
+
+
+def with_policy(account: Account, **changes: object) -> None:
+    """Give the account a policy that differs from the shipped one."""
+    policy = replace(policy_of(account), **changes)  # type: ignore[arg-type]
+    account.policy = ensure_version(kind="POLICY", name="a test's", body=policy.canonical)
+    account.save()
+
+
+def a_limit(order_type: OrderType = OrderType.LIMIT) -> SignalIntent:
+    return replace(make_intent(), order_type=order_type)
+
+
+@pytest.mark.parametrize("order_type", [OrderType.LIMIT, OrderType.STOP])
+def test_a_resting_entry_ends_with_its_time_out_or_its_window_whichever_comes_first(
+    paper: Account, order_type: OrderType
+) -> None:
+    with_policy(paper, entry_timeout_seconds=90)
+    intent = a_limit(order_type)
+    choose(paper, intent)
+    assert Order.objects.get(tag="ENTRY").good_till == intent.bar_end + timedelta(seconds=90)
+
+
+def test_a_time_out_after_the_window_changes_nothing(paper: Account) -> None:
+    with_policy(paper, entry_timeout_seconds=86_400)
+    choose(paper, a_limit())
+    end = Order.objects.get(tag="ENTRY").good_till
+    assert end is not None and end.hour == 10
+
+
+def test_a_market_entry_has_no_time_out(paper: Account) -> None:
+    with_policy(paper, entry_timeout_seconds=90)
+    choose(paper)
+    end = Order.objects.get(tag="ENTRY").good_till
+    assert end is not None and end.hour == 10
+
+
+def test_a_limit_entry_is_measured_at_the_price_to_which_it_may_be_moved(paper: Account) -> None:
+    with_policy(paper, chase_ticks=20)
+    decision = choose(paper, a_limit())
+    entry = Order.objects.get(tag="ENTRY")
+    # 500 at risk over 0.0102, not over 0.0100: 49,019 units, not 50,000.
+    assert (entry.price, entry.quantity) == (Decimal("1.1"), Decimal(49_019))
+    assert decision.risk_amount <= 500 and entry.quantity * Decimal("0.0102") <= 500
+    sane = next(gate["numbers"] for gate in decision.gates if gate["name"] == "price_sane")
+    assert sane["entry"] == "1.1002"
+
+
+def test_an_entry_above_what_the_exchange_takes_in_one_order_is_rejected(paper: Account) -> None:
+    Instrument.objects.filter(symbol="EURUSD").update(freeze_quantity=Decimal(49_999))
+    decision = choose(paper)
+    assert decision.verdict == "REJECTED" and not Order.objects.exists()
+    assert [gate["name"] for gate in decision.gates if not gate["passed"]] == ["freeze_quantity"]
+
+
+def test_a_price_off_the_tick_that_the_broker_says_today_is_rejected(paper: Account) -> None:
+    Instrument.objects.filter(symbol="EURUSD").update(tick_size=Decimal("0.003"))
+    decision = choose(paper)
+    assert [gate["name"] for gate in decision.gates if not gate["passed"]] == ["price_sane"]
+    assert "not on the tick of 0.003" in decision.reason
 
 
 def _adopt(account: Account) -> None:

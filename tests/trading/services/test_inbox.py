@@ -7,7 +7,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from tests.trading.services.histories import left_behind
 from tests.trading.services.making import (
@@ -73,6 +74,29 @@ def test_a_changed_body_is_a_risk_event_and_leaves_the_books_alone(account: Acco
     assert risk.numbers["body"]["price"] == "1.2" and BrokerEvent.objects.get().body["price"] == "1.1"
     receive(account, fill_of(1, order, "999", "1.2"))
     assert RiskEvent.objects.count() == 2, "a third body is told of too"
+
+
+def test_a_history_told_again_is_recognised_with_as_many_questions_however_long_it_is(account: Account) -> None:
+    def told(number: int) -> int:
+        with CaptureQueriesContext(connection) as asked:
+            result = receive(account, *history[:number])
+        assert (result.stored, result.repeated) == (0, number)
+        return len(asked)
+
+    history = [fill_of(number, None, "1") for number in range(1, 41)]
+    receive(account, *history)
+    told(1)
+    assert told(40) == told(2)
+
+
+def test_one_event_twice_in_one_batch_is_stored_once_and_its_other_body_told_of(account: Account) -> None:
+    order = make_entry(account)
+    first, other = fill_of(1, order, "1000", "1.1"), fill_of(1, order, "1000", "1.2")
+    result = receive(account, first, first, other, other)
+    assert (result.stored, result.repeated, result.posted_fills) == (1, 3, 1) and result.changed == ["1", "1"]
+    assert RiskEvent.objects.count() == 1
+    receive(account, first)
+    assert RiskEvent.objects.count() == 2, "that it says the first again is told of, too"
 
 
 def test_a_fill_before_its_acknowledgement_fills_the_order_once(account: Account) -> None:
@@ -182,8 +206,9 @@ def test_cash_of_a_kind_nobody_knows_is_held(account: Account) -> None:
 
 
 def test_what_an_unmapped_instrument_did_is_held_and_the_rest_is_applied(account: Account) -> None:
-    order, other = make_entry(account, 1, quantity="1000"), make_entry(
-        account, 2, symbol="XAUUSD", quantity="5", entry="2000", stop="1990", target="2010"
+    order, other = (
+        make_entry(account, 1, quantity="1000"),
+        make_entry(account, 2, symbol="XAUUSD", quantity="5", entry="2000", stop="1990", target="2010"),
     )
     InstrumentAlias.objects.filter(symbol="EUR_USD").update(valid_until=moment(0))
     result = receive(

@@ -102,6 +102,13 @@ def test_what_is_not_known_or_does_not_stand_is_kept_and_moves_nothing(row: dict
     assert draft.raw["id"] == row["id"]
 
 
+def test_an_unreadable_row_has_an_id_of_its_own_and_always_the_same() -> None:
+    spoiled = [activity(fill_row(price=value), IDS, "USD") for value in ("NaN", "NaN", "1_000")]
+    assert spoiled[0].external_id == spoiled[1].external_id != spoiled[2].external_id
+    whole = activity(fill_row(), IDS, "USD")
+    assert whole.external_id not in {each.external_id for each in spoiled} and whole.fills
+
+
 def test_the_status_of_the_order_in_an_execution_is_not_part_of_its_body() -> None:
     bodies = [
         canonical_json(activity(fill_row(order_status=word), IDS, "USD").raw) for word in ("partially_filled", "filled")

@@ -26,6 +26,8 @@ from trading.clock import store_broker_clock
 from trading.domain.broker import BrokerUnreachable
 from trading.engine.inflow import catch_up
 from trading.models import Account, BrokerEvent, CashEvent, Fill, Transfer
+from trading.services import cursors
+from trading.services.inbox import INFLOW
 from trading.services.setup import ensure_account, ensure_policy
 
 
@@ -47,6 +49,7 @@ class Books:
 
     `orders` gives the taped client ids of orders that are made ours, each with (symbol, side, quantity); `history` is
     the end of the path whose answer is made bad, `rows` finds its rows, `identity` the id of what one row books.
+    `prices` are those of the orders' decisions where the usual ones are of another size, `cursor` where it is read on.
     """
 
     broker: str
@@ -54,6 +57,10 @@ class Books:
     history: str
     rows: Callable[[Any], list[dict[str, Any]]]
     margin: bool
+    identity: Callable[[dict[str, Any]], str] = lambda row: str(row["id"])
+    currency: str = "USD"
+    prices: Mapping[str, str] = field(default_factory=dict)
+    cursor: str = ""
 
 
 BOOKS: Sequence[Books] = (
@@ -70,6 +77,20 @@ BOOKS: Sequence[Books] = (
         "/account/activities",
         lambda document: document,
         False,
+        prices={"entry": "200", "stop": "150", "target": "250"},
+    ),
+    Books(
+        "kite",
+        {"fuzzentry": ("INFY", "BUY", "10"), "fuzzout": ("INFY", "SELL", "3")},
+        "/trades",
+        lambda document: document["data"],
+        False,
+        # A trade's id is one of its exchange and day only.
+        identity=lambda row: f"{row['fill_timestamp'][:10].replace('-', '')}:{row['exchange']}:{row['trade_id']}",
+        currency="INR",
+        prices={"entry": "1500", "stop": "1400", "target": "1600"},
+        # Read on from an earlier day: at the first reading ever every trade must fit the balances, or nothing is read.
+        cursor="20200101/earlier",
     ),
 )
 
@@ -86,16 +107,20 @@ class InboxFuzzer:
             broker=tape.subject.upper(),
             environment=Account.Environment.SIMULATOR,
             external_id=tape.account,
-            currency="USD",
+            currency=self._books.currency,
             opened_at=START,
             policy=ensure_policy(),
         )
         store_broker_clock(account=account, broker_at=START, speed=Decimal(0))
+        if self._books.cursor:
+            cursors.put(account=account, name=INFLOW, value=self._books.cursor)
         self._account = account
         names = {}
         for number, (name, (symbol, side, quantity)) in enumerate(self._books.orders.items(), start=1):
-            more = {} if self._books.margin else {"entry": "200", "stop": "150", "target": "250"}
-            order = make_entry(account, number, symbol=symbol, side=side, quantity=quantity, **more)
+            terms: dict[str, Any] = {"symbol": symbol, "side": side, "quantity": quantity, **self._books.prices}
+            if side == "SELL" and self._books.prices:
+                terms |= {"stop": terms["target"], "target": terms["stop"]}
+            order = make_entry(account, number, **terms)
             names[name.encode()] = order.client_order_id.encode()
         whole = next(call for call in tape.calls if call.name == "events_since" and call.arguments["cursor"] == "")
         self._answers = [_renamed(answer, names) for answer in whole.answers]
@@ -172,13 +197,14 @@ class InboxFuzzer:
         """The ids that are told as ever, as far as the books follow: at OANDA up to the first that is not."""
         try:
             told = self._books.rows(json.loads(wire))
-            as_ever = {row["id"]: row for row in self._books.rows(json.loads(self._answers[self._bad].body))}
-            identities = [row["id"] for row in told]
+            name = self._books.identity
+            as_ever = {name(row): row for row in self._books.rows(json.loads(self._answers[self._bad].body))}
+            identities = [name(row) for row in told]
         except (ValueError, KeyError, TypeError):
             return []
         if len(set(map(str, identities))) != len(identities):
             return []
-        by_id = {row["id"]: row for row in told}
+        by_id = dict(zip(identities, told, strict=True))
         found = []
         for identity, row in as_ever.items():
             if by_id.get(identity) == row:

@@ -297,7 +297,14 @@ SUBJECTS: Sequence[Subject] = (
         "oanda",
         _record_oanda,
         _open_oanda,
-        frozenset({("FillData", "commission"), ("BrokerInstrument", "pip_size"), ("BrokerOrder", "filled")}),
+        frozenset(
+            {
+                ("FillData", "commission"),
+                ("BrokerInstrument", "pip_size"),
+                ("BrokerInstrument", "tick_size"),
+                ("BrokerOrder", "filled"),
+            }
+        ),
     ),
     Subject(
         "alpaca",
@@ -306,6 +313,7 @@ SUBJECTS: Sequence[Subject] = (
         frozenset(
             {
                 ("BrokerInstrument", "pip_size"),
+                ("BrokerInstrument", "tick_size"),
                 ("BrokerInstrument", "minimum_units"),
                 ("BrokerInstrument", "maximum_units"),
                 ("BrokerInstrument", "margin_rate"),
@@ -320,12 +328,11 @@ SUBJECTS: Sequence[Subject] = (
             {
                 ("BrokerInstrument", "maximum_units"),
                 ("BrokerInstrument", "margin_rate"),
-                # Shares of the holdings and of the day are one position here, and cash is what the day began with less
+                # Shares of the holdings and of the day are one position here, and cash now is the day's balance less
                 # what was paid since.
                 ("BrokerPosition", "quantity"),
                 ("BrokerPosition", "average_price"),
                 ("BrokerSnapshot", "cash"),
-                ("CashData", "amount"),
             }
         ),
         # Binary packets carry whole numbers of the smallest step of a price.

@@ -242,6 +242,30 @@ def test_the_cash_of_the_day_is_not_told_while_one_of_its_trades_is_missing() ->
     assert opening_of(kite) == [Decimal("100000.0")]
 
 
+@pytest.mark.parametrize(
+    ("shown", "trade"),
+    [
+        (margins(84999.0, 100000.0), {"average_price": 1500.2}),
+        (margins(84999.0, 100000.0), {"quantity": 10, "transaction_type": "SELL"}),
+        (margins(84999.1, 100000.0), {}),
+        (margins(84999.0, 100001.0), {}),
+        ({"equity": {"available": {"cash": 84999.0}}}, {}),
+    ],
+)
+def test_books_are_not_begun_from_figures_that_do_not_fit(shown: dict[str, Any], trade: dict[str, Any]) -> None:
+    with pytest.raises(BrokerUnreachable, match="not certain"):
+        opening_of(SmallKite([complete()], [trade_row(**trade)], margins=shown))
+
+
+def test_a_balance_that_stands_still_all_day_is_what_it_began_with() -> None:
+    for paid_in in (0, 500.0):
+        still = margins(100000.0 + paid_in, 100000.0)
+        still["equity"]["available"]["intraday_payin"] = paid_in
+        assert opening_of(SmallKite([complete()], [trade_row(average_price=9.0)], margins=still)) == [
+            Decimal("100000") + Decimal(paid_in)
+        ]
+
+
 def test_one_answer_about_another_user_is_not_believed_for_ever() -> None:
     strange = SmallKite(user="SOMEBODY")
     with serving(strange) as server:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import requests
 from django.db.models import F
 
 from tests.servers import Simulator
@@ -34,6 +36,7 @@ class Desk:
     def __post_init__(self) -> None:
         made = self.simulator.post("/accounts", {"broker": "kite", "currency": "INR", "cash": "1000000"})
         self.id, keys = made["id"], made["credentials"]
+        self.secret: str = keys["api_secret"]
         url = simulator_url(self.simulator.control_url, "kite")
         self.connection = Connection(
             "kite", "simulator", url, self.id, {"key": keys["api_key"], "access_token": keys["access_token"]}
@@ -56,6 +59,24 @@ class Desk:
     def now(self) -> datetime:
         """The simulator's time."""
         return datetime.fromisoformat(self.simulator.get("/clock")["now"]).astimezone(UTC)
+
+    def go_to(self, moment: str) -> None:
+        """Let the simulator's time be this; its own clock is the account's."""
+        self.simulator.post("/clock", {"now": moment})
+        store_broker_clock(account=self.account, broker_at=self.now(), speed=Decimal(1))
+
+    def login(self) -> None:
+        """As a person does it every morning; the adapter is another one then, with the new token."""
+        url, key = self.connection.url, self.connection.credentials["key"]
+        page = requests.get(f"{url}/connect/login", params={"api_key": key, "v": "3"}, timeout=10).json()
+        token = page["data"]["request_token"]
+        checksum = hashlib.sha256(f"{key}{token}{self.secret}".encode()).hexdigest()
+        asked = {"api_key": key, "request_token": token, "checksum": checksum}
+        session = requests.post(f"{url}/session/token", data=asked, timeout=10).json()["data"]
+        self.broker.close()
+        keys = {"key": key, "access_token": session["access_token"]}
+        self.connection = replace(self.connection, credentials=keys)
+        self.broker = open_broker(self.connection)
 
     def catch_up(self) -> None:
         """Book what the broker has to tell."""

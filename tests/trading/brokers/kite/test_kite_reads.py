@@ -119,6 +119,16 @@ def test_one_bad_row_costs_nothing_but_itself_and_completeness() -> None:
     assert found.completeness is Completeness.PARTIAL and len(found.events) == 3
 
 
+def test_the_first_reading_of_another_day_tells_that_the_one_before_is_over() -> None:
+    first = page(SmallKite(orders=[order_row()]), "20260105/0123456789abcdef")
+    [over] = [event for event in first.events if event.day_over is not None]
+    assert (over.external_id, over.at, over is first.events[0]) == ("20260105:over", utc("00:00:00"), True)
+    assert over.day_over is not None and over.day_over.before == utc("00:00:00")
+    assert over.day_over.listed == (ORDER,), "what is still listed may rest"
+    again = page(SmallKite(orders=[order_row(), order_row(OTHER, "other")]), first.cursor)
+    assert again.events and not any(event.day_over for event in again.events)
+
+
 def test_kite_going_back_a_day_stops() -> None:
     with pytest.raises(BrokerWentBack):
         page(SmallKite(), "29991231/0123456789abcdef")

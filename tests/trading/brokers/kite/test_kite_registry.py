@@ -52,7 +52,7 @@ def test_the_simulators_own_account_is_taken_where_it_is_named() -> None:
     assert (connection.environment, connection.url) == ("simulator", "http://127.0.0.1:9103")
     assert (connection.account_id, dict(connection.credentials)) == (
         "SIMKITE",
-        {"key": "simkitekey", "access_token": "sim-kite-token"},
+        {"key": "simkitekey", "access_token": "sim-kite-token", "secret": "sim-kite-secret"},
     )
 
 
@@ -71,6 +71,7 @@ def test_an_address_that_contradicts_itself_is_refused(environ: dict[str, str], 
         found(**LIVE, **environ)
 
 
+@pytest.mark.fault("F-034", broker="kite")
 def test_the_live_host_never_gets_a_simulators_token() -> None:
     keys = {"key": "simkitekey", "access_token": "sim-kite-token"}
     with pytest.raises(BadConnection, match="trades with money"):
@@ -89,3 +90,20 @@ def test_the_sdk_and_its_reactor_are_loaded_only_where_a_connection_is_opened() 
         "sys.exit('kiteconnect' in sys.modules or 'twisted' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_orders_are_placed_as_the_environment_says_or_as_the_adapter_does() -> None:
+    for environ in (LIVE, SIMULATED, {**SIMULATED, **LIVE}):
+        for product in ("", "CNC", "MIS", "NRML"):
+            connection = found(**environ, KITE_PRODUCT=product)
+            assert connection is not None and connection.product == product
+        with pytest.raises(BadConnection, match="KITE_PRODUCT is 'mis'"):
+            found(**environ, KITE_PRODUCT="mis")
+
+
+def test_the_secret_of_postbacks_is_no_part_of_what_is_needed_and_never_shown() -> None:
+    connection = found(**LIVE, KITE_API_SECRET="the-secret")
+    assert connection is not None and connection.credentials["secret"] == "the-secret"
+    assert "the-secret" not in repr(connection)
+    plain = found(**LIVE)
+    assert plain is not None and "secret" not in plain.credentials

@@ -22,6 +22,7 @@ from trading.engine.resolver import needing_work, resolve_unknown
 from trading.engine.sender import build_request, send_order
 from trading.models import Fill, Notification, Order, OrderEvent, Restriction
 from trading.selectors import books
+from trading.services import logins
 
 START = "2026-01-14T05:00:00Z"
 
@@ -133,6 +134,21 @@ def test_one_label_on_two_orders_is_an_alarm_and_stops_new_risk(desk: Desk) -> N
     assert Notification.objects.filter(key=f"order-twice:{order.pk}", level="CRITICAL").exists()
 
 
+def test_a_copy_that_comes_after_the_answer_is_told_never_booked_and_found_by_reconciliation(desk: Desk) -> None:
+    order = desk.plan()
+    send(desk, order)
+    desk.wait(lambda: state(order) == "FILLED")
+    desk.broker.submit(build_request(order))
+    desk.wait(lambda: Notification.objects.filter(key=f"order-twice:{order.pk}", level="CRITICAL").exists())
+    assert len(desk.copies(order)) == 2 and Fill.objects.filter(account=desk.account).count() == 1
+    assert order.broker_order_id == desk.copies(order)[0]
+    assert Restriction.objects.filter(account=desk.account, level="REDUCE_ONLY", source="duplicate orders").exists()
+    for _ in range(2):
+        run_reconciliation(account=desk.account, trigger="MANUAL", broker=desk.broker)
+    kinds = set(Discrepancy.objects.filter(account=desk.account).values_list("kind", flat=True))
+    assert kinds & {"MISSING_FILL", "QUANTITY_MISMATCH"}, kinds
+
+
 def test_a_resting_order_is_cancelled_and_its_end_is_known(desk: Desk) -> None:
     order = desk.plan()
     Order.objects.filter(pk=order.pk).update(type="LIMIT", price=Decimal(1400))
@@ -158,6 +174,10 @@ def test_a_dead_token_parks_the_order_and_a_login_lets_it_go(desk: Desk, monkeyp
     desk.simulator.delete("/faults")
     desk.pass_time(order, 60)
     assert order in needing_work()
+    send(desk, order)
+    assert state(order) == "PLANNED" and desk.copies(order) == [], "the account is paused"
+    desk.catch_up()
+    logins.let_in(desk.account)
     send(desk, order)
     desk.wait(lambda: state(order) == "FILLED")
     assert len(desk.copies(order)) == 1

@@ -139,6 +139,12 @@ def test_a_real_refusal_is_one_of_kites_own_words_with_400(word: str) -> None:
     assert isinstance(outcome, Refused) and (outcome.code, outcome.message) == (word, "Insufficient funds.")
 
 
+def test_a_closed_exchange_takes_the_order_later() -> None:
+    said = "Markets are closed right now. Place an after-market order (AMO) or use GTT."
+    outcome, _ = submitted(BUY, 400, error("InputException", said))
+    assert isinstance(outcome, Refused) and (outcome.code, outcome.message) == ("EXCHANGE_CLOSED", said)
+
+
 def test_too_many_requests_in_kites_own_words_was_not_looked_at() -> None:
     outcome, _ = submitted(BUY, 429, error("NetworkException", "Too many requests"))
     assert isinstance(outcome, Refused) and outcome.code == "NOT_SENT"
@@ -245,6 +251,7 @@ def test_an_exit_leaves_only_where_the_account_holds_as_much() -> None:
     ):
         outcome, server = submitted(SELL, 200, PLACED, **less)
         assert isinstance(outcome, Refused) and outcome.code == "NO_POSITION_TO_REDUCE" and not writes(server)
+        assert [each.path for each in outcome.evidence] == ["/portfolio/positions", "/portfolio/holdings"]
 
 
 def test_an_exit_waits_while_the_position_cannot_be_read() -> None:
@@ -252,6 +259,7 @@ def test_an_exit_waits_while_the_position_cannot_be_read() -> None:
     with serving(SmallKite(**broken)) as server:
         outcome = broker_at(server.url).submit(SELL)
     assert isinstance(outcome, Refused) and outcome.code == "NOT_SENT" and not writes(server)
+    assert [(each.path, each.status) for each in outcome.evidence] == [("/portfolio/positions", 500)]
 
 
 def cancelled(kite: SmallKite, *, id: str = ORDER, tag: str = "") -> tuple[SubmitOutcome, RawServer]:

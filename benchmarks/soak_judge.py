@@ -1,0 +1,44 @@
+"""The judge of `make soak-orders`: the simulators' journals against the books.
+
+What always holds: the journal alone says what happened at a broker; our rows are compared with it, to the last digit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.faults.world import World
+
+
+def judge(worlds: Sequence[World]) -> dict[str, Any]:
+    """What the journal says of our orders and fills, and what the books say."""
+    from trading.models import Fill, Order
+
+    figures: dict[str, Any] = {"duplicates": [], "fills_lost": [], "fills_invented": [], "differences": []}
+    states: Counter[str] = Counter()
+    planned = sent = 0
+    for world in worlds:
+        rows = [row for row in world.simulator.journal() if row["account"] == world.place.account]
+        ours = dict(Order.objects.filter(account=world.account).values_list("client_order_id", "state"))
+        entries = Order.objects.filter(account=world.account, tag="ENTRY")
+        told = dict(entries.values_list("client_order_id", "state"))
+        states.update(told.values())
+        copies: dict[str, set[str]] = {}
+        for row in rows:
+            if row["kind"] == "order" and row["data"]["client_id"] in ours:
+                copies.setdefault(row["data"]["client_id"], set()).add(row["data"]["id"])
+        planned, sent = planned + len(told), sent + len(told.keys() & copies.keys())
+        figures["duplicates"] += sorted(name for name, ids in copies.items() if len(ids) > 1)
+        theirs = {fill[:3] for fill in world.fills()}
+        booked = set(Fill.objects.filter(account=world.account).values_list("external_id", "quantity", "price"))
+        figures["fills_lost"] += sorted(str(fill) for fill in theirs - booked)
+        figures["fills_invented"] += sorted(str(fill) for fill in booked - theirs)
+        figures["fills"] = figures.get("fills", 0) + len(theirs)
+        figures["orders_at_broker"] = figures.get("orders_at_broker", 0) + len(copies)
+        figures["differences"] += world.differences()
+    figures["states"] = dict(states)
+    figures["sent_share"] = round(sent / planned, 3) if planned else 0.0
+    return figures
