@@ -17,7 +17,7 @@ from ..core.instruments import SHARES, find_instrument
 from ..core.model import MARKET, Account, Order
 from ..core.netting import restate
 from ..core.numbers import decimals, iso, number, plain
-from ..core.outside import amount_in, correction_in, price_in
+from ..core.outside import amount_in, correction_in, happen, price_in
 from ..core.world import World
 from .books import shown_order
 from .facts import NEW, PENDING_NEW, SIMPLE, Facts, facts, position
@@ -50,13 +50,7 @@ class External:
 
     def apply(self, account: Account, body: Wire) -> Wire:
         """Do one external action; what it returns names its activities. Raises ValueError with a sentence."""
-        kind = str(body.get("kind"))
-        if kind not in self._kinds:
-            raise ValueError(f"there is no external kind {kind}; there are: {', '.join(self._kinds)}")
-        before = len(account.history)
-        with self.venue.batch(account):
-            result = self._kinds[kind](account, body)
-        return {**result, "activity_ids": [row["id"] for row in account.history[before:]]}
+        return happen(self._kinds, self.venue.batch(account), account, body, told_as="activity_ids")
 
     def _name(self, body: Wire) -> str:
         item = find_instrument(str(body.get("instrument", "")))

@@ -1,16 +1,41 @@
-"""What the bodies of external actions say, whatever the dialect.
+"""What happens from outside, whatever the dialect: which action a body names, and what it says.
 
 What always holds here: what cannot be read is a ValueError with a sentence.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any
 
 from .model import Account
 from .numbers import decimals, number
 from .world import World
+
+Wire = dict[str, Any]
+
+
+def happen(
+    kinds: Mapping[str, Callable[[Account, Wire], Wire]],
+    batch: AbstractContextManager[Any],
+    account: Account,
+    body: Wire,
+    *,
+    told_as: str,
+) -> Wire:
+    """Do the external action that a body names, within a batch; its events are named under `told_as`.
+
+    Raises ValueError with a sentence.
+    """
+    kind = str(body.get("kind"))
+    if kind not in kinds:
+        raise ValueError(f"there is no external kind {kind}; there are: {', '.join(kinds)}")
+    before = len(account.history)
+    with batch:
+        result = kinds[kind](account, body)
+    return {**result, told_as: [row["id"] for row in account.history[before:]]}
 
 
 def amount_in(account: Account, body: dict[str, Any]) -> Decimal:

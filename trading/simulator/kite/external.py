@@ -15,7 +15,7 @@ from decimal import Decimal
 from ..core.model import Account, Order
 from ..core.netting import restate
 from ..core.numbers import ZERO, decimals, iso, number, plain
-from ..core.outside import amount_in, correction_in, price_in
+from ..core.outside import amount_in, correction_in, happen, price_in
 from ..core.world import World
 from .books import average_of, pays_in_full, shown_order, trade_on
 from .contracts import CONTRACTS, EQUITY
@@ -48,13 +48,7 @@ class External:
 
     def apply(self, account: Account, body: Wire) -> Wire:
         """Do one external action; what it returns names its events. Raises ValueError with a sentence."""
-        kind = str(body.get("kind"))
-        if kind not in self._kinds:
-            raise ValueError(f"there is no external kind {kind}; there are: {', '.join(self._kinds)}")
-        before = len(account.history)
-        with self.venue.batch(account):
-            result = self._kinds[kind](account, body)
-        return {**result, "event_ids": [row["id"] for row in account.history[before:]]}
+        return happen(self._kinds, self.venue.batch(account), account, body, told_as="event_ids")
 
     # what bodies say
 

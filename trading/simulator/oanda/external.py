@@ -14,6 +14,7 @@ from ..core.instruments import FOREX, find_instrument
 from ..core.market import Quote
 from ..core.model import MARKET, Account, Order, Trade
 from ..core.numbers import MONEY, ZERO, money, number, plain
+from ..core.outside import happen
 from ..core.world import World
 from .corrections import Corrections
 from .financing import Financing
@@ -45,13 +46,7 @@ class External:
 
     def apply(self, account: Account, body: Wire) -> Wire:
         """Do one external action; what it returns names its transactions. Raises ValueError with a sentence."""
-        kind = str(body.get("kind"))
-        if kind not in self._kinds:
-            raise ValueError(f"there is no external kind {kind}; there are: {', '.join(self._kinds)}")
-        before = len(account.history)
-        with self.venue.batch(account):
-            result = self._kinds[kind](account, body)
-        return {**result, "transaction_ids": [row["id"] for row in account.history[before:]]}
+        return happen(self._kinds, self.venue.batch(account), account, body, told_as="transaction_ids")
 
     def _name(self, body: Wire) -> str:
         item = find_instrument(str(body.get("instrument", "")))
