@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,14 +31,13 @@ from trading.brokers.alpaca_parse import (
     status_of,
     submitted_at,
 )
+from trading.brokers.drafts import ACTIVITY, BEGIN, END, Draft
 from trading.brokers.errors import BadData
 from trading.brokers.fields import Row, currency, identity, moment, optional_identity, optional_text, plausible, text
 from trading.brokers.transport import storable
 from trading.domain.broker import (
-    BrokerEvent,
     BrokerOrderStatus,
     CashData,
-    DayOver,
     EventKind,
     FillData,
     OrderNews,
@@ -82,51 +80,8 @@ _ENDS = {
     BrokerOrderStatus.FILLED: EventKind.ORDER_FILLED,
     BrokerOrderStatus.REJECTED: EventKind.ORDER_REJECTED,
 }
-# Within one microsecond: beginnings, then executions and cash, then ends; a thousand of each.
-_BEGIN, _ACTIVITY, _END = 0, 1, 2
-_PLACES = 1000
 # What Alpaca may write anew into an execution's row later.
 _CHANGING = frozenset({"order_status"})
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """An event whose place among those of the same moment is not known yet."""
-
-    at: datetime
-    rank: int
-    external_id: str
-    kind: EventKind
-    raw: dict[str, Any]
-    fills: tuple[FillData, ...] = ()
-    cash: tuple[CashData, ...] = ()
-    orders: tuple[OrderNews, ...] = ()
-    day_over: DayOver | None = None
-
-
-def numbered(drafts: Iterable[Draft]) -> tuple[BrokerEvent, ...]:
-    """The events in the broker's order. Drafts of one moment and kind must come in the order of the broker's lists."""
-
-    def place(draft: Draft) -> tuple[int, int]:
-        return _microseconds(draft.at), draft.rank
-
-    found = []
-    for (at, rank), group in groupby(sorted(drafts, key=place), key=place):
-        for index, draft in enumerate(group):
-            found.append(
-                BrokerEvent(
-                    external_id=draft.external_id,
-                    sequence=(at * 3 + rank) * _PLACES + min(index, _PLACES - 1),
-                    at=draft.at,
-                    kind=draft.kind,
-                    raw=draft.raw,
-                    fills=draft.fills,
-                    cash=draft.cash,
-                    orders=draft.orders,
-                    day_over=draft.day_over,
-                )
-            )
-    return tuple(found)
 
 
 def activity(row: Row, client_ids: Mapping[str, str], home_currency: str) -> Draft:
@@ -143,7 +98,7 @@ def activity(row: Row, client_ids: Mapping[str, str], home_currency: str) -> Dra
     except BadData as error:
         # Nothing of it is booked, and the rest of the list is; the difference that it makes is found by comparing.
         logger.warning("Alpaca's activity %s is kept, but cannot be booked. BAD_DATA: %s", external_id, error)
-        return Draft(at, _ACTIVITY, _unreadable(raw), EventKind.OTHER, raw)
+        return Draft(at, ACTIVITY, _unreadable(raw), EventKind.OTHER, raw)
 
 
 def _unreadable(raw: Mapping[str, Any]) -> str:
@@ -157,12 +112,12 @@ def _typed(
     kind, status = text(row, "activity_type"), optional_text(row, "status")
     if kind == "FILL":
         if status not in _FILLED or optional_text(row, "type") not in ("fill", "partial_fill"):
-            return Draft(at, _ACTIVITY, external_id, EventKind.OTHER, raw)
-        return Draft(at, _ACTIVITY, external_id, EventKind.ORDER_FILLED, raw, fills=(_fill(row, at, client_ids),))
+            return Draft(at, ACTIVITY, external_id, EventKind.OTHER, raw)
+        return Draft(at, ACTIVITY, external_id, EventKind.ORDER_FILLED, raw, fills=(_fill(row, at, client_ids),))
     cash_kind = _CASH.get(kind)
     amount = optional_number(row, "net_amount")
     if cash_kind is None or status not in ("", "executed") or not amount:
-        return Draft(at, _ACTIVITY, external_id, EventKind.OTHER, raw)
+        return Draft(at, ACTIVITY, external_id, EventKind.OTHER, raw)
     moved = CashData(
         external_id=external_id,
         kind=cash_kind,
@@ -170,7 +125,7 @@ def _typed(
         amount=amount,
         instrument=optional_text(row, "symbol"),
     )
-    return Draft(at, _ACTIVITY, external_id, cash_kind, raw, cash=(moved,))
+    return Draft(at, ACTIVITY, external_id, cash_kind, raw, cash=(moved,))
 
 
 def activity_at(row: Row) -> datetime:
@@ -216,7 +171,7 @@ def order_begins(row: Row, leg_of: LegOf | None) -> Draft:
         "type": optional_text(row, "type"),
         "created_at": at.isoformat(),
     }
-    return Draft(at, _BEGIN, f"{news.broker_order_id}:created", EventKind.ORDER_CREATED, raw, orders=(news,))
+    return Draft(at, BEGIN, f"{news.broker_order_id}:created", EventKind.ORDER_CREATED, raw, orders=(news,))
 
 
 def _side_told(row: Row) -> Side | None:
@@ -260,7 +215,7 @@ def order_ends(row: Row, leg_of: LegOf | None) -> Draft:
         **({"replaced_by": replaced_by} if replaced_by else {}),
     }
     kind = _ENDS.get(status, EventKind.ORDER_CANCELLED)
-    return Draft(at, _END, f"{news.broker_order_id}:{word}", kind, raw, orders=(news,))
+    return Draft(at, END, f"{news.broker_order_id}:{word}", kind, raw, orders=(news,))
 
 
 def ended_at(row: Row) -> datetime:
@@ -352,7 +307,3 @@ def _fill(row: Row, at: datetime, client_ids: Mapping[str, str]) -> FillData:
         reason=optional_text(row, "type"),
         settles_on=settles_on(at),
     )
-
-
-def _microseconds(at: datetime) -> int:
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

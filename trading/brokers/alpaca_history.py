@@ -16,18 +16,17 @@ from urllib.parse import quote
 
 from trading.brokers.alpaca_client import AlpacaClient, error_code
 from trading.brokers.alpaca_events import (
-    Draft,
     activity,
     activity_at,
     changed_at,
     digest,
     executions,
     lacks_executions,
-    numbered,
     order_begins,
     order_ends,
 )
 from trading.brokers.alpaca_parse import LegOf, flat, has_ended, legs, submitted_at
+from trading.brokers.drafts import Draft, numbered
 from trading.brokers.errors import BadData
 from trading.brokers.fields import Row, moment, optional_text, text
 from trading.domain.broker import (

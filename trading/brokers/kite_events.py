@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from trading.brokers.alpaca_events import Draft, numbered
+from trading.brokers.drafts import ACTIVITY, BEGIN, END, Draft, numbered
 from trading.brokers.errors import BadData
 from trading.brokers.fields import Row, identity, optional_text, text
 from trading.brokers.kite_parse import (
@@ -49,7 +49,6 @@ from trading.domain.broker import (
 )
 
 _ZERO = Decimal(0)
-_BEGIN, _ACTIVITY, _END = 0, 1, 2
 _ENDS = {
     BrokerOrderStatus.FILLED: EventKind.ORDER_FILLED,
     BrokerOrderStatus.REJECTED: EventKind.ORDER_REJECTED,
@@ -202,7 +201,7 @@ def _begins(row: Row, tags: Mapping[str, str], at: datetime) -> Draft:
         quantity=None if modified or row.get("quantity") is None else units(row, "quantity"),
         label=tag_of(row),
     )
-    return Draft(at, _BEGIN, f"{key}:created", EventKind.ORDER_CREATED, _body(row, "created"), orders=(news,))
+    return Draft(at, BEGIN, f"{key}:created", EventKind.ORDER_CREATED, _body(row, "created"), orders=(news,))
 
 
 def _ends(row: Row, tags: Mapping[str, str], at: datetime) -> Draft:
@@ -216,7 +215,7 @@ def _ends(row: Row, tags: Mapping[str, str], at: datetime) -> Draft:
         filled=filled_of(row),
     )
     kind = _ENDS.get(status, EventKind.ORDER_CANCELLED)
-    return Draft(at, _END, f"{key}:{word}", kind, _body(row, word), orders=(news,))
+    return Draft(at, END, f"{key}:{word}", kind, _body(row, word), orders=(news,))
 
 
 def _body(row: Row, event: str) -> dict[str, Any]:
@@ -258,7 +257,7 @@ def _trade(row: Row, tags: Mapping[str, str]) -> Draft:
         reason=optional_text(row, "product"),
         settles_on=settles_on(at) if exchange in EQUITY else None,
     )
-    return Draft(at, _ACTIVITY, key, EventKind.ORDER_FILLED, storable(dict(row)), fills=(fill,))
+    return Draft(at, ACTIVITY, key, EventKind.ORDER_FILLED, storable(dict(row)), fills=(fill,))
 
 
 def _day_over(before: date, today: Today) -> Draft:
@@ -266,7 +265,7 @@ def _day_over(before: date, today: Today) -> Draft:
     at, key = _begin_of(today.day), f"{before:%Y%m%d}:over"
     listed = tuple(str(row.get("order_id")) for row in today.orders)
     raw = {"event": "day over", "day": f"{before}", "next": f"{today.day}"}
-    return Draft(at, _BEGIN, key, EventKind.OTHER, raw, day_over=DayOver(at, listed))
+    return Draft(at, BEGIN, key, EventKind.OTHER, raw, day_over=DayOver(at, listed))
 
 
 def _begin_of(day: date) -> datetime:
@@ -279,4 +278,4 @@ def _opening(day: date, amount: Decimal) -> Draft:
     key = f"{day:%Y%m%d}:opening"
     moved = CashData(key, EventKind.TRANSFER, CURRENCY, amount)
     raw = {"event": "opening balance", "day": f"{day}", "amount": f"{amount:f}", "currency": CURRENCY}
-    return Draft(at, _BEGIN, key, EventKind.TRANSFER, raw, cash=(moved,) if amount else ())
+    return Draft(at, BEGIN, key, EventKind.TRANSFER, raw, cash=(moved,) if amount else ())

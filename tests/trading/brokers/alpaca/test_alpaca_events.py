@@ -23,18 +23,17 @@ from tests.trading.brokers.alpaca.alpaca_wire import (
     order_row,
 )
 from trading.brokers.alpaca_events import (
-    Draft,
     activity,
     activity_at,
     digest,
     executions,
     lacks_executions,
-    numbered,
     order_begins,
     order_ends,
     settles_on,
 )
 from trading.brokers.alpaca_parse import flat, legs
+from trading.brokers.drafts import Draft, numbered
 from trading.brokers.errors import BadData
 from trading.domain.broker import BrokerOrderStatus, EventKind, LegRole, Side
 from trading.domain.canonical import canonical_json
