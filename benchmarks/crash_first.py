@@ -19,26 +19,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.progress import Bar
+
 if TYPE_CHECKING:
     from tests.faults.crash_first import Cell, CrashFirst
     from tests.faults.world import World
 
 REPETITIONS = 20
-WIDTH = 40
-
-
-class Bar:
-    """How far the run is, on stderr."""
-
-    def __init__(self, total: int) -> None:
-        self._done, self._total, self._begin = 0, total, time.monotonic()
-
-    def show(self, what: str, more: int = 0) -> None:
-        """So many more repetitions are done; say what is going on."""
-        self._done += more
-        filled = WIDTH * self._done // self._total
-        line = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {self._done}/{self._total}"
-        print(f"\r{line} {time.monotonic() - self._begin:4.0f} s  {what:55}", end="", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -22,32 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.own_database import FAST, OwnDatabase, own_database
+from benchmarks.progress import Bar
 from tests.faults.matrix.cells import BROKERS, Cell, all_cells, batches, slice_of
 from tests.faults.matrix.table import Table
 
 LANES = 3
-WIDTH = 40
 Batch = list[Cell]
 # Called with all results so far, whenever there are more.
 Keep = Callable[[Sequence[dict[str, Any]]], None]
-
-
-class Bar:
-    """How far the run is, on stderr."""
-
-    def __init__(self, total: int) -> None:
-        self._done, self._wrong, self._total, self._begin = 0, 0, total, time.monotonic()
-        self._lock = threading.Lock()
-
-    def show(self, what: str, done: int = 0, wrong: int = 0) -> None:
-        """So many more cells are done, so many of them wrong; say what is going on."""
-        with self._lock:
-            self._done, self._wrong = self._done + done, self._wrong + wrong
-            filled = WIDTH * self._done // self._total
-            line = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {self._done}/{self._total}, {self._wrong} wrong"
-            print(
-                f"\r{line} {time.monotonic() - self._begin:5.0f} s  {what[:60]:60}", end="", file=sys.stderr, flush=True
-            )
 
 
 def run_lane(

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.own_database import FAST, own_database
+from benchmarks.progress import Bar
 
 if TYPE_CHECKING:
     from tests.trading.brokers.fuzz.cases import Fuzzer, Tally
@@ -33,25 +34,8 @@ INBOX_CASES = 500
 PROCESSES = 2
 CHUNK = 1_000
 MOST_MEGABYTES = 300
-WIDTH = 40
 
 _fuzzer: Fuzzer | None = None
-
-
-class Bar:
-    """How far the run is, on stderr."""
-
-    def __init__(self, total: int) -> None:
-        self._done, self._total, self._begin = 0, total, time.monotonic()
-
-    def show(self, what: str, more: int = 0) -> None:
-        """So many more cases are done; say what is going on."""
-        self._done += more
-        filled = WIDTH * self._done // self._total
-        spent = time.monotonic() - self._begin
-        left = spent * (self._total - self._done) / self._done if self._done else 0
-        line = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {self._done:,}/{self._total:,}"
-        print(f"\r{line} {spent:5.0f} s, {left:5.0f} s left  {what:40}", end="", file=sys.stderr, flush=True)
 
 
 def _begin(tapes: Sequence[Tape], seed: int) -> None:

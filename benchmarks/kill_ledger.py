@@ -16,8 +16,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.crash_first import Bar
 from benchmarks.own_database import own_database
+from benchmarks.progress import Bar
 
 KILLS = 200
 

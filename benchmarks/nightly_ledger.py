@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from benchmarks.crash_first import Bar
 from benchmarks.own_database import FAST, own_database
+from benchmarks.progress import Bar
 
 SEQUENCES, STEPS = 10_000, 50
 PART = 10  # a shard says how far it is after so many sequences

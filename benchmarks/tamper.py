@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.crash_first import Bar
 from benchmarks.own_database import FAST, own_database
+from benchmarks.progress import Bar
 
 TIMES, SEED = 1000, 1
 

@@ -9,30 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.orders.desk import own_desk
 from benchmarks.orders.measure import BURST, Times, Ways, bare_worker, order_updates
+from benchmarks.progress import Bar
 
 P99_MS, OWN_MS, BURST_MS, STREAM_MS = 25, 10, 150, 250
-WIDTH = 40
 WARM = 10
-
-
-class Bar:
-    """How far the run is, on stderr."""
-
-    def __init__(self, total: int) -> None:
-        self._done, self._total, self._begin = 0, total, time.monotonic()
-
-    def show(self, what: str, more: int = 0) -> None:
-        """So many more steps are done; say what is going on."""
-        self._done += more
-        filled = WIDTH * min(self._done, self._total) // self._total
-        line = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {self._done}/{self._total}"
-        print(f"\r{line} {time.monotonic() - self._begin:4.0f} s  {what:45}", end="", file=sys.stderr, flush=True)
 
 
 def run(rounds: int, bursts: int, updates: int) -> dict[str, Any]:
