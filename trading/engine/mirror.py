@@ -16,7 +16,7 @@ from trading.models import Account, ExitIntent, Order, Trade
 from trading.selectors.policies import policy_of
 from trading.services.exits import cancel_unsent_entry, plan_exit
 
-from .canceller import cancel_order
+from .canceller import RESTING, cancel_order
 from .inflow import catch_up
 from .oco import look_after
 from .sender import send_order
@@ -41,8 +41,7 @@ def follow(*, paper: Account, mirror: Account, broker: OrderPort) -> int:
             cancel_unsent_entry(
                 account=mirror, decision=order.decision, reason="the paper trade has ended already", at=now(mirror)
             )
-    resting = [OrderState.WORKING, OrderState.PARTIAL, OrderState.CANCELLING]
-    for order in Order.objects.filter(account=mirror, tag=Tag.ENTRY, state__in=resting, decision__in=closed):
+    for order in Order.objects.filter(account=mirror, tag=Tag.ENTRY, state__in=RESTING, decision__in=closed):
         cancel_order(order_id=order.pk, reason="the paper account does not enter (any more)", broker=broker)
     for order in Order.objects.filter(account=mirror, tag=Tag.CLOSE, state=OrderState.PLANNED):
         send_order(order_id=order.pk, broker=broker)  # it waited for its legs to be cancelled
