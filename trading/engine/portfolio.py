@@ -373,13 +373,3 @@ class Portfolio:
     def _follow(self) -> None:
         for mirror, broker in self.mirrors.items():
             follow(paper=self.account, mirror=mirror, broker=broker)
-
-    def open_trades(self) -> list[Trade]:
-        """Open trades of the paper account."""
-        return list(
-            Trade.objects.filter(account=self.account, state=Trade.State.OPEN).select_related("instrument", "decision")
-        )
-
-    def pending_risk(self) -> Decimal:
-        """Risk of what is open, in account currency."""
-        return sum((trade.risk_amount for trade in self.open_trades()), ZERO)
