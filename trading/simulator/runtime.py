@@ -74,8 +74,6 @@ class Dialect(Broker, Protocol):
 
     def account_of(self, call: Call, authorization: str) -> str: ...
 
-    def is_write(self, call: Call) -> bool: ...
-
     def needs_token(self, call: Call) -> bool: ...
 
     def act(self, call: Call, authorization: str, request_id: str) -> Answer: ...
@@ -161,7 +159,7 @@ class Runtime:
         request_id = self.world.next_request()
         fault = self._fault(entry.get("fault"), used=True)
         answer: Answer | None = None
-        if entry["acted"] and (dialect.is_write(call) or "status" not in entry):
+        if entry["acted"] and (call.is_write or "status" not in entry):
             answer = self._act(dialect, call, entry["auth"], request_id, fault)
             entry.setdefault("status", answer.status)
             entry.setdefault("outcome", answer.outcome or ("read" if answer.status < 400 else "refused"))
@@ -193,7 +191,7 @@ class Runtime:
         action = fault.action if fault is not None else ""
         if action == "stale_page":
             return self._stale(dialect, call, authorization, request_id)
-        if not dialect.is_write(call):
+        if not call.is_write:
             return dialect.veiled(call, dialect.act(call, authorization, request_id), self.veil(id))
         if account is None or action not in faults.WRITE_ACTIONS:
             return dialect.act(call, authorization, request_id)

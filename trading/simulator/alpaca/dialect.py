@@ -131,10 +131,6 @@ class AlpacaDialect:
         """Whether the call is refused without a token: every one is."""
         return True
 
-    def is_write(self, call: Call) -> bool:
-        """Whether the call could change anything."""
-        return call.method in ("POST", "PUT", "PATCH", "DELETE")
-
     def veiled(self, call: Call, answer: Answer, veil: Veil) -> Answer:
         """The answer to a read without what is hidden from the client."""
         return veiled(call, answer, veil)
@@ -149,7 +145,7 @@ class AlpacaDialect:
             account = self.account_with(authorization)
             if account is None:
                 raise Refusal(401, UNAUTHORIZED, "request is not authorized")
-            if self.is_write(call):
+            if call.is_write:
                 with self.venue.batch(account):
                     answer = self._route(account, call)
             else:

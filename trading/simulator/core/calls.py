@@ -21,6 +21,11 @@ class Call:
     query: str = ""
     body: str = ""
 
+    @property
+    def is_write(self) -> bool:
+        """Whether it could change anything."""
+        return self.method in ("POST", "PUT", "PATCH", "DELETE")
+
     def parameters(self) -> dict[str, str]:
         """Query parameters; a repeated one is joined with commas."""
         found: dict[str, str] = {}

@@ -123,10 +123,6 @@ class KiteDialect:
         """Whether the call is refused without a living session."""
         return (call.method, call.path.rstrip("/")) not in self._logins
 
-    def is_write(self, call: Call) -> bool:
-        """Whether the call could change anything."""
-        return call.method in ("POST", "PUT", "PATCH", "DELETE")
-
     def veiled(self, call: Call, answer: Answer, veil: Veil) -> Answer:
         """The answer to a read without what is hidden from the client."""
         return veiled(call, answer, veil)
@@ -145,7 +141,7 @@ class KiteDialect:
             account = self.account_with(authorization)
             if account is None:
                 raise bad_token()
-            if not self.is_write(call):
+            if not call.is_write:
                 return door(account, call, *parts)
             with self.venue.batch(account):
                 return door(account, call, *parts)

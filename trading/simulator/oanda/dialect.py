@@ -143,10 +143,6 @@ class OandaDialect:
         """Whether the call is refused without a token: every one is."""
         return True
 
-    def is_write(self, call: Call) -> bool:
-        """Whether the call could change anything."""
-        return call.method in ("POST", "PUT", "PATCH", "DELETE")
-
     def act(self, call: Call, authorization: str, request_id: str) -> Answer:
         """Answer one call at the world's present time."""
         answer = self._answer(call, authorization, request_id)
