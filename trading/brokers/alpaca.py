@@ -19,6 +19,7 @@ from trading.brokers.alpaca_history import Cursor
 from trading.brokers.alpaca_lookup import Looking, order_by_client_id
 from trading.brokers.alpaca_parse import LegOf
 from trading.brokers.alpaca_stream import AlpacaStreams
+from trading.brokers.cuts import cut, doubtful
 from trading.brokers.errors import BadData
 from trading.brokers.fields import Row, currency, optional_text, text
 from trading.brokers.transport import storable
@@ -49,8 +50,6 @@ CANDLES_PER_PAGE = 10_000
 CANDLE_PAGES = 50
 # The feed that every account may read.
 FEED = "iex"
-# How often a snapshot is tried on an account that changes while it is read.
-CUTS = 3
 _HOUR, _DAY = 3600, 86_400
 
 
@@ -119,11 +118,7 @@ class AlpacaBroker:
 
         `last_event_id` is the cursor of the history at that moment.
         """
-        for _ in range(CUTS):
-            shown, same = self._look()
-            if same:
-                break
-        return shown
+        return cut(self._look)
 
     def order_by_client_id(self, client_id: str, *, since: str = "") -> LookupOutcome:
         """Look for an order; Alpaca knows client ids for ever, so `since` is not needed."""
@@ -247,7 +242,7 @@ class AlpacaBroker:
         if not same or after.page.completeness is not Completeness.COMPLETE:
             doubt = after.page.reason or "the account changed while it was read"
             cash_part, positions_part, orders_part = (
-                _doubtful(part, doubt) for part in (cash_part, positions_part, orders_part)
+                doubtful(part, doubt) for part in (cash_part, positions_part, orders_part)
             )
         shown = BrokerSnapshot(
             account_id=number,
@@ -303,10 +298,6 @@ def _orders(resting: Sequence[Row], known: Sequence[tuple[Row, LegOf | None]]) -
     return alpaca_parse.part(
         listed.values(), lambda each: [] if alpaca_parse.has_ended(each[0]) else [alpaca_parse.order(*each)]
     )
-
-
-def _doubtful(part: Part, reason: str) -> Part:
-    return Part(Completeness.PARTIAL, reason) if part.completeness is Completeness.COMPLETE else part
 
 
 def _timeframe(seconds: int) -> str:

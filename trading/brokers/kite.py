@@ -15,6 +15,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from trading.brokers import kite_history, kite_orders, kite_parse
+from trading.brokers.cuts import cut, doubtful
 from trading.brokers.errors import BadData
 from trading.brokers.fields import Row, child, rows
 from trading.brokers.kite_client import SIMULATOR_PACE, VENDOR_PACE, KiteClient
@@ -49,8 +50,6 @@ logger = logging.getLogger(__name__)
 # The exchanges whose instruments are listed: shares, and derivatives on them.
 EXCHANGES = ("NSE", "NFO")
 CLOCK_INSTRUMENT = "NSE:INFY"
-# How often a snapshot is tried on an account that changes while it is read.
-CUTS = 3
 _INTERVALS = {
     60: "minute",
     180: "3minute",
@@ -139,11 +138,7 @@ class KiteBroker:
 
         `last_event_id` is the cursor of the day at that moment.
         """
-        for _ in range(CUTS):
-            shown, same = self._look()
-            if same:
-                break
-        return shown
+        return cut(self._look)
 
     def order_by_client_id(self, client_id: str, *, since: str = "") -> LookupOutcome:
         """Look for an order among today's; `since` tells the day on which it was sent."""
@@ -245,7 +240,7 @@ class KiteBroker:
         if not same or doubts:
             doubt = "; ".join(doubts)[:500] if same else "the account changed while it was read"
             cash_part, positions_part, orders_part = (
-                _doubtful(part, doubt) for part in (cash_part, positions_part, orders_part)
+                doubtful(part, doubt) for part in (cash_part, positions_part, orders_part)
             )
         shown = BrokerSnapshot(
             account_id=user,
@@ -322,7 +317,3 @@ def _ended(row: Row) -> bool:
         return kite_parse.has_ended(row)
     except BadData:
         return False  # it stays in the list, and makes its part incomplete
-
-
-def _doubtful(part: Part, reason: str) -> Part:
-    return Part(Completeness.PARTIAL, reason) if part.completeness is Completeness.COMPLETE else part
