@@ -25,6 +25,7 @@ from trading.brokers.alpaca_parse import leg_news, number, optional_number, orde
 from trading.brokers.budget import Lane
 from trading.brokers.errors import BadData, ForeignAnswer
 from trading.brokers.fields import Row, identity, optional_text, text
+from trading.brokers.outcomes import uncertain, untrusted, without_answer
 from trading.brokers.transport import read_document
 from trading.brokers.wire import Exchange
 from trading.domain.broker import (
@@ -74,7 +75,7 @@ def submit(client: AlpacaClient, request: OrderRequest) -> SubmitOutcome:
         return Refused(NOT_SENT, message, looking.evidence())
     exchange = client.ask("POST", "/orders", body, lane=lane)
     looking.exchanges.append(exchange)
-    early = _without_answer(looking, exchange, "order")
+    early = without_answer(exchange, looking.evidence(), what="order", broker="Alpaca")
     if early is not None:
         return early
     try:
@@ -83,8 +84,7 @@ def submit(client: AlpacaClient, request: OrderRequest) -> SubmitOutcome:
             return _accepted(looking, request, answer)
         return _refused(looking, request, answer, exchange)
     except BadData as error:
-        why = f"status {exchange.status}, but its answer cannot be trusted: {error}"
-        return Unknown(why, looking.evidence(), foreign=isinstance(error, ForeignAnswer))
+        return untrusted(exchange, error, looking.evidence())
 
 
 def cancel(client: AlpacaClient, *, broker_order_id: str, known_client_id: str) -> SubmitOutcome:
@@ -111,7 +111,7 @@ def cancel(client: AlpacaClient, *, broker_order_id: str, known_client_id: str) 
         return Refused(NOT_SENT, message, looking.evidence())
     exchange = client.ask("DELETE", f"/orders/{quote(broker_order_id, safe='')}", lane="reduce")
     looking.exchanges.append(exchange)
-    early = _without_answer(looking, exchange, "cancel")
+    early = without_answer(exchange, looking.evidence(), what="cancel", broker="Alpaca")
     if early is not None:
         return early
     if exchange.status == 204:
@@ -121,12 +121,12 @@ def cancel(client: AlpacaClient, *, broker_order_id: str, known_client_id: str) 
         if is_login_refusal(exchange.status, answer):
             return _needs_login(looking, answer)
     except BadData as error:
-        return Unknown(f"status {exchange.status}, but its answer cannot be trusted: {error}", looking.evidence())
+        return untrusted(exchange, error, looking.evidence())
     if exchange.status == 404 and error_code(answer) is not None:
         return _no_such_order(looking)
     if exchange.status == 422 and error_code(answer) is not None:
         return _as_found(looking, broker_order_id, asked=False)
-    return Unknown(f"status {exchange.status} says nothing certain about the cancel", looking.evidence())
+    return uncertain(exchange, looking.evidence(), what="cancel")
 
 
 def order_body(request: OrderRequest) -> dict[str, Any]:
@@ -196,16 +196,6 @@ def _would_not_reduce(looking: Looking, request: OrderRequest) -> Refused | None
     return Refused(NO_POSITION, message, looking.evidence())
 
 
-def _without_answer(looking: Looking, exchange: Exchange, what: str) -> Refused | Unknown | None:
-    """The outcome of an exchange that has no complete answer; None when it has one."""
-    if exchange.complete:
-        return None
-    if not exchange.sent:
-        message = f"The {what} was not sent: {exchange.error}. It can be sent again once Alpaca can be reached."
-        return Refused(NOT_SENT, message, looking.evidence())
-    return Unknown(f"the {what} was sent, but no complete answer came back: {exchange.error}", looking.evidence())
-
-
 def _accepted(looking: Looking, request: OrderRequest, answer: Any) -> Accepted:
     if not isinstance(answer, dict):
         raise BadData("it is JSON, but not an object")
@@ -220,7 +210,7 @@ def _refused(looking: Looking, request: OrderRequest, answer: Any, exchange: Exc
     # Alpaca has used the code of a bad request under 422 for a client id that is taken.
     kinds = (status, 400) if status == 422 else (status,)
     if code is None or code // 100_000 not in kinds:
-        return Unknown(f"status {status} says nothing certain about the order", looking.evidence())
+        return uncertain(exchange, looking.evidence(), what="order")
     message = optional_text(answer, "message")[:500]
     if status == 422 and _ID_IN_USE.search(message):
         return _already_there(looking, request)
@@ -229,7 +219,7 @@ def _refused(looking: Looking, request: OrderRequest, answer: Any, exchange: Exc
         return Refused(NOT_SENT, said, looking.evidence())
     if status in _REFUSALS:
         return Refused(str(code), message or f"status {status}", looking.evidence())
-    return Unknown(f"status {status} says nothing certain about the order", looking.evidence())
+    return uncertain(exchange, looking.evidence(), what="order")
 
 
 def _already_there(looking: Looking, request: OrderRequest) -> SubmitOutcome:

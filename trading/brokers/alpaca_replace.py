@@ -18,6 +18,7 @@ from trading.brokers.alpaca_parse import filled, has_ended, number, side_of, sta
 from trading.brokers.budget import Lane
 from trading.brokers.errors import BadData, ForeignAnswer
 from trading.brokers.fields import Row, identity, optional_text, text
+from trading.brokers.outcomes import uncertain, untrusted, without_answer
 from trading.brokers.transport import read_document
 from trading.domain.broker import (
     INVALID_REQUEST,
@@ -28,7 +29,6 @@ from trading.domain.broker import (
     BrokerUnreachable,
     Refused,
     SubmitOutcome,
-    Unknown,
 )
 from trading.domain.money import plain
 
@@ -70,10 +70,9 @@ def replace(
         body["qty"] = plain(quantity)
     exchange = client.ask("PATCH", f"/orders/{quote(order_id, safe='')}", body, lane=lane)
     looking.exchanges.append(exchange)
-    if not exchange.complete:
-        if not exchange.sent:
-            return Refused(NOT_SENT, f"The change was not sent: {exchange.error}.", looking.evidence())
-        return Unknown(f"the change was sent, but no complete answer came back: {exchange.error}", looking.evidence())
+    early = without_answer(exchange, looking.evidence(), what="change", broker="Alpaca")
+    if early is not None:
+        return early
     try:
         answer = read_document(exchange)
         if exchange.status == 200:
@@ -84,9 +83,8 @@ def replace(
         if exchange.status in _REFUSALS and code is not None:
             return Refused(str(code), optional_text(answer, "message")[:500] or str(code), looking.evidence())
     except BadData as error:
-        why = f"status {exchange.status}, but its answer cannot be trusted: {error}"
-        return Unknown(why, looking.evidence(), foreign=isinstance(error, ForeignAnswer))
-    return Unknown(f"status {exchange.status} says nothing certain about the change", looking.evidence())
+        return untrusted(exchange, error, looking.evidence())
+    return uncertain(exchange, looking.evidence(), what="change")
 
 
 def _accepted(looking: Looking, old: Row, answer: Any, quantity: Decimal, price: Decimal) -> Accepted:

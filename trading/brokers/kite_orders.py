@@ -36,6 +36,7 @@ from trading.brokers.kite_parse import (
     tag_of,
 )
 from trading.brokers.kite_parse import positions as held_positions
+from trading.brokers.outcomes import uncertain, untrusted, without_answer
 from trading.brokers.transport import read_json
 from trading.brokers.wire import Exchange
 from trading.domain.broker import (
@@ -310,15 +311,13 @@ def _answer(looking: Looking, exchange: Exchange, what: str) -> Row | Refused | 
     client = looking.client
     if client.is_parked(exchange):
         return Refused(NEEDS_LOGIN, client.login_sentence(), looking.evidence())
-    if not exchange.complete:
-        if not exchange.sent:
-            message = f"The {what} was not sent: {exchange.error}. It can be sent again once Kite can be reached."
-            return Refused(NOT_SENT, message, looking.evidence())
-        return Unknown(f"the {what} was sent, but no complete answer came back: {exchange.error}", looking.evidence())
+    early = without_answer(exchange, looking.evidence(), what=what, broker="Kite")
+    if early is not None:
+        return early
     try:
         answer = read_json(exchange)
     except BadData as error:
-        return Unknown(f"status {exchange.status}, but its answer cannot be trusted: {error}", looking.evidence())
+        return untrusted(exchange, error, looking.evidence())
     if exchange.status == 200 and answer.get("status") == "success" and not answer.get("error_type"):
         return answer
     if client.is_login_refusal(exchange, answer):
@@ -330,7 +329,7 @@ def _answer(looking: Looking, exchange: Exchange, what: str) -> Row | Refused | 
     if exchange.status == 429 and word:
         said = f"Kite has not looked at the {what}, because it gets too many requests: {message}"
         return Refused(NOT_SENT, said, looking.evidence())
-    return Unknown(f"status {exchange.status} says nothing certain about the {what}", looking.evidence())
+    return uncertain(exchange, looking.evidence(), what=what)
 
 
 def _as_shown(looking: Looking, row: Row, reason: str) -> Accepted:

@@ -21,12 +21,12 @@ from trading.brokers.oanda_client import OandaClient
 from trading.brokers.oanda_events import REJECTED, cancel_status
 from trading.brokers.oanda_lookup import NO_SUCH_ORDER, Looking, order_by_client_id, order_by_specifier, specifier
 from trading.brokers.oanda_parse import client_id, identifier
+from trading.brokers.outcomes import uncertain, untrusted, without_answer
 from trading.brokers.transport import read_json
 from trading.brokers.wire import Exchange
 from trading.domain.broker import (
     INVALID_REQUEST,
     NEEDS_LOGIN,
-    NOT_SENT,
     Accepted,
     BrokerOrder,
     BrokerOrderStatus,
@@ -79,10 +79,10 @@ def submit(client: OandaClient, request: OrderRequest) -> SubmitOutcome:
         return Refused(INVALID_REQUEST, f"The order was not sent: {error}", ())
     lane: Lane = "reduce" if request.reduce_only else "general"
     exchange = client.ask(OrderCreate(client.account_id, data=body), lane=lane)
-    early = _without_answer(client, exchange, "order")
+    evidence = client.evidence(exchange)
+    early = without_answer(exchange, evidence, what="order", broker="OANDA")
     if early is not None:
         return early
-    evidence = client.evidence(exchange)
     try:
         answer = read_json(exchange)
         if exchange.status in (200, 201):
@@ -92,9 +92,8 @@ def submit(client: OandaClient, request: OrderRequest) -> SubmitOutcome:
         if exchange.status in (400, 404):
             return _refused(client, request, answer, exchange)
     except BadData as error:
-        why = f"status {exchange.status}, but its answer cannot be trusted: {error}"
-        return Unknown(why, evidence, foreign=isinstance(error, ForeignAnswer))
-    return Unknown(f"status {exchange.status} says nothing certain about the order", evidence)
+        return untrusted(exchange, error, evidence)
+    return uncertain(exchange, evidence, what="order")
 
 
 def cancel(client: OandaClient, *, broker_order_id: str, known_client_id: str) -> SubmitOutcome:
@@ -109,10 +108,10 @@ def cancel(client: OandaClient, *, broker_order_id: str, known_client_id: str) -
         return Refused(INVALID_REQUEST, "The cancel was not sent: it names no order.", ())
     name = broker_order_id or specifier(known_client_id)
     exchange = client.ask(OrderCancel(client.account_id, name), lane="reduce")
-    early = _without_answer(client, exchange, "cancel")
+    evidence = client.evidence(exchange)
+    early = without_answer(exchange, evidence, what="cancel", broker="OANDA")
     if early is not None:
         return early
-    evidence = client.evidence(exchange)
     try:
         answer = read_json(exchange)
         if exchange.status in (200, 201):
@@ -122,8 +121,8 @@ def cancel(client: OandaClient, *, broker_order_id: str, known_client_id: str) -
         if exchange.status == 404 and _error_code(answer, "orderCancelRejectTransaction") in NO_SUCH_ORDER:
             return _why_not_pending(client, name, exchange)
     except BadData as error:
-        return Unknown(f"status {exchange.status}, but its answer cannot be trusted: {error}", evidence)
-    return Unknown(f"status {exchange.status} says nothing certain about the cancel", evidence)
+        return untrusted(exchange, error, evidence)
+    return uncertain(exchange, evidence, what="cancel")
 
 
 def order_body(request: OrderRequest) -> dict[str, Any]:
@@ -175,17 +174,6 @@ def _price(price: Decimal | None) -> str:
     if price is None or not (price.is_finite() and price > 0):
         raise BadNumber(f"each of its prices must be above zero, not {price}")
     return plain(price)
-
-
-def _without_answer(client: OandaClient, exchange: Exchange, what: str) -> Refused | Unknown | None:
-    """The outcome of an exchange that has no complete answer; None when it has one."""
-    if exchange.complete:
-        return None
-    evidence = client.evidence(exchange)
-    if not exchange.sent:
-        message = f"The {what} was not sent: {exchange.error}. It can be sent again once OANDA can be reached."
-        return Refused(NOT_SENT, message, evidence)
-    return Unknown(f"the {what} was sent, but no complete answer came back: {exchange.error}", evidence)
 
 
 def _needs_login(client: OandaClient, answer: Row, exchange: Exchange) -> Refused:

@@ -16,6 +16,7 @@ from trading.brokers.fields import Row, child, number, optional_text, text
 from trading.brokers.oanda_client import OandaClient
 from trading.brokers.oanda_lookup import Looking, order_by_specifier, specifier
 from trading.brokers.oanda_parse import client_id, identifier
+from trading.brokers.outcomes import uncertain, untrusted, without_answer
 from trading.brokers.transport import read_json
 from trading.domain.broker import (
     INVALID_REQUEST,
@@ -28,7 +29,6 @@ from trading.domain.broker import (
     BrokerUnreachable,
     Refused,
     SubmitOutcome,
-    Unknown,
 )
 from trading.domain.money import plain
 
@@ -75,10 +75,9 @@ def replace(
     body |= {"units": plain(units), "price": plain(price)}
     exchange = client.ask(OrderReplace(client.account_id, known.broker_order_id, data={"order": body}), lane=lane)
     looking.exchanges.append(exchange)
-    if not exchange.complete:
-        if not exchange.sent:
-            return Refused(NOT_SENT, f"The change was not sent: {exchange.error}.", looking.evidence())
-        return Unknown(f"the change was sent, but no complete answer came back: {exchange.error}", looking.evidence())
+    early = without_answer(exchange, looking.evidence(), what="change", broker="OANDA")
+    if early is not None:
+        return early
     try:
         answer = read_json(exchange)
         if exchange.status in (200, 201):
@@ -89,9 +88,8 @@ def replace(
             code = _reason(answer)
             return Refused(code, optional_text(answer, "errorMessage")[:500] or code, looking.evidence())
     except BadData as error:
-        why = f"status {exchange.status}, but its answer cannot be trusted: {error}"
-        return Unknown(why, looking.evidence(), foreign=isinstance(error, ForeignAnswer))
-    return Unknown(f"status {exchange.status} says nothing certain about the change", looking.evidence())
+        return untrusted(exchange, error, looking.evidence())
+    return uncertain(exchange, looking.evidence(), what="change")
 
 
 def _replaced(looking: Looking, known: BrokerOrder, units: Decimal, price: Decimal, answer: Row) -> Accepted:
