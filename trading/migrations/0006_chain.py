@@ -1,4 +1,4 @@
-"""The hash chain over every append-only table, and posting of many entries at once.
+"""The hash chain over every append-only table.
 
 A migration of its own: Django adds the foreign keys of new tables when the migration that makes them has ended.
 """
@@ -59,8 +59,6 @@ class Migration(migrations.Migration):
             for table in ("anchor", "closedday")
         ],
         migrations.RunSQL((SQL / "chain.sql").read_text(), migrations.RunSQL.noop),
-        migrations.RunSQL((SQL / "ledger_checks.sql").read_text(), migrations.RunSQL.noop),
-        migrations.RunSQL((SQL / "ledger_posting.sql").read_text(), migrations.RunSQL.noop),
         migrations.RunSQL((SQL / "account_basis.sql").read_text(), migrations.RunSQL.noop),
         *[
             migrations.RunSQL(f"SELECT chain_table('trading_{table}')", migrations.RunSQL.noop) for table in CHAINED

@@ -1,6 +1,7 @@
-"""The ledger's door and its checks anew: each check reaches the new entries first, whatever a plan was made for.
+"""The ledger's door and its checks: many entries at once, and each check reaches the new ones first.
 
-Functions are always replaced whole, by running their file again: what stands is what the file says.
+Functions are always replaced whole, by running their file: what stands is what the file says. When a file changes, its
+name moves from here to a new migration: it runs once on a new database, and again on an older one.
 """
 
 from pathlib import Path
