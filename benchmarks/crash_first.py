@@ -7,7 +7,6 @@ a temporary directory; the last line is one JSON object, and the exit code is 0 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.progress import Bar
+from benchmarks.progress import Bar, finish
 
 if TYPE_CHECKING:
     from tests.faults.crash_first import Cell, CrashFirst
@@ -131,9 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         run = CrashFirst(world, count, bar.show)
         result = report(run, run.run(), world, time.monotonic() - begin)
-    print(file=sys.stderr)
-    print(json.dumps(result), flush=True)
-    return 0 if result["met"] else 1
+    return finish(result)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""How far a long run is: one line on stderr, drawn anew."""
+"""How far a long run is, one line on stderr, drawn anew; and what it came to, one JSON line at the end."""
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from typing import Any
 
 WIDTH = 40
 
@@ -26,3 +29,10 @@ class Bar:
             line = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {self._done:,}/{self._total:,}"
             line += f", {self._wrong} wrong" if self._wrong else ""
             print(f"\r{line} {spent:5.0f} s, {left:5.0f} s left  {what[:60]:60}", end="", file=sys.stderr, flush=True)
+
+
+def finish(result: Mapping[str, Any]) -> int:
+    """Print figures, targets and whether they were met, as the last line; the exit code, 0 only when they were."""
+    print(file=sys.stderr)
+    print(json.dumps(result), flush=True)
+    return 0 if result["met"] else 1

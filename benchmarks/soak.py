@@ -23,6 +23,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from benchmarks.progress import finish
+
 PROJECT = Path(__file__).resolve().parent.parent
 WEEK_SECONDS = 7 * 24 * 3600
 SAMPLE_SECONDS = 5.0
@@ -215,9 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hours", type=float, default=WEEK_SECONDS / 3600, help="of simulated time")
     options = parser.parse_args(arguments)
     result = run(options.minutes, options.hours * 3600)
-    print(file=sys.stderr)
-    print(json.dumps(result), flush=True)
-    return 0 if result["met"] else 1
+    return finish(result)
 
 
 if __name__ == "__main__":

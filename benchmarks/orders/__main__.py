@@ -7,14 +7,12 @@ the last line is one JSON object, and the exit code is 0 only when every target 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.orders.desk import own_desk
 from benchmarks.orders.measure import BURST, Times, Ways, bare_worker, order_updates
-from benchmarks.progress import Bar
+from benchmarks.progress import Bar, finish
 
 P99_MS, OWN_MS, BURST_MS, STREAM_MS = 25, 10, 150, 250
 WARM = 10
@@ -77,9 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--updates", type=int, default=100, help="order updates by stream")
     options = parser.parse_args(arguments)
     result = run(options.rounds, options.bursts, options.updates)
-    print(file=sys.stderr)
-    print(json.dumps(result), flush=True)
-    return 0 if result["met"] else 1
+    return finish(result)
 
 
 if __name__ == "__main__":
