@@ -17,6 +17,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backoffice.settings")
 app = Celery("backoffice")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# Celery would close the database's connection around every task; opening one takes longer than sending an order. How
+# long it is kept is Django's to say (`CONN_MAX_AGE`), asked before every task (`backoffice.context.enter`).
+app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]

@@ -13,7 +13,7 @@ from contextvars import Token
 from typing import Any
 
 from celery.signals import before_task_publish, task_postrun, task_prerun
-from django.db import DatabaseError
+from django.db import DatabaseError, close_old_connections
 from django.http import HttpRequest, HttpResponse
 
 from trading import context
@@ -73,7 +73,8 @@ def carry(headers: dict[str, Any] | None = None, **_: Any) -> None:
 
 @task_prerun.connect  # type: ignore[untyped-decorator]
 def enter(task_id: str = "", task: Any = None, **_: Any) -> None:
-    """Begin a task in the context that its message carried, or in a new one."""
+    """Begin a task in the context that its message carried, or in a new one, and on a connection that is alive."""
+    close_old_connections()
     request = getattr(task, "request", None)
     carried = getattr(request, context.HEADER, None) or (getattr(request, "headers", None) or {}).get(context.HEADER)
     work = context.from_message(carried)

@@ -95,6 +95,9 @@ def database(url: str, *, server_options: dict[str, str], pool: bool = False, ke
     options = config.setdefault("OPTIONS", {})
     options["options"] = " ".join(f"-c {name}={value}" for name, value in server_options.items())
     options["connect_timeout"] = 5
+    # A statement that comes again is prepared: the server reads and plans it once, which is most of its time.
+    options["server_side_binding"] = True
+    options["prepare_threshold"] = 5
     if pool:
         options["pool"] = {"min_size": 1, "max_size": 10, "timeout": 10}
     return config

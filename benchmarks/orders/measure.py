@@ -221,7 +221,7 @@ def order_updates(desk: Desk, times: Times, number: int, progress: Progress) -> 
         catch_up(account=account, broker=broker)
         orders = []
         for index in range(number):
-            price = Decimal("1.09900") - index * Decimal("0.00010")
+            price = Decimal("1.09900") - index * Decimal("0.00005")  # the last is not yet at the stop of the first
             now = _now(simulator)
             order, _ = desk.decide(account, type=OrderType.LIMIT, entry=price, moment=now)
             send_order(order_id=order.pk, broker=broker)

@@ -16,8 +16,7 @@ from django.db import transaction
 
 from backoffice import schedules
 from backoffice.desk.run import WORKERS
-from tests.faults.hasty import HARD_SECONDS
-from tests.faults.workers import Worker
+from tests.faults.workers import HARD_SECONDS, Worker
 from tests.faults.world import World
 from trading.engine.watcher import watch_once
 from trading.locks import lock_account

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from backoffice.desk import children, paths
 
+# The limits of workers that are started on `hasty`.
+SOFT_SECONDS, HARD_SECONDS = 2, 4
 READY_SECONDS = 60.0
 
 

@@ -194,6 +194,7 @@ def move(
     return move_all([Move(order, to, reason, message, broker_event, application)], at=at)[0]
 
 
+@transaction.atomic(savepoint=False)
 def move_all(moves: Sequence[Move], *, at: datetime) -> list[OrderEvent]:
     """Move several orders, each at most once, and write their events together. Raises RuleBroken as `move` does."""
     last = dict(
