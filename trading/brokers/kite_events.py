@@ -32,6 +32,7 @@ from trading.brokers.kite_parse import (
     optional_moment,
     positive,
     side_of,
+    some_units,
     status_of,
     symbol,
     tag_of,
@@ -237,9 +238,6 @@ def _traded_at(row: Row) -> datetime:
 
 def _trade(row: Row, tags: Mapping[str, str]) -> Draft:
     at, order_id, exchange = _traded_at(row), identity(row, "order_id"), text(row, "exchange")
-    quantity = units(row, "quantity")
-    if quantity == 0:
-        raise BadData("quantity must be above zero")
     key = f"{day_of(at):%Y%m%d}:{exchange}:{identity(row, 'trade_id')}"
     if len(key) > 64:
         raise BadData(f"trade_id is too long: {key[:60]}")
@@ -249,7 +247,7 @@ def _trade(row: Row, tags: Mapping[str, str]) -> Draft:
         client_id=tags.get(order_id, ""),
         instrument=symbol(row),
         side=side_of(row),
-        quantity=quantity,
+        quantity=some_units(row, "quantity"),
         price=positive(row, "average_price"),
         realised=_ZERO,
         financing=_ZERO,

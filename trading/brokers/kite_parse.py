@@ -100,6 +100,14 @@ def units(row: Row, key: str) -> Decimal:
     return value
 
 
+def some_units(row: Row, key: str) -> Decimal:
+    """A whole number of shares above zero, as that of every order and execution is."""
+    value = units(row, key)
+    if value == 0:
+        raise BadData(f"{key} must be above zero")
+    return value
+
+
 def moment(row: Row, key: str) -> datetime:
     """A time of India without a zone, "YYYY-MM-DD HH:MM:SS", in UTC."""
     value = text(row, key)
@@ -166,16 +174,18 @@ def has_ended(row: Row) -> bool:
 
 
 def order(row: Row) -> BrokerOrder:
-    """An order of today."""
+    """An order of today. One without a price of its kind, as a market order, says zero there."""
     kind = optional_text(row, "order_type")
     price = optional_number(row, "trigger_price" if kind in TRIGGERED_TYPES else "price")
+    if price is not None and price < 0:
+        raise BadData(f"an order's price must not be below zero: {price}")
     return BrokerOrder(
         broker_order_id=identity(row, "order_id"),
         client_id=tag_of(row),
         instrument=symbol(row),
         side=side_of(row),
         type=kind,
-        quantity=units(row, "quantity"),
+        quantity=some_units(row, "quantity"),
         filled=filled_of(row),
         price=price or None,
         status=status_of(row),
@@ -299,7 +309,10 @@ def candle(listed: object, name: str, interval: timedelta, now: datetime) -> Bro
     if not low <= min(opened, close) <= max(opened, close) <= high:
         raise BadData(f"{name}: a candle's open and close are not between its low and high")
     try:
-        start = datetime.strptime(text(row, "at"), "%Y-%m-%dT%H:%M:%S%z").astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        start = plausible(datetime.strptime(text(row, "at"), "%Y-%m-%dT%H:%M:%S%z").astimezone(UTC), "at")
+    except (ValueError, OverflowError) as error:  # BadData is a ValueError
         raise BadData(f"{name}: a candle's time is {row['at']!r:.60}") from error
-    return BrokerCandle(name, start, opened, high, low, close, number(row, "volume"), start + interval <= now)
+    volume = number(row, "volume")
+    if volume < 0:
+        raise BadData(f"{name}: a candle's volume is {volume}")
+    return BrokerCandle(name, start, opened, high, low, close, volume, start + interval <= now)

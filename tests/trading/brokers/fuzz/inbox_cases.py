@@ -85,8 +85,8 @@ BOOKS: Sequence[Books] = (
         "/trades",
         lambda document: document["data"],
         False,
-        # A trade's id is one of its exchange and day only.
-        identity=lambda row: f"{row['fill_timestamp'][:10].replace('-', '')}:{row['exchange']}:{row['trade_id']}",
+        # A trade's id is one of its exchange and day only; a time that is no text makes one that was never booked.
+        identity=lambda row: f"{str(row['fill_timestamp'])[:10].replace('-', '')}:{row['exchange']}:{row['trade_id']}",
         currency="INR",
         prices={"entry": "1500", "stop": "1400", "target": "1600"},
         # Read on from an earlier day: at the first reading ever every trade must fit the balances, or nothing is read.

@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -20,14 +21,23 @@ from tests.trading.brokers.kite import kite_wire
 from tests.trading.brokers.kite.kite_wire import SmallKite, complete, margins, trade_row
 from tests.trading.brokers.oanda_wire import ACCOUNT, BUY, SUMMARY, TIME, broker_at, history, routes, transaction
 from tests.trading.brokers.raw_server import always, answer, serving
-from trading.brokers import alpaca_client, fields
+from trading.brokers import alpaca_client, fields, kite_parse
 from trading.brokers.alpaca import AlpacaBroker
 from trading.brokers.budget import RateBudget
 from trading.brokers.errors import BadData, ExchangeFailed
 from trading.brokers.oanda import OandaBroker
 from trading.brokers.transport import DEEPEST, BrokerSession, read_document
 from trading.brokers.wire import Exchange
-from trading.domain.broker import BrokerNeedsLogin, BrokerUnreachable, Completeness, LookupFailed, Unknown
+from trading.domain.broker import (
+    NOT_SENT,
+    BrokerNeedsLogin,
+    BrokerUnreachable,
+    Completeness,
+    Found,
+    LookupFailed,
+    Refused,
+    Unknown,
+)
 
 JSON = "Content-Type: application/json"
 
@@ -214,6 +224,71 @@ def test_an_order_that_makes_no_sense_makes_the_list_incomplete_and_costs_no_oth
         shown = shares.snapshot()
     assert [each.broker_order_id for each in shown.orders] == ["good"]
     assert shown.orders_part.completeness is Completeness.PARTIAL
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"quantity": 0},
+        {"quantity": -0.0},
+        {"price": -1},
+        {"price": -0.05, "order_type": "MARKET"},
+        {"trigger_price": -1, "order_type": "SL-M"},
+    ],
+)
+def test_a_kite_order_of_nothing_or_at_a_price_below_zero_is_refused_and_costs_no_other(bad: dict[str, Any]) -> None:
+    rows = [kite_wire.order_row("1", "good"), {**kite_wire.order_row("2", "bad"), **bad}]
+    with serving(SmallKite(rows)) as server:
+        kite = kite_wire.broker_at(server.url)
+        shown = kite.snapshot()
+        assert [each.broker_order_id for each in shown.orders] == ["1"]
+        assert shown.orders_part.completeness is Completeness.PARTIAL
+        assert isinstance(kite.order_by_client_id("bad"), LookupFailed)
+        assert isinstance(kite.order_by_client_id("good"), Found)
+        refused = kite.cancel(broker_order_id="2", client_id="bad")
+        assert isinstance(refused, Refused) and refused.code == NOT_SENT
+
+
+@pytest.mark.parametrize(
+    ("said", "price"),
+    [
+        ({"order_type": "MARKET", "price": 0, "trigger_price": 0}, None),
+        ({"order_type": "MARKET", "price": None, "trigger_price": None}, None),
+        ({"order_type": "LIMIT", "price": 1500.1, "trigger_price": 0}, Decimal("1500.1")),
+        ({"order_type": "SL-M", "price": 0, "trigger_price": 1400.05}, Decimal("1400.05")),
+    ],
+)
+def test_a_zero_is_how_kite_says_that_an_order_has_no_such_price(said: dict[str, Any], price: Decimal | None) -> None:
+    with serving(SmallKite([kite_wire.order_row("1", "good", **said)])) as server:
+        kite = kite_wire.broker_at(server.url)
+        shown, found = kite.snapshot(), kite.order_by_client_id("good")
+    assert shown.completeness is Completeness.COMPLETE and [each.price for each in shown.orders] == [price]
+    assert isinstance(found, Found) and found.order.price == price
+
+
+@pytest.mark.parametrize(
+    ("at", "volume", "good"),
+    [
+        ("2026-01-05T09:15:00+0530", 0, True),
+        ("2026-01-05T09:15:00+0530", 2_500_000_000, True),
+        ("2026-01-05T09:15:00+0530", -1, False),
+        ("2026-01-05T09:15:00+0530", Decimal("-0.5"), False),
+        ("2199-01-01T00:00:00Z", 7, False),
+        ("1969-12-31T23:59:59Z", 7, False),
+    ],
+)
+def test_a_kite_bar_of_an_impossible_volume_or_time_is_refused(at: str, volume: int | Decimal, good: bool) -> None:
+    row, start, minute = (
+        [at, 1500, 1501, 1499, 1500, volume],
+        datetime(2026, 1, 5, 3, 45, tzinfo=UTC),
+        timedelta(minutes=1),
+    )
+    if good:
+        bar = kite_parse.candle(row, "NSE:INFY", minute, start + minute)
+        assert (bar.start, bar.volume, bar.complete) == (start, volume, True)
+        return
+    with pytest.raises(BadData):
+        kite_parse.candle(row, "NSE:INFY", minute, start + minute)
 
 
 def opening_of(kite: SmallKite) -> list[Decimal]:
