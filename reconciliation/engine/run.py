@@ -35,7 +35,7 @@ from trading.domain.broker import (
     BrokerUnreachable,
     Completeness,
 )
-from trading.engine.connections import broker_for
+from trading.engine.connections import connected
 from trading.engine.inflow import catch_up, holder
 from trading.locks import lock_account
 from trading.models import Account
@@ -139,11 +139,9 @@ def _attempt(
     policy = reconciliation_policy(account)
     started_at = wall_now()
     keep = _Keep(lease)
-    opened: Broker | None = None
     try:
-        if broker is None:
-            opened = broker = broker_for(account)
-        sides = _read_with_patience(account, broker, policy, trigger, report_only, keep)
+        with connected(account, broker) as port:
+            sides = _read_with_patience(account, port, policy, trigger, report_only, keep)
         keep.lease()  # whoever lost it must not write: a later run may have seen more
     except _Overtaken:
         return _result(account, BUSY, error=OVERLAP)
@@ -162,9 +160,6 @@ def _attempt(
             actor=ACTOR,
         )
         return _result(account, Run.Status.FAILED, run_id=run.pk, error=str(error))
-    finally:
-        if opened is not None:
-            opened.close()
     findings = reconcile(sides.broker, sides.books, policy)
     complete = findings.completeness is Completeness.COMPLETE
     doubt = "" if complete else " ".join(findings.notes)

@@ -8,7 +8,10 @@ import pytest
 
 from tests.faults.places import KITE, PLACES
 from tests.faults.world import World
+from trading.domain.broker import Accepted, BrokerOrderStatus
 from trading.engine import claiming, sender
+from trading.engine.answers import store
+from trading.engine.connections import connected
 from trading.engine.sender import send_order, send_planned
 from trading.engine.watcher import watch_once
 from trading.models import InstrumentAlias, Order, OrderEvent
@@ -139,3 +142,12 @@ def test_an_exit_leaves_before_the_entries_that_were_planned_before_it(any_world
     assert len(posted) == 2 and posted == sorted(posted)
     settle(any_world, [entry, leaving])
     assert any_world.differences() == []
+
+
+def test_an_answer_that_cannot_be_stored_does_not_keep_the_others_from_being_stored(world: World) -> None:
+    orders = [world.plan() for _ in range(3)]
+    with connected(world.account) as port:
+        claimed = claiming.claim(world.account, orders, port.capabilities)
+        told = [Accepted(name, BrokerOrderStatus.WORKING, "", ()) for name in ("701", "701", "702")]
+        store(world.account, list(zip(claimed, told, strict=True)), port.capabilities)
+    assert states(orders) == ["WORKING", "SENDING", "WORKING"], "the broker's id of the second is the first one's"

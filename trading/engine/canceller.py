@@ -28,7 +28,7 @@ from trading.models import Order, OrderEvent
 from trading.services import orders, plausibility
 from trading.services.logins import needs_login
 
-from .connections import broker_for
+from .connections import connected
 from .inflow import catch_up
 from .messages import keep
 
@@ -47,25 +47,19 @@ def cancel_order(*, order_id: int, reason: str, broker: OrderPort | None = None)
     if asked is None:
         return Order.objects.get(pk=order_id)
     failpoint("cancel_committed")
-    opened = None
-    if broker is None:
-        opened = broker = broker_for(asked.account)
-    try:
+    with connected(asked.account, broker) as port:
         failpoint("cancel_before_send")
-        outcome = broker.cancel(broker_order_id=asked.broker_order_id, client_id=asked.client_order_id)
+        outcome = port.cancel(broker_order_id=asked.broker_order_id, client_id=asked.client_order_id)
         failpoint("cancel_after_response")
         _store(order_id, outcome)
         failpoint("cancel_stored")
         with suppress(BrokerUnreachable):  # the sweep asks again
-            catch_up(account=asked.account, broker=broker)
+            catch_up(account=asked.account, broker=port)
         found = Order.objects.get(pk=order_id)
         if found.state in (OrderState.WORKING, OrderState.PARTIAL) and found.broker_order_id != asked.broker_order_id:
             # The cancel was refused because the order goes on under another id: it is meant, too.
-            return cancel_order(order_id=order_id, reason=reason, broker=broker)
+            return cancel_order(order_id=order_id, reason=reason, broker=port)
         return found
-    finally:
-        if opened is not None:
-            opened.close()
 
 
 @transaction.atomic

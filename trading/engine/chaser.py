@@ -22,7 +22,7 @@ from trading.selectors.instruments import broker_symbol
 from trading.services import entries, orders
 
 from .canceller import cancel_order
-from .connections import broker_for
+from .connections import connected
 from .inflow import catch_up
 from .messages import keep
 
@@ -37,22 +37,16 @@ def chase(account: Account, broker: Broker | None = None) -> int:
     waiting = [] if account.is_paper_book else entries.left_behind(account)
     if not waiting:
         return 0
-    opened = None
-    if broker is None:
-        opened = broker = broker_for(account)
-    try:
+    with connected(account, broker) as port:
         names = {order.pk: broker_symbol(account, order.instrument) for order in waiting}
-        quotes = {quote.instrument: quote for quote in broker.prices(sorted(set(names.values())))}
+        quotes = {quote.instrument: quote for quote in port.prices(sorted(set(names.values())))}
         moved = 0
         for order in waiting:
             quote = quotes.get(names[order.pk])
             if quote is not None and quote.tradeable:
                 market = quote.ask if order.side == Side.BUY else quote.bid
-                moved += _follow(order, market, broker)
+                moved += _follow(order, market, port)
         return moved
-    finally:
-        if opened is not None:
-            opened.close()
 
 
 def _follow(order: Order, market: Decimal, broker: Broker) -> bool:

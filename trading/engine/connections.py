@@ -7,8 +7,10 @@ account is never asked through credentials that name another one.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from trading.brokers.registry import (
     SIMULATOR,
@@ -24,8 +26,10 @@ from trading.brokers.registry import (
     kite_product,
     open_broker,
 )
-from trading.domain.broker import Broker, BrokerUnreachable
+from trading.domain.broker import Broker, BrokerUnreachable, OrderPort
 from trading.models import Account
+
+Port = TypeVar("Port", bound=OrderPort)
 
 # The keys of the accounts that the simulator has by itself.
 SIMULATED = {
@@ -67,3 +71,13 @@ def connection_for(account: Account, environ: Mapping[str, str] | None = None) -
 def broker_for(account: Account, environ: Mapping[str, str] | None = None) -> Broker:
     """An open adapter for the account. The caller closes it."""
     return open_broker(connection_for(account, environ))
+
+
+@contextmanager
+def connected(account: Account, broker: Port | None = None) -> Iterator[Port | Broker]:
+    """The caller's adapter, left open; or one of our own, closed in the end. Raises as `connection_for` does."""
+    if broker is not None:
+        yield broker
+        return
+    with closing(broker_for(account)) as own:
+        yield own

@@ -18,7 +18,7 @@ from trading.models import Account
 from trading.services import cursors
 from trading.services.instruments import take_over
 
-from .connections import broker_for
+from .connections import connected
 
 log = logging.getLogger(__name__)
 CURSOR = "instruments"
@@ -48,11 +48,8 @@ def read(account: Account, today: str) -> None:
 
     Raises MissingCredentials or BrokerUnreachable when it cannot be asked.
     """
-    broker = broker_for(account)
-    try:
+    with connected(account) as broker:
         told = broker.instruments()
-    finally:
-        broker.close()
     with transaction.atomic():
         changed = take_over(account=account, told=told)
         cursors.put(account=account, name=CURSOR, value=today)

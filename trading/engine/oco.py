@@ -21,7 +21,7 @@ from trading.services.exits import plan_exit
 from trading.services.groups import Manner, Step
 
 from .canceller import RESTING, cancel_order
-from .connections import broker_for
+from .connections import connected
 from .inflow import catch_up
 from .messages import keep
 from .sender import send_order
@@ -41,16 +41,10 @@ def look_after(account: Account, broker: OrderPort | None = None) -> int:
     wanted = groups.to_look_at(account)
     if not wanted:
         return 0
-    opened = None
-    if broker is None:
-        opened = broker = broker_for(account)
-    try:
-        if broker.capabilities.native_bracket:
+    with connected(account, broker) as port:
+        if port.capabilities.native_bracket:
             return 0
-        return sum(_settle(group_id, broker) for group_id in wanted)
-    finally:
-        if opened is not None:
-            opened.close()
+        return sum(_settle(group_id, port) for group_id in wanted)
 
 
 def _settle(group_id: int, broker: OrderPort) -> int:

@@ -6,8 +6,6 @@ message to people a day; a broker that repeats itself, or somebody who repeats i
 
 from __future__ import annotations
 
-from contextlib import closing
-
 from trading.brokers import kite_postback
 from trading.brokers.errors import BadData
 from trading.brokers.registry import BadConnection, MissingCredentials
@@ -18,7 +16,7 @@ from trading.services.inbox import Received
 from trading.services.notifications import note
 from trading.wake import wake
 
-from .connections import broker_for, connection_for
+from .connections import connected, connection_for
 from .inflow import catch_up
 
 MOST_BYTES = kite_postback.MOST_BYTES
@@ -51,7 +49,7 @@ def read_on(account_id: int) -> Received:
     Raises BrokerUnreachable or MissingCredentials when it cannot be read now; the sweeps read it later.
     """
     account = Account.objects.get(pk=account_id)
-    with closing(broker_for(account)) as broker:
+    with connected(account) as broker:
         received = catch_up(account=account, broker=broker)
     if received.stored:
         wake(WATCH_TASK)

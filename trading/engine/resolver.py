@@ -20,7 +20,7 @@ from trading.models import Account, Order
 from trading.services import attempts, logins, orders, plausibility
 from trading.services.linking import link_legs
 
-from .connections import broker_for
+from .connections import connected
 from .inflow import catch_up
 from .messages import keep
 
@@ -52,26 +52,22 @@ def resolve_unknown(*, order_id: int, broker: OrderPort | None = None) -> Order:
     key = f"orders.resolve:{order_id}"
     if order.state != OrderState.UNKNOWN or not _begin(order_id, key):
         return order
-    opened = None
     try:
-        if broker is None:
-            opened = broker = broker_for(order.account)
-        catch_up(account=order.account, broker=broker)
-        order.refresh_from_db()
-        if order.state == OrderState.UNKNOWN:
-            began = wall_now()
-            outcome = broker.order_by_client_id(order.client_order_id, since=order.since_event_id)
-            failpoint("looked_up")
-            _apply(order_id, outcome, began, resends=broker.capabilities.resends_when_absent)
-        else:
-            attempts.end(key=attempts.send_key(order_id))
+        with connected(order.account, broker) as port:
+            catch_up(account=order.account, broker=port)
+            order.refresh_from_db()
+            if order.state == OrderState.UNKNOWN:
+                began = wall_now()
+                outcome = port.order_by_client_id(order.client_order_id, since=order.since_event_id)
+                failpoint("looked_up")
+                _apply(order_id, outcome, began, resends=port.capabilities.resends_when_absent)
+            else:
+                attempts.end(key=attempts.send_key(order_id))
     except Exception:
         _postpone(order_id)
         raise
     finally:
         attempts.end(key=key)  # an error is an end, too: only what kills its worker is given up
-        if opened is not None:
-            opened.close()
     return Order.objects.get(pk=order_id)
 
 

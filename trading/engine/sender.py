@@ -8,17 +8,14 @@ is UNKNOWN and is never resent from here; an order that kills its worker again a
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from django.db import transaction
 from django.db.models import Q
 
 from trading.clock import now, wall_now
 from trading.domain.broker import (
-    EXCHANGE_CLOSED,
-    NEEDS_LOGIN,
     NOT_SENT,
     Accepted,
     BrokerUnreachable,
@@ -27,32 +24,24 @@ from trading.domain.broker import (
     OrderRequest,
     OrderType,
     ProtectiveLeg,
-    Refused,
     Side,
-    SubmitOutcome,
-    Unknown,
 )
-from trading.domain.orders import PROTECTIVE_TAGS, OrderState, Tag, state_from_broker
-from trading.domain.windows import until_open
+from trading.domain.orders import OrderState, Tag
 from trading.failpoints import failpoint
-from trading.models import Account, Order
+from trading.models import Account, Instrument, Order
 from trading.selectors.instruments import UnmappedInstrument, broker_symbol
-from trading.services import attempts, logins, orders, plausibility
-from trading.services.linking import link_legs
+from trading.services import attempts, orders
 
+from .answers import Answer, store
 from .claiming import claim, still_ours
-from .connections import broker_for
+from .connections import connected
 from .inflow import catch_up
-from .messages import keep
 from .room import make_room, needs_room
 
 log = logging.getLogger(__name__)
 
-# An order that was turned away for want of a login is tried again so late, one that could not leave so soon.
-LOGIN_WAIT, ASK_AGAIN = timedelta(seconds=30), timedelta(seconds=2)
-ENDED_AT_ONCE = (OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REJECTED)
 # So many of an account are taken on together: at a slow broker, the last of them still leaves within the lease.
-AT_ONCE = 12
+AT_ONCE = 16
 _FACTS = ("account__policy", "account__mirror_of", "instrument", "exit_intent", "decision__signal")
 
 
@@ -66,7 +55,7 @@ def send_order(*, order_id: int, broker: OrderPort | None = None) -> Order:
     if order.state != OrderState.PLANNED or order.rides_on_id is not None:
         return order
     failpoint("intent_committed")
-    with _open(order.account, broker) as port:
+    with connected(order.account, broker) as port:
         _send(order.account, [order], port)
     return Order.objects.get(pk=order_id)
 
@@ -83,7 +72,7 @@ def send_planned(*, account_id: int) -> int:
         return 0
     failpoint("intent_committed")
     sent = 0
-    with _open(planned[0].account, None) as port:
+    with connected(planned[0].account) as port:
         while planned:
             sent += sum(_send(part[0].account, part, port) for part in _parts(planned, port.capabilities))
             planned = list(due.filter(pk__gt=planned[-1].pk)[:AT_ONCE])
@@ -97,27 +86,15 @@ def _parts(planned: Sequence[Order], able: Capabilities) -> list[list[Order]]:
     return [*([together] if together else []), *([order] for order in alone)]
 
 
-@contextmanager
-def _open(account: Account, broker: OrderPort | None) -> Iterator[OrderPort]:
-    """The caller's connection, or one of our own."""
-    if broker is not None:
-        yield broker
-        return
-    opened = broker_for(account)
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
 def _send(account: Account, planned: Sequence[Order], broker: OrderPort) -> int:
     """Take on what may leave, send one after the other, then store what was answered; returns how many were sent.
 
     Storing comes after all: an order must not wait for the bookkeeping of the one before it. Whoever dies between the
     two leaves orders that are looked up, as after any lost answer.
     """
-    symbols = {order.pk: _symbol(order) for order in planned}
-    ready = [order for order in planned if symbols[order.pk] and make_room(order, broker)]
+    traded = {order.instrument_id: order.instrument for order in planned}
+    symbols = {number: _symbol(account, instrument) for number, instrument in traded.items()}
+    ready = [order for order in planned if symbols[order.instrument_id] and make_room(order, broker)]
     failpoint("room_made")
     taken = {order.pk: order for order in claim(account, ready, broker.capabilities)} if ready else {}
     claimed = [taken[order.pk] for order in ready if order.pk in taken]
@@ -126,7 +103,7 @@ def _send(account: Account, planned: Sequence[Order], broker: OrderPort) -> int:
     failpoint("claimed")
     requests = _requests(claimed, symbols, rides=broker.capabilities.native_bracket)
     failpoint("before_send")
-    answers: list[tuple[Order, SubmitOutcome]] = []
+    answers: list[Answer] = []
     try:
         for order, request in zip(claimed, requests, strict=True):
             if still_ours(order):
@@ -135,8 +112,8 @@ def _send(account: Account, planned: Sequence[Order], broker: OrderPort) -> int:
             else:
                 _put_back(order)
     finally:
-        for order, outcome in answers:
-            _store(order, outcome, broker.capabilities)
+        if answers:
+            store(account, answers, broker.capabilities)
     failpoint("stored")
     if any(isinstance(outcome, Accepted) for _, outcome in answers):
         with suppress(BrokerUnreachable):  # the orders are stored as accepted; the watcher fetches their events
@@ -144,27 +121,27 @@ def _send(account: Account, planned: Sequence[Order], broker: OrderPort) -> int:
     return len(answers)
 
 
-def _symbol(order: Order) -> str:
+def _symbol(account: Account, instrument: Instrument) -> str:
     """The broker's name of what is traded; "" where there is none: nothing of it can be sent there, and nothing is."""
     try:
-        return broker_symbol(order.account, order.instrument)
+        return broker_symbol(account, instrument)
     except UnmappedInstrument as error:
-        log.error("order %s stays PLANNED: %s", order.client_order_id, error)
+        log.error("%s: orders of it stay PLANNED: %s", account.name, error)
         return ""
 
 
 def build_request(order: Order) -> OrderRequest:
     """The port's request for an order row, its riding legs included. Raises UnmappedInstrument."""
-    return _requests([order], {order.pk: broker_symbol(order.account, order.instrument)}, rides=True)[0]
+    return _requests([order], {order.instrument_id: broker_symbol(order.account, order.instrument)}, rides=True)[0]
 
 
 def _requests(rows: Sequence[Order], symbols: Mapping[int, str], *, rides: bool) -> list[OrderRequest]:
-    """The port's requests for order rows, by their numbers' symbols; with the legs that ride on them, if they can."""
+    """The port's requests for order rows, by their instruments' symbols; with the legs that ride on them."""
     riding: dict[int, dict[str, Order]] = {}
     for leg in Order.objects.filter(rides_on__in=rows) if rides else ():
         if leg.rides_on_id is not None:
             riding.setdefault(leg.rides_on_id, {})[leg.tag] = leg
-    return [_request(row, symbols[row.pk], riding.get(row.pk, {})) for row in rows]
+    return [_request(row, symbols[row.instrument_id], riding.get(row.pk, {})) for row in rows]
 
 
 def _request(order: Order, symbol: str, legs: Mapping[str, Order]) -> OrderRequest:
@@ -198,47 +175,3 @@ def _put_back(claimed: Order) -> None:
     attempts.end(key=attempts.send_key(order.pk))
     if order.state == OrderState.SENDING and order.lease_token == claimed.lease_token:
         orders.move(order, OrderState.PLANNED, at=now(order.account), reason=f"{NOT_SENT}: its lease was about to end")
-
-
-@transaction.atomic
-def _store(claimed: Order, outcome: SubmitOutcome, able: Capabilities) -> None:
-    order = orders.locked(claimed.pk, account_id=claimed.account_id)
-    order.decision = claimed.decision
-    message = keep(order, "submit", outcome.evidence)
-    failpoint("before_store")
-    attempts.end(key=attempts.send_key(order.pk))
-    if order.lease_token != claimed.lease_token:
-        return  # somebody else has taken it on; what we saw is kept as evidence
-    if isinstance(outcome, Accepted) and outcome.broker_order_id and not order.broker_order_id:
-        order.broker_order_id = outcome.broker_order_id
-        order.save(update_fields=["broker_order_id", "updated_at"])
-    if isinstance(outcome, Accepted):
-        link_legs(order.account, outcome.legs)
-    if order.state != OrderState.SENDING:
-        return  # the broker's events were faster than its answer
-    moment = now(order.account)
-    if isinstance(outcome, Accepted):
-        told = state_from_broker(outcome.status)
-        to = told if told in ENDED_AT_ONCE else OrderState.WORKING  # a fill moves it when its event is booked
-        orders.move(order, to, at=moment, reason=outcome.reason or "accepted", message=message)
-    elif isinstance(outcome, Refused) and (
-        outcome.code == NEEDS_LOGIN
-        or (outcome.code == NOT_SENT and not able.resends_when_absent)
-        or (outcome.code == EXCHANGE_CLOSED and order.tag in PROTECTIVE_TAGS)
-    ):
-        # It surely did not arrive, so the same id may leave later; where no look-up could ever show that, now is the
-        # only time to say so.
-        wait = {NEEDS_LOGIN: LOGIN_WAIT, EXCHANGE_CLOSED: until_open(order.account.broker, moment)}
-        order.next_check_at = wall_now() + wait.get(outcome.code, ASK_AGAIN)
-        orders.move(order, OrderState.PLANNED, at=moment, reason=f"{outcome.code}: {outcome.message}", message=message)
-        if outcome.code == NEEDS_LOGIN:
-            logins.needs_login(order.account, outcome.message)
-    elif isinstance(outcome, Refused) and outcome.code != NOT_SENT:
-        reason = f"{outcome.code}: {outcome.message}"
-        orders.move(order, OrderState.REJECTED, at=moment, reason=reason, message=message)
-    else:
-        reason = outcome.message if isinstance(outcome, Refused) else outcome.reason
-        order.next_check_at = wall_now()
-        orders.move(order, OrderState.UNKNOWN, at=moment, reason=reason, message=message)
-        if isinstance(outcome, Unknown) and outcome.foreign:
-            plausibility.tell_foreign(order, reason)

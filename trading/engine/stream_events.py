@@ -15,7 +15,7 @@ from trading.models import Account
 from trading.services.inbox import Received
 from trading.wake import wake
 
-from .connections import broker_for
+from .connections import connected
 from .inflow import catch_up, take
 from .stream_listener import SILENCE_SECONDS, Listener
 
@@ -54,14 +54,8 @@ class EventListener(Listener[StreamNews | Heartbeat]):
         """The stream may be down, or keep something back: the history tells the same, a little later."""
         if time.monotonic() < self._check_at:
             return
-        if broker is not None:
-            self._read_history(broker, account)
-            return
-        own = broker_for(account)
-        try:
-            self._read_history(own, account)
-        finally:
-            own.close()
+        with connected(account, broker) as port:
+            self._read_history(port, account)
 
     def _taken(self, news: Sequence[StreamNews], account: Account) -> bool:
         if not all(item.events for item in news):

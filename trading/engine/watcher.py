@@ -21,14 +21,15 @@ from trading.models import Account, Order
 from trading.selectors.orders import has_unfinished_orders
 from trading.services import leases, logins
 
+from .answers import LOGIN_WAIT
 from .canceller import cancel_order, half_cancelled, overdue_entries
 from .chaser import chase
-from .connections import broker_for
+from .connections import connected
 from .inflow import catch_up, holder
 from .oco import look_after
 from .protection import mind
 from .resolver import expire_lease, needing_work, resolve_unknown
-from .sender import LOGIN_WAIT, send_order
+from .sender import send_order
 
 log = logging.getLogger(__name__)
 
@@ -84,21 +85,15 @@ def _work_on(order: Order) -> tuple[str, Callable[[], object]]:
 
 def _cancel(order: Order) -> None:
     """Ask again for a cancel that is under way; end an order whose time is over, where the broker does not."""
-    broker = broker_for(order.account)
-    try:
+    with connected(order.account) as broker:
         if order.state == OrderState.CANCELLING or not broker.capabilities.good_till:
             cancel_order(order_id=order.pk, reason="its time is over", broker=broker)
-    finally:
-        broker.close()
 
 
 def _poll(account: Account) -> Callable[[], object]:
     def poll() -> None:
-        broker = broker_for(account)
-        try:
+        with connected(account) as broker:
             catch_up(account=account, broker=broker)
-        finally:
-            broker.close()
 
     return poll
 

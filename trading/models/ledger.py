@@ -212,8 +212,8 @@ class Lot(models.Model):
     append_only = True
 
     entry = models.ForeignKey(Entry, on_delete=models.PROTECT, related_name="lots")
-    account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="lots")
-    instrument = models.ForeignKey("trading.Instrument", on_delete=models.PROTECT, related_name="+")
+    account = models.ForeignKey("trading.Account", on_delete=models.PROTECT, related_name="lots", db_index=False)
+    instrument = models.ForeignKey("trading.Instrument", on_delete=models.PROTECT, related_name="+", db_index=False)
     fill = models.ForeignKey("trading.Fill", on_delete=models.PROTECT, null=True, related_name="lots")
     origin = models.ForeignKey("trading.Fill", on_delete=models.PROTECT, null=True, related_name="+")
     side = models.SmallIntegerField()
@@ -226,6 +226,7 @@ class Lot(models.Model):
             models.CheckConstraint(condition=Q(quantity__gt=0), name="lot_quantity_is_positive"),
             models.CheckConstraint(condition=Q(side__in=[-1, 1]), name="lot_side_is_long_or_short"),
         ]
+        indexes = [models.Index(fields=["account", "instrument"], name="lots_of_an_instrument")]
 
     def __str__(self) -> str:
         return f"lot {self.pk}: {self.side * self.quantity}"

@@ -58,6 +58,7 @@ class Trade(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["account", "decision"], name="one_trade_per_decision_and_account")
         ]
+        indexes = [models.Index(fields=["account", "trading_day"], name="trades_of_a_day")]
 
     def __str__(self) -> str:
         return f"{self.strategy} {self.side} {self.instrument} {self.state}"
