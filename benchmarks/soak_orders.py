@@ -1,4 +1,4 @@
-"""`make soak-orders ORDERS=30000 MINUTES=…`: many orders through real processes while everything around them fails.
+"""`make soak-orders ORDERS=30000 MINUTES=…`: entries, stops, targets and exits in real processes while all else fails.
 
 What always holds: PostgreSQL (durable), Redis, workers and simulators are real and the run's own; at each broker one
 paper account decides for several mirrors; faults come from one seed, which is printed: the broker's answers are lost,
@@ -67,7 +67,7 @@ Given = TypeVar("Given")
 class Tally:
     """What was done and found so far."""
 
-    orders: int = 0
+    entries: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     decided: int = 0
@@ -88,16 +88,17 @@ class Soak:
         self.tally = Tally()
 
     def run(self, orders: int, seconds: float, show: Callable[[int], None]) -> None:
-        """So many orders, or as many as the time allows; every batch meets at most one new fault."""
+        """So many orders at the brokers, or as many as the time allows; every batch meets at most one new fault."""
         self._staff()
         for worker in self._workers:
             self._worlds[0].wait_for_worker(worker)
-        began = time.monotonic()
-        while self.tally.orders < orders and time.monotonic() - began < seconds:
+        began, done = time.monotonic(), 0
+        while done < orders and time.monotonic() - began < seconds:
             self._fault()
             self._batch()
             self._breathe()
-            show(self.tally.orders)
+            done = self._again(self._at_brokers)
+            show(done)
         self._calm()
 
     def settle(self) -> bool:
@@ -146,7 +147,7 @@ class Soak:
                 continue
             for entry in entries:
                 layer.send("orders.send", entry.pk)
-                self.tally.orders += 1
+                self.tally.entries += 1
         with suppress(OSError, *_queue_errors()):
             layer.deliver()
         self._sweep()
@@ -261,6 +262,13 @@ class Soak:
         return what()
 
     @staticmethod
+    def _at_brokers() -> int:
+        """The orders of ours that a broker has: entries, their stops and targets, exits."""
+        from trading.models import Account, Order
+
+        return Order.objects.exclude(account__broker=Account.Broker.PAPER).exclude(broker_order_id="").count()
+
+    @staticmethod
     def _unfinished() -> int:
         from trading.models import Account, Order
 
@@ -323,8 +331,8 @@ def run(orders: int, minutes: float, seed: int) -> dict[str, Any]:
         soak.verify()
         figures = {
             "seed": seed,
-            "orders": soak.tally.orders,
-            "orders_per_second": round(soak.tally.orders / travelled, 2),
+            "entries": soak.tally.entries,
+            "entries_per_second": round(soak.tally.entries / travelled, 2),
             "faults": dict(sorted(soak.tally.faults.items())),
             "rejected": dict(soak.tally.rejected),
             "decided_by_people": soak.tally.decided,
@@ -336,13 +344,14 @@ def run(orders: int, minutes: float, seed: int) -> dict[str, Any]:
         }
     none: dict[str, Any] = {
         "duplicates": [],
+        "strangers": [],
         "fills_lost": [],
         "fills_invented": [],
         "differences": [],
         "violations": [],
         "settled": True,
     }
-    least = {"orders": orders, "sent_share": LEAST_SENT}
+    least = {"orders_at_broker": orders, "sent_share": LEAST_SENT}
     met = all(figures[name] == wanted for name, wanted in none.items())
     return {
         "figures": figures,
@@ -354,7 +363,7 @@ def run(orders: int, minutes: float, seed: int) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; 0 when every target was met."""
     parser = argparse.ArgumentParser(prog="soak-orders", description=__doc__.partition("\n")[0])
-    parser.add_argument("--orders", type=int, default=30_000, help="entries to decide and send")
+    parser.add_argument("--orders", type=int, default=30_000, help="orders that the brokers shall have had")
     parser.add_argument("--minutes", type=float, default=600.0, help="at most, of wall time")
     parser.add_argument("--seed", type=int, default=5, help="of every fault and every choice")
     options = parser.parse_args(arguments)

@@ -217,10 +217,16 @@ def make_pairs(worlds: Sequence[World]) -> list[Pair]:
 
 
 def settle_by_people(world: World) -> int:
-    """Two people end what a broker that never proves absence left in doubt; returns how many orders."""
+    """Two people end what a broker that never proves absence left in doubt; returns how many orders.
+
+    What was found without them is a difference until the next run of reconciliation has seen that.
+    """
+    from reconciliation.engine.run import run_reconciliation
+    from reconciliation.models import Run
     from tests.faults.matrix.people import decide
     from trading.clock import wall_now
-    from trading.models import Order
+    from trading.models import Order, Restriction
+    from trading.services.restrictions import RECONCILIATION
 
     doubts = Order.objects.filter(account=world.account, state="UNKNOWN", rides_on=None)
     done = 0
@@ -230,6 +236,8 @@ def settle_by_people(world: World) -> int:
             done += 1
         except AssertionError:
             continue  # no case is open about it yet: the next round asks again
+    if Restriction.objects.filter(account=world.account, source=RECONCILIATION, lifted_at=None).exists():
+        run_reconciliation(account=world.account, trigger=Run.Trigger.MANUAL)
     return done
 
 

@@ -4,6 +4,20 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 
+# The keys of an append-only table are checked at once; Django makes those anew, to be checked at the commit.
+IMMEDIATE = """
+DO $$
+DECLARE
+    key record;
+BEGIN
+    FOR key IN SELECT conname FROM pg_constraint
+               WHERE conrelid = 'trading_lot'::regclass AND contype = 'f' AND condeferrable LOOP
+        EXECUTE format('ALTER TABLE trading_lot ALTER CONSTRAINT %I NOT DEFERRABLE', key.conname);
+    END LOOP;
+END $$
+"""
+
+
 class Migration(migrations.Migration):
     dependencies = [("trading", "0010_order_terms")]
 
@@ -25,6 +39,7 @@ class Migration(migrations.Migration):
                 db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="trading.instrument"
             ),
         ),
+        migrations.RunSQL(IMMEDIATE, migrations.RunSQL.noop),
         migrations.AddIndex(
             model_name="lot",
             index=models.Index(fields=["account", "instrument"], name="lots_of_an_instrument"),
