@@ -89,7 +89,7 @@ rebuild: $(VENV)/.installed ## make trades, positions, days and equity again fro
 	@$(MANAGE) rebuild $(if $(CHECK),--check)
 
 # --- Testing ----------------------------------------------------------------------------------------------------------
-.PHONY: test lint crash-first crash-matrix soak soak-orders bench-orders bench-ledger nightly-ledger tamper kill-ledger fuzz screenshots
+.PHONY: test lint crash-first crash-matrix soak soak-orders bench-orders bench-ledger bench-reconcile nightly-ledger tamper kill-ledger fuzz screenshots
 WORKERS ?= 2
 test: $(VENV)/.installed-dev ## run the whole suite, checks included, in WORKERS (2) processes; nothing else needs to run
 	@echo "Running the tests (their own PostgreSQL, Redis and simulator in the temporary directory) …"
@@ -132,6 +132,10 @@ $(BENCH_VENV)/.installed: $(PEERS) | $(VENV)/bin/python
 
 bench-ledger: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## measure the books beside django-hordak and a two-row ledger on one server
 	@$(VENV)/bin/python -m benchmarks.ledger
+
+ROWS ?= 1000000
+bench-reconcile: $(VENV)/.installed-dev ## match ROWS (1,000,000) fills of each side and three times as many, beside a bare join and pandas; write thousands of cases
+	@$(VENV)/bin/python -m benchmarks.reconcile --rows $(ROWS)
 
 SEQUENCES ?= 10000
 nightly-ledger: $(VENV)/.installed-dev ## SEQUENCES (10,000) random sequences of 50 operations on the books, legal and refused, against a model

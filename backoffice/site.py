@@ -20,7 +20,7 @@ TASKS: dict[str, list[str]] = {
     "Review": ["Discrepancy", "Proposal", "Approval", "Application", "AuditEvent"],
     "Trading": ["Account", "Signal", "Decision", "ExitIntent", "Order", "Fill", "Position", "Trade", "Restriction"],
     "Ledger": ["Entry", "LedgerAccount", "CashEvent", "Lot"],
-    "Reconciliation": ["Run", "SignOff", "Snapshot", "BrokerEvent", "BrokerMessage"],
+    "Reconciliation": ["Run", "Statement", "SignOff", "Snapshot", "BrokerEvent", "BrokerMessage"],
 }
 OTHERS = "System"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from datetime import date
 
 from celery import shared_task
 
+from backoffice.alerts.deliver import deliver
 from backoffice.digest.due import due_days
 from backoffice.digest.making import make_daily, make_intraday
 from backoffice.proof.anchoring import anchor_now
@@ -34,6 +36,13 @@ def digest_now(hours: int = 6, account: str = "") -> dict[str, str]:
     """Make the digest of the last hours; what each channel's message came to."""
     heartbeats.beat("slow")
     return make_intraday(hours=hours, account=account, by_hand=False, actor=ACTOR).sent
+
+
+@shared_task(name="slow.alerts")  # type: ignore[untyped-decorator]
+def alerts() -> dict[str, int]:
+    """Give every channel what people must know; how many messages left, by channel."""
+    heartbeats.beat("slow")
+    return deliver(os.environ)
 
 
 @shared_task(name="slow.anchor")  # type: ignore[untyped-decorator]

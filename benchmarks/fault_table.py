@@ -13,7 +13,7 @@ DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
 
 def section() -> str:
     """The section, its two marks included."""
-    from tests.faults.catalogue import BEHAVIOUR, BROKERS, CONTENT, NOT_APPLICABLE, WIRE
+    from tests.faults.catalogue import BEHAVIOUR, BOOKS, BROKERS, CONTENT, NOT_APPLICABLE, OPEN, WIRE
     from tests.faults.marks import shown
 
     tests: dict[tuple[str, str], list[str]] = {}
@@ -27,7 +27,12 @@ def section() -> str:
         "that journal: one order for one decision, each fill once. A number is how many tests show the fault at that",
         "broker. The tests carry the marker `fault`; `python -m benchmarks.fault_table` writes this table from them.",
     ]
-    parts = {"When an order is sent": WIRE, "In what is answered": CONTENT, "Over time": BEHAVIOUR}
+    parts = {
+        "When an order is sent": WIRE,
+        "In what is answered": CONTENT,
+        "Over time": BEHAVIOUR,
+        "In the books": BOOKS,
+    }
     for title, rows in parts.items():
         lines += ["", f"### {title}", "", f"| id | fault | {' | '.join(BROKERS)} | a test of it |"]
         lines += [f"|---|---|{'---|' * len(BROKERS)}---|"]
@@ -37,10 +42,14 @@ def section() -> str:
                 absent = (row, broker) in NOT_APPLICABLE
                 cells.append("–" if absent else str(len(tests.get((row, broker), []))))
             first = next((tests[row, broker][-1] for broker in BROKERS if tests.get((row, broker))), "")
-            lines.append(f"| {row} | {meaning} | {' | '.join(cells)} | `{first.removeprefix('tests/')}` |")
+            test = f"`{first.removeprefix('tests/')}`" if first else "not shown yet"
+            lines.append(f"| {row} | {meaning} | {' | '.join(cells)} | {test} |")
     lines += ["", "### What cannot happen where", ""]
     reasons = {where: reason for where, reason in NOT_APPLICABLE.items() if where[1] in BROKERS}
     lines += [f"- {row} at {broker}: {reason}." for (row, broker), reason in reasons.items()]
+    if OPEN:
+        lines += ["", "### What is not shown yet", ""]
+        lines += [f"- {row}: {reason}." for row, reason in OPEN.items()]
     return "\n".join([*lines, END])
 
 

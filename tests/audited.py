@@ -29,6 +29,7 @@ FACTS = (
     "trading_application", "trading_configversion", "trading_restriction", "trading_account", "trading_instrument",
     "trading_user", "trading_user_groups", "trading_user_user_permissions", "trading_person", "trading_accountgrant",
     "reconciliation_run", "reconciliation_signoff", "reconciliation_discrepancy", "reconciliation_discrepancyevent",
+    "reconciliation_statement", "reconciliation_statementline",
 )  # fmt: skip
 """The tables that nothing may change silently. Others are projections, machine state, or evidence of the broker's."""
 _WRITE = re.compile(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?([a-z_]+)"?', re.IGNORECASE)

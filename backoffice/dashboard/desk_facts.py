@@ -185,7 +185,8 @@ def last_runs(lines: list[AccountLine], limit: int = 5) -> tuple[list[RunLine], 
     wanted = [line.account for line in lines]
     runs = Run.objects.filter(account__in=wanted).select_related("account")
     newest = [RunLine(run, wall - run.recorded_at) for run in runs.order_by("-id")[:limit]]
-    each = runs.order_by("account_id", "-id").distinct("account_id")
+    looks = runs.exclude(trigger=Run.Trigger.STATEMENT)
+    each = looks.order_by("account_id", "-id").distinct("account_id")
     return [RunLine(run, wall - run.recorded_at) for run in each], newest
 
 

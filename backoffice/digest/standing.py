@@ -138,7 +138,8 @@ def _waiting(accounts: Sequence[Account]) -> list[Waiting]:
 
 
 def _last_run(account: Account) -> LastRun:
-    run = Run.objects.filter(account=account).order_by("-id").first()
+    looks = Run.objects.filter(account=account).exclude(trigger=Run.Trigger.STATEMENT)
+    run = looks.order_by("-id").first()
     if run is None:
         return LastRun(account.name, "NONE", None, None)
     return LastRun(account.name, run.status, run.at, max(account_now(account) - run.at, timedelta(0)))

@@ -37,6 +37,7 @@ _SUBJECTS = {
     "trading.Notification": "trading_notification",
     "reconciliation.Discrepancy": "reconciliation_discrepancy",
     "reconciliation.Run": "reconciliation_run",
+    "reconciliation.Statement": "reconciliation_statement",
 }
 
 _OF_ROW = ("r.account_id", "")
@@ -54,6 +55,12 @@ _AUDITED_TABLES: dict[str, tuple[str, str, str]] = {
     "trading_application": ("application", *_OF_PROPOSAL),
     "trading_configversion": ("config version", "NULL::bigint", ""),
     "reconciliation_run": ("run", *_OF_ROW),
+    "reconciliation_statement": ("statement", *_OF_ROW),
+    "reconciliation_statementline": (
+        "line of a statement",
+        "x.account_id",
+        "JOIN reconciliation_statement x ON x.id = r.statement_id",
+    ),
     "reconciliation_signoff": ("sign-off", "x.account_id", "JOIN reconciliation_run x ON x.id = r.run_id"),
     "reconciliation_discrepancyevent": (
         "step of a case",

@@ -26,6 +26,12 @@ _GOOD = """
       AND u.person_id <> w.person_id AND v.recorded_at < p.expires_at
 """
 
+# A stop that was placed is a leg of its decision; its size may have changed with its trade since.
+_STOPS = """
+    SELECT o.client_order_id, o.tag, i.symbol, o.side FROM trading_order o
+    JOIN trading_instrument i ON i.id = o.instrument_id WHERE o.client_order_id = ANY(%s) AND o.account_id = %s
+"""
+
 
 def _applied_as_approved(cursor: CursorWrapper) -> Iterator[Offence]:
     """Each application's entries and orders against the payload that people saw."""
@@ -66,7 +72,12 @@ def _applied_as_approved(cursor: CursorWrapper) -> Iterator[Offence]:
         SELECT a.id, p.account_id, p.payload FROM trading_application a JOIN trading_proposal p ON p.id = a.proposal_id
     """)
     for application, account_id, payload in cursor.fetchall():
-        approved = _approved(json.loads(payload))
+        told = json.loads(payload)
+        approved = _approved(told)
+        placed = [stop["client_id"] for stop in told.get("stops", []) if stop["do"] == "place"]
+        if placed:
+            cursor.execute(_STOPS, [placed, account_id])
+            done[application].update(_entry("STOP", *stop) for stop in cursor.fetchall())
         missing, extra = approved - done[application], done[application] - approved
         if missing:
             yield Offence(account_id, "application", str(application), f"did not do: {'; '.join(sorted(missing))}")
@@ -101,6 +112,9 @@ def _approved(payload: dict[str, Any]) -> Counter[str]:
         quantity = parse_decimal(order["quantity"])
         leg = (order["tag"], order["instrument"], order["side"], quantity, order["type"], order["reduce_only"])
         wanted[_entry("ORDER", *leg)] += 1
+    for stop in payload.get("stops", []):
+        if stop["do"] == "place":
+            wanted[_entry("STOP", stop["client_id"], stop["tag"], stop["instrument"], stop["side"])] += 1
     return wanted
 
 
@@ -153,6 +167,14 @@ INVARIANTS = (
             """
             SELECT p.account_id, 'proposal', p.id::text, concat('was applied ', count(*), ' times')
             FROM trading_application a JOIN trading_proposal p ON p.id = a.proposal_id GROUP BY p.id HAVING count(*) > 1
+            """,
+            """
+            SELECT p.account_id, 'proposal', p.id::text,
+                   concat('was put to ', p.approvals_required, ' people, and its payload asks for ', wanted.number)
+            FROM trading_proposal p
+            CROSS JOIN LATERAL (SELECT substring(p.payload FROM '[,{]"approvals":([0-9]{1,4})[,}]')::int
+                                       AS number) wanted
+            WHERE wanted.number > p.approvals_required
             """,
             """
             SELECT p.account_id, 'proposal', p.id::text,

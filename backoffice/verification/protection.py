@@ -41,7 +41,8 @@ INVARIANTS = (
               AND NOT EXISTS (SELECT 1 FROM trading_exitintent x WHERE x.account_id = t.account_id
                               AND x.decision_id = t.decision_id AND x.state IN ('PLANNED', 'SUBMITTED', 'PARTIAL'))
               AND NOT EXISTS (SELECT 1 FROM reconciliation_discrepancy d WHERE d.account_id = t.account_id
-                              AND d.kind = 'UNPROTECTED_POSITION' AND d.state NOT IN ('CLOSED', 'CLEARED'))
+                              AND d.kind IN ('UNPROTECTED_POSITION', 'PARTIAL_PROTECTION')
+                              AND d.state NOT IN ('CLOSED', 'CLEARED'))
             """,
             f"""
             SELECT t.account_id, 'order', o.id::text,
@@ -50,6 +51,9 @@ INVARIANTS = (
             JOIN trading_order o ON o.account_id = t.account_id AND o.decision_id = t.decision_id
                 AND o.tag IN ('STOP', 'TP1', 'TP2') AND o.state IN ('PLANNED', 'WORKING', 'PARTIAL')
             WHERE t.state = 'CLOSED' AND {_SETTLED}
+              AND NOT EXISTS (SELECT 1 FROM reconciliation_discrepancy d WHERE d.account_id = t.account_id
+                              AND d.kind = 'OCO_ORPHAN' AND d.key = 'order:' || o.client_order_id
+                              AND d.state NOT IN ('CLOSED', 'CLEARED'))
             """,
             """
             SELECT g.account_id, 'order group', g.id::text,

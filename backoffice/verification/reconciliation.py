@@ -50,7 +50,7 @@ INVARIANTS = (
         id="I-31",
         title="Only complete answers conclude anything",
         rule="A FAILED run has an error, no findings, and touches no case; an incomplete one at most raises a "
-        "suspicion; "
+        "suspicion, but for cases that rely on a part that is complete; "
         "a complete one compared two snapshots.",
         means="a broker that did not answer may have been taken for a broker with nothing: positions may be called "
         "gone",
@@ -76,7 +76,8 @@ INVARIANTS = (
                    concat(e.kind, ' → ', e.to_state, ' by run ', r.id, ', which was ', r.status)
             FROM reconciliation_discrepancyevent e JOIN reconciliation_discrepancy d ON d.id = e.discrepancy_id
             JOIN reconciliation_run r ON r.id = e.run_id
-            WHERE r.status = 'FAILED' OR (r.status <> 'COMPLETE' AND e.to_state <> 'SUSPECTED')
+            WHERE r.status = 'FAILED' OR (r.status <> 'COMPLETE' AND e.to_state <> 'SUSPECTED'
+                AND NOT coalesce(r.counts->'complete_parts' @> to_jsonb(e.details->>'relies_on'), false))
             """,
             """
             SELECT d.account_id, 'discrepancy', d.id::text, concat('was first or last seen by the failed run ', r.id)
@@ -88,9 +89,8 @@ INVARIANTS = (
     Invariant(
         id="I-32",
         title="A case ends only by a later complete run",
-        rule="CLOSED and CLEARED are steps of a complete run; after a resolution, of one that read the books later "
-        "than "
-        "it was applied.",
+        rule="CLOSED and CLEARED are steps of a run that is complete in what the case relies on; after a "
+        "resolution, of one that read the books later than it was applied.",
         means="a difference was declared gone by whoever wanted it gone",
         todo="run `reconcile`: a difference that is still there comes back under the same case",
         looks_at=_STEPS,
@@ -103,6 +103,7 @@ INVARIANTS = (
             FROM reconciliation_discrepancyevent e JOIN reconciliation_discrepancy d ON d.id = e.discrepancy_id
             LEFT JOIN reconciliation_run r ON r.id = e.run_id
             WHERE e.to_state IN ('CLOSED', 'CLEARED') AND r.status IS DISTINCT FROM 'COMPLETE'
+                AND NOT coalesce(r.counts->'complete_parts' @> to_jsonb(e.details->>'relies_on'), false)
             """,
             """
             SELECT d.account_id, 'discrepancy event', e.id::text,

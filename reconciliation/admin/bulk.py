@@ -18,7 +18,7 @@ from django.template.response import TemplateResponse
 from reconciliation.models import Discrepancy
 from reconciliation.services import applying, resolutions
 from trading.models import Proposal, User
-from trading.services.approvals import standing
+from trading.services.approvals import need_in_words, standing
 from trading.services.audit import Actor
 from trading.services.errors import RuleBroken
 
@@ -108,7 +108,8 @@ def _waiting(case: Discrepancy, user: User) -> Row:
         return Row(case, why_not=f"It is {case.state.lower()}: no proposal waits.")
     live = live_proposal(case, case.proposal, user)
     why_not = live.blocked or live.moved
-    return Row(case, why_not=why_not, title=live.title, sentences=live.work.sentences, proposal=case.proposal)
+    told = (*live.work.sentences, live.needs)
+    return Row(case, why_not=why_not, title=live.title, sentences=told, proposal=case.proposal)
 
 
 def _try(request: HttpRequest, case: Discrepancy, verb: Callable[[User, Actor], str]) -> None:
@@ -122,8 +123,9 @@ def _try(request: HttpRequest, case: Discrepancy, verb: Callable[[User, Actor], 
 
 def _propose(request: HttpRequest, case: Discrepancy, action: str, user: User, actor: Actor) -> str:
     reason = request.POST.get("reason", "")
-    resolutions.propose(discrepancy_id=case.pk, action=action, reason=reason, proposer=user, actor=actor)
-    return f"proposed to {title_of(action).lower()}; a second person must approve it."
+    made = resolutions.propose(discrepancy_id=case.pk, action=action, reason=reason, proposer=user, actor=actor)
+    who = "a second person" if made.approvals_required == 1 else f"{made.approvals_required} other people"
+    return f"proposed to {title_of(action).lower()}; {who} must approve it."
 
 
 def _approve(request: HttpRequest, case: Discrepancy, user: User, actor: Actor) -> str:
@@ -142,7 +144,7 @@ def _approve(request: HttpRequest, case: Discrepancy, user: User, actor: Actor) 
         actor=actor,
     )
     if standing(proposal) == "WAITING":
-        return "approved. It needs one more person before it is applied."
+        return f"approved. {need_in_words(proposal)}"
     applied = applying.apply(proposal_id=proposal.pk, actor=actor, applied_by=user)
     if applied.refused:
         raise RuleBroken(f"Approved, but it could not be applied. {applied.refused}")

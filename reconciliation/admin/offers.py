@@ -17,7 +17,7 @@ from trading.admin.pages import Panel, Raw, Table
 from trading.domain.broker import Side
 from trading.domain.money import ZERO, parse_decimal
 from trading.models import Proposal, User
-from trading.services.approvals import standing
+from trading.services.approvals import need_in_words, standing
 from trading.services.errors import RuleBroken
 
 TITLES = {
@@ -27,6 +27,7 @@ TITLES = {
     Action.CLOSE_AT_ESTIMATE: "Close in the books at an estimate",
     Action.FLATTEN: "Flatten: close it at the broker",
     Action.ADJUST: "Adjust cash against suspense",
+    Action.RESIZE_STOP: "Put our stop right at the broker",
     Action.ACCEPT: "Accept the difference as it is",
 }
 COLUMN_ORDER = (
@@ -90,6 +91,7 @@ class Live:
     shows_verdicts: bool
     may_withdraw: bool
     moved: str
+    needs: str
     reasons: tuple[str, ...] = field(default=VERDICT_REASONS)
 
 
@@ -108,7 +110,7 @@ def work_of(case: Discrepancy, payload: dict[str, Any], sentences: tuple[str, ..
     return Work(
         sentences=sentences,
         lines=Table("Entries", ("Entry", "Ledger account", "Debit", "Credit", "Commodity"), rows, "It posts nothing."),
-        orders=rows_table("Orders", payload.get("orders", []), "It sends no order."),
+        orders=rows_table("Orders", [*payload.get("orders", []), *payload.get("stops", [])], "It sends no order."),
         effects=[(effect.what, values.signed_number(effect.change)) for effect in seen.effects],
         refused=seen.refused,
         afterwards=_afterwards(case, payload, seen),
@@ -169,6 +171,8 @@ def live_proposal(case: Discrepancy, proposal: Proposal, user: User) -> Live:
     is_own = proposal.proposer.person_id == user.person_id
     waits = stands == "WAITING"
     blocked = f"{proposal.proposer.get_username()} proposed this; a second person must approve." if is_own else ""
+    if not is_own and proposal.approvals.filter(approver__person=user.person_id).exists():
+        blocked = f"You have decided on it already. {need_in_words(proposal)}"
     if not waits:
         blocked = {"APPROVED": "It is approved and is being applied."}.get(stands, f"It is {stands.lower()}.")
     return Live(
@@ -185,6 +189,7 @@ def live_proposal(case: Discrepancy, proposal: Proposal, user: User) -> Live:
         shows_verdicts=user.has_perm("trading.approve") or is_own,
         may_withdraw=is_own and waits and user.has_perm("trading.propose"),
         moved=MOVED if waits and has_moved(case, payload) else "",
+        needs=need_in_words(proposal) if waits else "",
     )
 
 

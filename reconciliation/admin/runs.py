@@ -61,6 +61,10 @@ def start_run(account: Account, user: User) -> tuple[int, str, int | None]:
     return messages.WARNING, sentence, result.run_id
 
 
+def _page_of(statement_id: int) -> str:
+    return reverse("admin:reconciliation_statement_change", args=[statement_id])
+
+
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
     """One comparison of an account's books with the broker's."""
@@ -80,7 +84,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_select_related = ("account", "policy", "broker_snapshot", "books_snapshot")
     search_fields = ("error",)
     date_hierarchy = "at"
-    hidden = ("findings", "counts", "proof")
+    hidden = ("findings", "counts", "proof", "statement")
 
     def get_list_select_related(self, request: HttpRequest) -> tuple[str, ...]:
         """The list names less than the page."""
@@ -99,7 +103,8 @@ class RunAdmin(ReadOnlyAdmin):
     def tools(self, request: HttpRequest, subject: Run) -> list[tuple[str, str]]:
         """The days that it may be the evidence for."""
         address = reverse("admin:reconciliation_signoff_account", args=[subject.account_id])
-        return [*super().tools(request, subject), ("Sign off days", address)]
+        told = [("The statement", _page_of(subject.statement_id))] if subject.statement_id is not None else []
+        return [*super().tools(request, subject), *told, ("Sign off days", address)]
 
     def panels(self, request: HttpRequest, subject: Run) -> list[Panel]:
         """Counts, findings, the proof, and the cases it saw last."""

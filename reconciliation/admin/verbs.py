@@ -12,7 +12,7 @@ from reconciliation.models import Discrepancy
 from reconciliation.services import applying, resolutions
 from trading.domain.money import BadNumber, parse_decimal
 from trading.models import Proposal, User
-from trading.services.approvals import standing
+from trading.services.approvals import need_in_words, standing
 from trading.services.audit import Actor
 from trading.services.errors import RuleBroken
 
@@ -58,9 +58,8 @@ def propose(request: HttpRequest, case: Discrepancy) -> str:
         price=price,
         realised=realised,
     )
-    return (
-        f"Proposed as {proposal.pk}. A second person must approve it before {proposal.expires_at:%Y-%m-%d %H:%M} UTC."
-    )
+    who = "A second person" if proposal.approvals_required == 1 else f"{proposal.approvals_required} other people"
+    return f"Proposed as {proposal.pk}. {who} must approve it before {proposal.expires_at:%Y-%m-%d %H:%M} UTC."
 
 
 def decide(request: HttpRequest, case: Discrepancy) -> str:
@@ -108,7 +107,7 @@ def _version(request: HttpRequest) -> int:
 def _apply(proposal: Proposal, user: User, actor: Actor) -> str:
     """Carry out what has all its approvals. A worker may have been faster; either way it happens once."""
     if standing(proposal) == "WAITING":
-        return "Approved. It needs one more person before it is applied."
+        return f"Approved. {need_in_words(proposal)}"
     applied = applying.apply(proposal_id=proposal.pk, actor=actor, applied_by=user)
     if applied.refused:
         raise RuleBroken(f"Approved, but it could not be applied. {applied.refused}")

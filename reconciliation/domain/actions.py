@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from reconciliation.domain.kinds import CASH_NOT_BOOKED, POSITION_KINDS, Action, Kind
+from reconciliation.domain.kinds import CASH_NOT_BOOKED, POSITION_KINDS, UNGUARDED, Action, Kind
 from reconciliation.domain.policy import DefaultProposal, ReconciliationPolicy
 from trading.domain.money import ZERO
 
@@ -41,27 +41,29 @@ def actions_for_position(
     unexplained: Decimal,
     priced: bool,
     stored: bool,
+    net_is_all: bool,
     policy: ReconciliationPolicy,
 ) -> tuple[tuple[Action, ...], Action | None]:
     """The actions for a position's case, and the suggestion.
 
     `unexplained` is what no fill explains; `priced` says that the broker named an average price; `stored` that every
-    fill is a stored event (a report-only comparison stores none).
+    fill is a stored event (a report-only comparison stores none); `net_is_all` that no side hides behind the net.
     """
     actions: list[Action] = []
     fills_explain_all = has_fills and unexplained == 0
     if has_fills and stored and policy.backfill_enabled:
         actions.append(Action.BOOK_FILLS)
-    if kind in POSITION_KINDS and broker is not None:
+    if kind in POSITION_KINDS and broker is not None and net_is_all:
         beyond_our_books = can_flatten(books=books, broker=broker)
-        if not has_fills and priced and beyond_our_books:
+        if not has_fills and priced and beyond_our_books and kind is not Kind.OVERSIZE:
             actions.append(Action.ADOPT_POSITION)
         if not has_fills and estimated_close(books=books, broker=broker) != 0 and policy.mark_unknown_closed:
             actions.append(Action.CLOSE_AT_ESTIMATE)
         if (fills_explain_all or not has_fills) and priced and stored and beyond_our_books:
             actions.append(Action.FLATTEN)
     actions.append(Action.ACCEPT)
-    return tuple(actions), None if kind is Kind.EXTRA_FILL else _suggest(actions, policy)
+    replaces = kind is Kind.MISSING_FILL and broker is not None and unexplained != 0
+    return tuple(actions), None if replaces else _suggest(actions, policy)
 
 
 def _suggest(actions: list[Action], policy: ReconciliationPolicy) -> Action | None:
@@ -95,4 +97,6 @@ def actions_for(kind: Kind, *, stored: bool = True) -> tuple[tuple[Action, ...],
         return (Action.ADJUST, Action.ACCEPT), None
     if kind is Kind.CORPORATE_ACTION:
         return (Action.ADJUST, Action.ACCEPT), Action.ADJUST
+    if kind in UNGUARDED:
+        return (Action.RESIZE_STOP, Action.ACCEPT), Action.RESIZE_STOP
     return (Action.ACCEPT,), None

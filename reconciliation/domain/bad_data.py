@@ -29,6 +29,7 @@ class Inspection:
     `quantities` and `prices` are the broker's net positions by our symbol; `rules` the instruments by our symbol;
     `bad_symbols`, `bad_currencies` and `bad_orders` are left out of everything else. `shown_is_whole` says that a
     position shown is the whole position: in an incomplete answer the other side, or another product, may be missing.
+    `both_ways` is what the broker holds long and short of each symbol, which a net may hide.
     """
 
     findings: tuple[Finding, ...]
@@ -40,6 +41,7 @@ class Inspection:
     bad_orders: frozenset[str]
     by_broker_symbol: Mapping[str, InstrumentRule]
     shown_is_whole: bool
+    both_ways: Mapping[str, tuple[Decimal, Decimal]]
 
     def broker_quantity(self, symbol: str) -> Decimal:
         """The broker's signed net quantity; zero when it lists none."""
@@ -50,6 +52,7 @@ class Inspection:
         symbols = set(self.quantities) if self.shown_is_whole else set()
         if broker.positions_part.completeness is Completeness.COMPLETE:
             symbols |= {position.instrument for position in books.positions if position.quantity != 0}
+            symbols |= {holding.instrument for holding in books.holdings if books.hedging}
             named = {fill.instrument for fill in _fills(books)} & set(self.by_broker_symbol)
             symbols |= {self.by_broker_symbol[name].symbol for name in named}
         return sorted(symbol for symbol in symbols if symbol not in self.bad_symbols and symbol in self.rules)
@@ -73,6 +76,7 @@ def inspect(broker: BrokerSnapshot, books: BooksSnapshot) -> Inspection:
     bad_symbols: set[str] = set()
     quantities: dict[str, Decimal] = {}
     prices: dict[str, Decimal] = {}
+    both_ways: dict[str, tuple[Decimal, Decimal]] = {}
     shown = broker.positions if broker.positions_part.completeness is not Completeness.FAILED else ()
     sides = Counter((p.instrument, p.product, p.side if books.hedging else "") for p in shown)
     for position in shown:
@@ -87,6 +91,9 @@ def inspect(broker: BrokerSnapshot, books: BooksSnapshot) -> Inspection:
             continue
         quantities[name] = quantities.get(name, ZERO) + position.side.sign * position.quantity
         prices[name] = position.average_price
+        long, short = both_ways.get(name, (ZERO, ZERO))
+        bought = position.side.sign > 0
+        both_ways[name] = (long + position.quantity, short) if bought else (long, short + position.quantity)
     for symbol in {p.instrument for p in shown if Counter(q.instrument for q in shown)[p.instrument] > 1}:
         prices.pop(by_broker_symbol[symbol].symbol if symbol in by_broker_symbol else symbol, None)
     for symbol in bad_symbols:
@@ -96,6 +103,10 @@ def inspect(broker: BrokerSnapshot, books: BooksSnapshot) -> Inspection:
         fault = f"the broker keeps the account in {broker.currency}, our books in {books.currency}"
         findings.append(_bad("currency", fault, Confidence.CASH, ""))
         bad_currencies |= set(broker.cash) | set(books.cash)
+    elif _lacks_our_currency(broker, books):
+        fault = f"the broker's cash, which it calls complete, names no {books.currency}, the account's own currency"
+        findings.append(_bad(f"cash:{books.currency}", fault, Confidence.CASH, ""))
+        bad_currencies.add(books.currency)
     bad_orders = _bad_orders(broker, findings)
     findings.extend(_unmapped(broker, books, by_broker_symbol, bad_symbols))
     unique = {(finding.kind, finding.key): finding for finding in findings}
@@ -110,7 +121,14 @@ def inspect(broker: BrokerSnapshot, books: BooksSnapshot) -> Inspection:
         by_broker_symbol=by_broker_symbol,
         shown_is_whole=broker.positions_part.completeness is Completeness.COMPLETE
         or (not books.hedging and not any(position.product for position in shown)),
+        both_ways=both_ways,
     )
+
+
+def _lacks_our_currency(broker: BrokerSnapshot, books: BooksSnapshot) -> bool:
+    """Whether a complete answer leaves out a balance that our books have: it is no balance of zero."""
+    complete = broker.cash_part.completeness is Completeness.COMPLETE
+    return complete and books.currency not in broker.cash and books.cash.get(books.currency, ZERO) != 0
 
 
 def _position_fault(position: BrokerPosition, times: int) -> str:
@@ -160,6 +178,7 @@ def _unmapped(
     orders = broker.orders if broker.orders_part.completeness is not Completeness.FAILED else ()
     names = {p.instrument for p in positions} | {o.instrument for o in orders if o.instrument}
     names |= {fill.instrument for fill in _fills(books)}
+    held_there = {position.instrument for position in positions}
     found: list[Finding] = []
     actions, suggestion = actions_for(Kind.UNMAPPED_INSTRUMENT)
     for name in sorted(names - set(by_broker_symbol)):
@@ -175,7 +194,11 @@ def _unmapped(
                 key=name,
                 severity=severity_of(Kind.UNMAPPED_INSTRUMENT),
                 cause=f"The broker names an instrument {name} that has no name in our books.{told}",
-                relies_on=Confidence.HISTORY if fills else Confidence.POSITIONS,
+                relies_on=Confidence.HISTORY
+                if fills
+                else Confidence.POSITIONS
+                if name in held_there
+                else Confidence.ORDERS,
                 broker_value=quantity,
                 explains={books.currency: cash} if cash else {},
                 event_ids=tuple(sorted({e.event_id for e in books.unposted for f in e.fills if f.instrument == name})),

@@ -24,25 +24,42 @@ def held(quantity: Decimal) -> str:
 
 
 def fills_in_words(fills: Sequence[FillData]) -> str:
-    """`1 fill of EUR_USD BUY 1000 at 1.1`, or the first three of several."""
-    told = [f"{fill.instrument} {fill.side} {plain(fill.quantity)} at {plain(fill.price)}" for fill in fills[:3]]
-    more = f" and {len(fills) - 3} more" if len(fills) > 3 else ""
-    return f"{len(fills)} fill{'s' if len(fills) > 1 else ''} of {', '.join(told)}{more}"
+    """`1 fill of EUR_USD BUY 1000 at 1.1`, or several by their orders, the first three of them."""
+    orders: dict[tuple[str, str, str], list[FillData]] = {}
+    for fill in fills:
+        orders.setdefault((fill.broker_order_id, fill.instrument, fill.side), []).append(fill)
+    told = [_one_order(parts) for parts in list(orders.values())[:3]]
+    more = f" and {len(orders) - 3} more orders" if len(orders) > 4 else " and 1 more order" if len(orders) == 4 else ""
+    return f"{', '.join(told)}{more}"
+
+
+def _one_order(fills: Sequence[FillData]) -> str:
+    """`3 fills of order 6 (EUR_USD BUY 3000 at 1.1 to 1.2)`."""
+    first, units = fills[0], plain(sum((fill.quantity for fill in fills), Decimal(0)))
+    low, high = (plain(edge(fill.price for fill in fills)) for edge in (min, max))
+    terms = f"{first.instrument} {first.side} {units} at {low if low == high else f'{low} to {high}'}"
+    if len(fills) == 1:
+        return f"1 fill of {terms}"
+    return (
+        f"{len(fills)} fills of order {first.broker_order_id} ({terms})"
+        if first.broker_order_id
+        else (f"{len(fills)} fills of {terms}")
+    )
 
 
 def position_cause(
     kind: Kind, symbol: str, *, books: Decimal, broker: Decimal | None, fills: Sequence[FillData], unexplained: Decimal
 ) -> str:
     """Why a position differs. `fills` are somebody else's fills that our books lack."""
-    are, were = ("are", "orders were") if len(fills) > 1 else ("is", "order was")
-    whose = f"the {were} not ours."
+    are = "are" if len(fills) > 1 else "is"
+    whose = f"the {'orders were' if len({fill.broker_order_id for fill in fills}) > 1 else 'order was'} not ours."
     if any(fill.margin_closeout for fill in fills):
         whose = "the broker closed it by its own margin close-out: too little margin was left."
     history = f"{fills_in_words(fills)} {are} in the broker's history and not in our books; {whose}"
-    if kind is Kind.MISSING_FILL:
+    if kind is Kind.MISSING_FILL and (broker is None or unexplained == 0):
         tail = " Together they leave the position as it is, but they moved cash." if broker is not None else ""
         return f"{history}{tail}"
-    if kind is Kind.EXTRA_FILL:
+    if kind is Kind.MISSING_FILL and unexplained != 0:
         return (
             f"Broker and books both hold {held(books)} of {symbol}, although {fills_in_words(fills)} {are} in the "
             "broker's history and not in our books: our books contain something that these fills should replace. "
@@ -56,8 +73,22 @@ def position_cause(
     return f"{shape} The broker's history has no fill that explains it."
 
 
-def own_fill_cause(fill: FillData, *, stored: bool) -> str:
-    """A fill of an order of ours that is not in the books."""
+def both_ways_cause(symbol: str, *, broker: tuple[Decimal, Decimal], books: tuple[Decimal, Decimal]) -> str:
+    """An instrument that is held long and short at once, and otherwise than in our books."""
+    return (
+        f"The broker holds {held(broker[0])} and {held(-broker[1])} of {symbol} at once; our books hold "
+        f"{held(books[0])} and {held(-books[1])}. The net of both says nothing: each side must agree, so nothing but "
+        "a fill can be booked for it. Close at the broker what is not ours."
+    )
+
+
+def oversize_cause(cap: Decimal) -> str:
+    """What is graver about a position than that it differs."""
+    return f" No more than {plain(cap)} of it may be held at all: look first for what opened the rest."
+
+
+def own_fill_cause(fill: FillData, *, stored: bool, of_order: Sequence[FillData]) -> str:
+    """A fill of an order of ours that is not in the books. `of_order` are all of that order that are not."""
     where = "it is stored and not yet in the books" if stored else "this comparison read it and stored nothing"
     why = (
         " It came after a difference about this instrument was opened, and the account's policy asks people about "
@@ -65,10 +96,13 @@ def own_fill_cause(fill: FillData, *, stored: bool) -> str:
         if stored
         else ""
     )
-    return (
-        f"The broker's history has {fills_in_words([fill])} for our order {fill.client_id or fill.broker_order_id}; "
-        f"{where}.{why}"
-    )
+    order = fill.client_id or fill.broker_order_id
+    if len(of_order) > 1:
+        return (
+            f"{len(of_order)} fills of our order {order} are in the broker's history and not in our books; this case "
+            f"is {fills_in_words([fill])}, and {where}.{why}"
+        )
+    return f"The broker's history has {fills_in_words([fill])} for our order {order}; {where}.{why}"
 
 
 def correction_cause(change: ChangedBody) -> str:

@@ -14,7 +14,8 @@
  7. Proof: for every commodity compared, broker − books − explained = 0 (or within the policy's tolerance).
  8. Equality: equal sides, however large, give no finding.
  9. Bad data is named, and no other conclusion is drawn from it.
-10. Tolerances come from the policy and are exact; a difference equal to the tolerance is no difference.
+10. Tolerances come from the policy and are exact; a difference equal to the tolerance is no difference. Units below
+    one step of the instrument are dust, whatever the policy: no case, but named in the notes.
 """
 
 from __future__ import annotations
@@ -26,13 +27,17 @@ from decimal import Decimal
 from reconciliation.domain.bad_data import Inspection, inspect
 from reconciliation.domain.cash import compare_cash
 from reconciliation.domain.findings import Finding, Findings, ProofLine
+from reconciliation.domain.flags import compare_flags
 from reconciliation.domain.history import compare_history
-from reconciliation.domain.orders import compare_orders, count_linked
+from reconciliation.domain.kinds import Confidence
+from reconciliation.domain.late import compare_late
+from reconciliation.domain.links import count_linked
+from reconciliation.domain.orders import compare_orders
 from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.domain.positions import compare_positions
 from reconciliation.domain.snapshots import BooksSnapshot, normalised_broker
 from trading.domain.broker import BrokerSnapshot, Completeness, Part
-from trading.domain.money import ZERO
+from trading.domain.money import ZERO, plain
 
 NOT_THE_SAME_CUT = (
     "Nothing was compared: the broker's snapshot ends with its event {broker}, our books with event {books}. "
@@ -42,6 +47,8 @@ SUSPICIOUSLY_EMPTY = (
     "The broker answered with no positions, no orders and no cash, while our books hold some. "
     "Such an answer is not believed: nothing is concluded from what it does not show."
 )
+
+DUST = "The broker's {symbol} less ours is {units}, below the step of {step}: dust, and no case."
 
 
 def reconcile(broker: BrokerSnapshot, books: BooksSnapshot, policy: ReconciliationPolicy) -> Findings:
@@ -58,17 +65,34 @@ def reconcile(broker: BrokerSnapshot, books: BooksSnapshot, policy: Reconciliati
         *compare_cash(broker, books, policy, seen),
         *compare_orders(broker, books, policy, seen),
         *compare_history(books, policy, seen),
+        *compare_late(books, policy),
+        *compare_flags(broker),
     ]
     findings = tuple(sorted(found, key=lambda finding: (finding.kind, finding.key, finding.substance)))
+    proof, dust = _proof(broker, books, policy, seen, findings)
     return Findings(
         findings=findings,
-        proof=tuple(_proof(broker, books, policy, seen, findings)),
+        proof=proof,
         completeness=broker.completeness,
-        notes=(*notes, *_part_notes(broker)),
+        notes=(*notes, *_part_notes(broker), *dust),
         broker_positions=len(broker.positions),
         books_positions=sum(1 for position in books.positions if position.quantity != 0),
         linked=count_linked(broker, books),
+        complete_parts=_complete_parts(broker),
     )
+
+
+def _complete_parts(broker: BrokerSnapshot) -> frozenset[Confidence]:
+    """The history is complete up to the cut that both sides share."""
+    parts = (
+        (Confidence.CASH, broker.cash_part),
+        (Confidence.POSITIONS, broker.positions_part),
+        (Confidence.ORDERS, broker.orders_part),
+    )
+    complete = {name for name, part in parts if part.completeness is Completeness.COMPLETE}
+    if {Confidence.POSITIONS, Confidence.ORDERS} <= complete:
+        complete.add(Confidence.PROTECTION)
+    return frozenset({*complete, Confidence.HISTORY})
 
 
 def _nothing(broker: BrokerSnapshot, books: BooksSnapshot, note: str) -> Findings:
@@ -109,25 +133,26 @@ def _proof(
     policy: ReconciliationPolicy,
     seen: Inspection,
     findings: Iterable[Finding],
-) -> Iterable[ProofLine]:
+) -> tuple[tuple[ProofLine, ...], tuple[str, ...]]:
+    """The proof, and a note on each instrument of which only dust is left over."""
+    lines: list[ProofLine] = []
+    dust: list[str] = []
     explained: dict[str, Decimal] = {}
     for finding in findings:
         for commodity, amount in finding.explains.items():
             explained[commodity] = explained.get(commodity, ZERO) + amount
     for currency in seen.comparable_currencies(broker, books):
-        yield ProofLine(
-            currency,
-            broker.cash.get(currency, ZERO),
-            books.cash.get(currency, ZERO),
-            explained.get(currency, ZERO),
-            policy.cash_tolerance_of(currency),
-        )
+        theirs, ours = broker.cash.get(currency, ZERO), books.cash.get(currency, ZERO)
+        known = explained.get(currency, ZERO)
+        lines.append(ProofLine(currency, theirs, ours, known, policy.cash_tolerance_of(currency)))
     held = {position.instrument: position.quantity for position in books.positions}
     for symbol in seen.comparable_symbols(broker, books):
-        yield ProofLine(
-            symbol,
-            seen.broker_quantity(symbol),
-            held.get(symbol, ZERO),
-            explained.get(symbol, ZERO),
-            policy.quantity_tolerance(seen.rules[symbol]),
+        rule, known = seen.rules[symbol], explained.get(symbol, ZERO)
+        line = ProofLine(
+            symbol, seen.broker_quantity(symbol), held.get(symbol, ZERO), known, policy.quantity_tolerance(rule)
         )
+        if not line.holds and rule.is_dust(line.unexplained):
+            dust.append(DUST.format(units=plain(line.unexplained), symbol=symbol, step=plain(rule.quantity_step)))
+            line = replace(line, tolerance=abs(line.unexplained))
+        lines.append(line)
+    return tuple(lines), tuple(dust)

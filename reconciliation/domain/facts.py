@@ -17,7 +17,8 @@ class Fact:
     """A row of one side. `ref` is its own number there, unique within the side, and the only name a match uses.
 
     `amount` is what it moved of trade-date cash in `currency`; `product` is the broker's (CNC, MIS, NRML), "" where
-    there is only one; ids are "" where that side does not know them.
+    there is only one; ids are "" where that side does not know them. A term that one side does not know at all (a
+    statement without fees) is left out of both before they are matched: zero, or "", on both sides.
     """
 
     ref: int
@@ -41,7 +42,7 @@ class Fact:
 
     @property
     def order_of_choice(self) -> tuple[date, datetime, str, int]:
-        """Which of several equal candidates is taken first; both engines go by it."""
+        """Which of several equal candidates is taken first; both engines go by it (text by its code points)."""
         return self.day, self.at, self.external_id, self.ref
 
 
@@ -49,7 +50,9 @@ class Fact:
 class Match:
     """Facts of both sides that are the same thing by a rule; what is left between them is broker − books.
 
-    `rule` is the rule's number. Both residues are zero where the rule allows no tolerance.
+    `rule` is the rule's number, refs are in rising order. `quantity` and `amount` are sums of the broker's facts less
+    sums of ours. Of a match the quantity is zero, and the amount, too, unless its rule does not ask for amounts: then
+    it is told, and whoever asked for the match judges it (a fee that differs).
     """
 
     rule: int
@@ -61,9 +64,9 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """What became of all facts: each ref of each side is in exactly one of these, once.
+    """What became of all facts: each ref of each side is in exactly one of these, once, in rising order.
 
-    `differing` are facts with the same id and another body: named as one difference, never as two missing ones.
+    `differing` are pairs with the same id and other terms: named as one difference, never as two missing ones.
     """
 
     matches: tuple[Match, ...]

@@ -67,6 +67,7 @@ class Finding:
             "cause": self.cause,
             "actions": list(self.actions),
             "suggestion": self.suggestion,
+            "relies_on": self.relies_on,
             "substance": self.substance,
         }
 
@@ -94,7 +95,10 @@ class ProofLine:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The whole answer of one comparison. `notes` says what could not be concluded, and why."""
+    """The whole answer of one comparison. `notes` says what could not be concluded, and why.
+
+    `complete_parts` are the parts of the answer by which a case may open, clear and close.
+    """
 
     findings: tuple[Finding, ...]
     proof: tuple[ProofLine, ...]
@@ -103,6 +107,7 @@ class Findings:
     broker_positions: int
     books_positions: int
     linked: int
+    complete_parts: frozenset[Confidence] = frozenset()
 
     def text(self) -> str:
         """Canonical JSON: the same inputs give the same text."""
@@ -111,6 +116,7 @@ class Findings:
                 "findings": [finding.recorded() for finding in self.findings],
                 "proof": self.proof_recorded(),
                 "completeness": self.completeness,
+                "complete_parts": sorted(self.complete_parts),
                 "notes": list(self.notes),
             }
         )

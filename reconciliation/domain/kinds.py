@@ -45,6 +45,7 @@ class Kind(StrEnum):
     CONVERSION_NOT_BOOKED = "CONVERSION_NOT_BOOKED"
     UNMAPPED_TRADE = "UNMAPPED_TRADE"
     UNMAPPED_INSTRUMENT = "UNMAPPED_INSTRUMENT"
+    ACCOUNT_BLOCKED = "ACCOUNT_BLOCKED"
     BAD_DATA = "BAD_DATA"
     FETCH_FAILED = "FETCH_FAILED"
     STATEMENT_GAP = "STATEMENT_GAP"
@@ -73,15 +74,25 @@ class Action(StrEnum):
 
 
 class Confidence(StrEnum):
-    """Which part of the broker's answer a finding rests on."""
+    """Which part of the broker's answer a finding rests on; protection rests on orders and positions together."""
 
     POSITIONS = "positions"
     CASH = "cash"
     ORDERS = "orders"
+    PROTECTION = "protection"
     HISTORY = "history"
 
 
-POSITION_KINDS = frozenset({Kind.EXTERNAL_POSITION, Kind.PHANTOM_POSITION, Kind.SIDE_MISMATCH, Kind.QUANTITY_MISMATCH})
+POSITION_KINDS = frozenset(
+    {
+        Kind.EXTERNAL_POSITION,
+        Kind.PHANTOM_POSITION,
+        Kind.SIDE_MISMATCH,
+        Kind.QUANTITY_MISMATCH,
+        Kind.OVERSIZE,
+    }
+)
+UNGUARDED = frozenset({Kind.UNPROTECTED_POSITION, Kind.PARTIAL_PROTECTION, Kind.OCO_ORPHAN})
 CASH_NOT_BOOKED = frozenset(
     {
         Kind.FINANCING_NOT_BOOKED,
@@ -126,6 +137,7 @@ _FAMILIES: Mapping[Kind, str] = MappingProxyType(
         Kind.CONVERSION_NOT_BOOKED: "CASH_EVENT",
         Kind.UNMAPPED_TRADE: "UNMAPPED_TRADE",
         Kind.UNMAPPED_INSTRUMENT: "UNMAPPED_INSTRUMENT",
+        Kind.ACCOUNT_BLOCKED: "ACCOUNT_BLOCKED",
         Kind.BAD_DATA: "BAD_DATA",
         Kind.FETCH_FAILED: "FETCH_FAILED",
         Kind.STATEMENT_GAP: "STATEMENT_GAP",

@@ -1,9 +1,10 @@
 """The life of a case from run to run, as a pure function of what stands and what a run has found.
 
 What always holds here:
-- only a COMPLETE run opens, clears, closes or reopens a case; an incomplete one at most raises a suspicion;
-- a suspicion opens after the policy's number of complete runs, or once it is older than the race window;
-- a resolution that was carried out is closed only by a later complete run that no longer finds the difference (or,
+- a run opens, clears, closes or reopens a case only when the parts of the broker's answer that the case relies on are
+  complete, whatever became of the others; without them it at most raises a suspicion;
+- a suspicion opens after the policy's number of such runs, or once it is older than the race window;
+- a resolution that was carried out is closed only by a later such run that no longer finds the difference (or,
   for an accepted one, still finds exactly the accepted difference), never by the resolution itself;
 - a change of what there is to decide raises the version, so that no approval of the old matter can be applied;
 - the same case comes back under the same fingerprint, and the count says how often.
@@ -11,12 +12,13 @@ What always holds here:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from reconciliation.domain.findings import Finding
+from reconciliation.domain.kinds import Confidence
 from reconciliation.domain.policy import ReconciliationPolicy
 
 
@@ -34,6 +36,7 @@ class State(StrEnum):
 
 ENDED = frozenset({State.CLOSED, State.CLEARED})
 UNDER_DECISION = frozenset({State.PROPOSED, State.APPROVED})
+EVERY_PART = frozenset(Confidence)
 
 
 class StepKind(StrEnum):
@@ -62,7 +65,7 @@ class Case:
 
     `accepted_substance` is what two people accepted ("" if nothing). `just_applied`: its resolution was carried out
     after the run had read the books, so the run says nothing about it. `order_pending` and `order_failed` are about
-    the closing order of a flatten.
+    the closing order of a flatten. `relies_on` are the parts of the answer that its last finding rested on.
     """
 
     state: State
@@ -73,6 +76,7 @@ class Case:
     just_applied: bool = False
     order_pending: bool = False
     order_failed: bool = False
+    relies_on: frozenset[Confidence] = EVERY_PART
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +99,22 @@ def plan(
     complete: bool,
     at: datetime,
     policy: ReconciliationPolicy,
+    parts: Collection[Confidence] = (),
 ) -> tuple[Step, ...]:
-    """The steps of a run, sorted by fingerprint. `at` is the run's time on the account's clock."""
+    """The steps of a run, sorted by fingerprint. `at` is the run's time on the account's clock.
+
+    `parts` are those of the answer that are complete where the whole is not.
+    """
+    known = EVERY_PART if complete else frozenset(parts)
     steps: list[Step] = []
     for fingerprint in sorted(set(standing) | set(found)):
         case, finding = standing.get(fingerprint), found.get(fingerprint)
         if case is not None and case.just_applied:
             continue
+        needed = (case.relies_on if case is not None else frozenset()) | ({finding.relies_on} if finding else set())
         if finding is not None:
-            step = _seen(fingerprint, case, finding, complete=complete, at=at, policy=policy)
-        elif case is not None and complete:
+            step = _seen(fingerprint, case, finding, complete=needed <= known, at=at, policy=policy)
+        elif case is not None and needed <= known:
             step = _gone(fingerprint, case)
         else:
             step = None

@@ -1,27 +1,30 @@
-"""Working orders: linked by client id, then by broker id; then missing, strange, double or naked.
+"""Working orders: linked by client id, then by broker id; then missing, strange, double, given up, or stale.
 
 What always holds here: an order of ours is called unconfirmed only against a COMPLETE list; an order still being sent
-is left alone; protection is judged only while the broker's position is known to be there.
+is left alone; what `protection` says of an order is not said again as a drift of it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 from reconciliation.domain.actions import actions_for
 from reconciliation.domain.bad_data import Inspection
 from reconciliation.domain.findings import Finding
 from reconciliation.domain.kinds import Confidence, Kind
+from reconciliation.domain.links import WORKING, Links
 from reconciliation.domain.policy import ReconciliationPolicy
+from reconciliation.domain.protection import Linked, compare_protection
 from reconciliation.domain.severity import severity_of
-from reconciliation.domain.snapshots import BooksHolding, BooksOrder, BooksSnapshot
-from trading.domain.broker import BrokerOrder, BrokerOrderStatus, BrokerSnapshot, Completeness
+from reconciliation.domain.snapshots import BooksOrder, BooksSnapshot
+from trading.domain.broker import BrokerOrder, BrokerSnapshot, Completeness
 from trading.domain.money import ZERO, plain
-from trading.domain.orders import TERMINAL, OrderState
+from trading.domain.orders import PROTECTIVE_TAGS, TERMINAL, OrderState
 
-_WORKING = frozenset({BrokerOrderStatus.WORKING, BrokerOrderStatus.PARTIAL, BrokerOrderStatus.OTHER})
 _CLAIMED_LIVE = frozenset({OrderState.WORKING, OrderState.PARTIAL, OrderState.CANCELLING, OrderState.UNKNOWN})
 
 
@@ -32,47 +35,63 @@ def compare_orders(
     completeness = broker.orders_part.completeness
     if completeness is Completeness.FAILED:
         return []
-    working = [o for o in broker.orders if o.status in _WORKING and o.broker_order_id not in seen.bad_orders]
-    links = {order.broker_order_id: linked for order in working if (linked := _link(order, books)) is not None}
-    found: list[Finding] = []
-    covered = {stop: holding.quantity for holding in books.holdings for stop in holding.stop_client_ids}
-    found.extend(_doubles(working, books))
-    doubled = {finding.key for finding in found}
-    for order in working:
-        ours = links.get(order.broker_order_id)
-        if ours is not None and f"order:{ours.client_id}" in doubled:
+    links = Links.of(books)
+    shown = [o for o in broker.orders if o.status in WORKING and o.broker_order_id not in seen.bad_orders]
+    strange = [order for order in shown if links.ours(order) is None]
+    working = [(order, ours) for order in shown if (ours := links.ours(order)) is not None]
+    found = [*_doubles(working), *(_external(order, seen) for order in strange)]
+    doubled = {finding.key for finding in found if finding.kind is Kind.DUPLICATE_ORDER}
+    single = [pair for pair in working if f"order:{pair[1].client_id}" not in doubled]
+    guards = compare_protection(broker, books, policy, seen, working, strange)
+    found.extend(guards)
+    told = _Told.of(guards, books)
+    for order, ours in single:
+        if ours.client_id in told.orphans:
             continue
-        found.extend([_external(order, seen)] if ours is None else _drift(order, ours, policy, seen, covered))
+        is_back = ours.given_up and ours.state in TERMINAL
+        found.extend([_given_up(order, ours)] if is_back else _drift(order, ours, policy, seen, told))
+        found.extend(_stale(order, ours, books, policy))
     if completeness is Completeness.COMPLETE and not seen.bad_orders:
-        visible = {order.client_id for order in links.values()}
+        visible = {ours.client_id for _, ours in working}
         lost = [o for o in books.orders if o.state in _CLAIMED_LIVE and o.client_id not in visible]
-        found.extend(_unconfirmed(order) for order in lost if not _filled_unbooked(order, books))
-        found.extend(_naked(broker, books, seen, visible))
+        filled = _filled_unbooked(books) if lost else frozenset()
+        found.extend(_unconfirmed(o) for o in lost if not {o.client_id, o.broker_order_id or None} & filled)
     return found
 
 
-def count_linked(broker: BrokerSnapshot, books: BooksSnapshot) -> int:
-    """How many of the broker's orders are orders of ours."""
-    return sum(1 for order in broker.orders if _link(order, books) is not None)
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What needs not be said of an order: `orphans` by client id, the sizes of stops that `protection` has judged.
+
+    `covered` is what the decision of a stop or target holds.
+    """
+
+    orphans: frozenset[str]
+    short: frozenset[str]
+    covered: Mapping[str, Decimal]
+
+    @classmethod
+    def of(cls, guards: Sequence[Finding], books: BooksSnapshot) -> _Told:
+        holds: dict[int | None, Decimal] = {holding.decision_id: holding.quantity for holding in books.holdings}
+        short = [f.evidence["covering"] for f in guards if f.kind is Kind.PARTIAL_PROTECTION]
+        return cls(
+            frozenset(f.evidence["client_id"] for f in guards if f.kind is Kind.OCO_ORPHAN),
+            frozenset(each["client_id"] for covering in short for each in covering),
+            {
+                **{leg.client_id: holds[leg.decision_id] for leg in books.orders if _is_leg_of(leg, holds)},
+                **{stop: holding.quantity for holding in books.holdings for stop in holding.stop_client_ids},
+            },
+        )
 
 
-def _link(order: BrokerOrder, books: BooksSnapshot) -> BooksOrder | None:
-    if order.client_id:
-        for ours in books.orders:
-            if ours.client_id == order.client_id:
-                return ours
-    for ours in books.orders:
-        if ours.broker_order_id and ours.broker_order_id == order.broker_order_id:
-            return ours
-    return None
+def _is_leg_of(order: BooksOrder, holds: Mapping[int | None, Decimal]) -> bool:
+    return order.tag in PROTECTIVE_TAGS and order.decision_id in holds
 
 
-def _doubles(working: list[BrokerOrder], books: BooksSnapshot) -> list[Finding]:
+def _doubles(working: Sequence[Linked]) -> list[Finding]:
     by_client: dict[str, list[BrokerOrder]] = defaultdict(list)
-    for order in working:
-        linked = _link(order, books)
-        if linked is not None:
-            by_client[linked.client_id].append(order)
+    for order, ours in working:
+        by_client[ours.client_id].append(order)
     actions, suggestion = actions_for(Kind.DUPLICATE_ORDER)
     return [
         Finding(
@@ -127,7 +146,7 @@ def _drift(
     ours: BooksOrder,
     policy: ReconciliationPolicy,
     seen: Inspection,
-    covered: Mapping[str, Decimal],
+    told: _Told,
 ) -> list[Finding]:
     differs: list[str] = []
     if ours.state in TERMINAL or (ours.state is OrderState.PLANNED and not ours.rides_on_entry):
@@ -142,9 +161,10 @@ def _drift(
     if rule is not None and moved > policy.price_tolerance(rule):
         differs.append(f"its price is {plain(order.price or ZERO)} there and {plain(ours.price or ZERO)} here")
     untouched = order.filled == 0 and ours.filled == 0
-    # A broker makes the stop beside a target that filled in part smaller: it covers what is left, as it should.
-    wanted = (ours.quantity, covered.get(ours.client_id, ours.quantity))
-    if order.quantity is not None and untouched and order.quantity not in wanted:
+    # A broker's own legs are as large as their trade: while its entry fills in parts, and beside a target that has.
+    wanted = (ours.quantity, told.covered.get(ours.client_id, ours.quantity))
+    is_short = ours.client_id in told.short
+    if order.quantity is not None and untouched and order.quantity not in wanted and not is_short:
         differs.append(f"its quantity is {plain(order.quantity)} there and {plain(ours.quantity)} here")
     if not differs:
         return []
@@ -165,16 +185,68 @@ def _drift(
     ]
 
 
-def _filled_unbooked(order: BooksOrder, books: BooksSnapshot) -> bool:
-    """Whether the history already tells where the order went: a fill of it that is a finding of its own."""
-    for event in books.unposted:
-        for fill in event.fills:
-            same = fill.client_id == order.client_id or (
-                order.broker_order_id != "" and fill.broker_order_id == order.broker_order_id
-            )
-            if fill.external_id in event.ours and same:
-                return True
-    return False
+def _given_up(order: BrokerOrder, ours: BooksOrder) -> Finding:
+    """An order that two people had called ended, and that rests at the broker after all."""
+    actions, suggestion = actions_for(Kind.LATE_ACK)
+    return Finding(
+        kind=Kind.LATE_ACK,
+        key=f"order:{ours.client_id}",
+        severity=severity_of(Kind.LATE_ACK),
+        cause=(
+            f"Our {ours.tag} order {ours.client_id} ({ours.side} {plain(ours.quantity)} {ours.instrument}) was given "
+            f"up as {ours.state}, and the broker works it as {order.broker_order_id}: it may fill at any time. Cancel "
+            "it at the broker if it is not wanted any more."
+        ),
+        relies_on=Confidence.ORDERS,
+        instrument=ours.instrument,
+        books_value=ours.quantity,
+        broker_value=order.quantity,
+        evidence={"order": ours.order_id, "ended": ours.state, "broker_order": order.broker_order_id},
+        actions=actions,
+        suggestion=suggestion,
+        matter=f"{ours.state}, and rests",
+    )
+
+
+def _stale(order: BrokerOrder, ours: BooksOrder, books: BooksSnapshot, policy: ReconciliationPolicy) -> list[Finding]:
+    """An order that rests without any news for longer than the policy allows, and beyond its own time if it has one.
+
+    Stops and targets rest for as long as their trade lives.
+    """
+    if ours.tag in PROTECTIVE_TAGS or ours.state not in _CLAIMED_LIVE or ours.news_at is None:
+        return []
+    allowed = ours.news_at + timedelta(minutes=policy.stale_order_minutes)
+    due = max(allowed, ours.good_till) if ours.good_till is not None else allowed
+    if books.at <= due:
+        return []
+    actions, suggestion = actions_for(Kind.STALE_ORDER)
+    over = f", and was to end at {ours.good_till:%Y-%m-%d %H:%M}" if ours.good_till is not None else ""
+    return [
+        Finding(
+            kind=Kind.STALE_ORDER,
+            key=f"order:{ours.client_id}",
+            severity=severity_of(Kind.STALE_ORDER, age=books.at - due),
+            cause=(
+                f"Our {ours.tag} order {ours.client_id} ({ours.side} {plain(ours.quantity - ours.filled)} "
+                f"{ours.instrument}) rests at the broker without any news since {ours.news_at:%Y-%m-%d %H:%M}{over}. "
+                "Cancel it if it is not wanted any more."
+            ),
+            relies_on=Confidence.ORDERS,
+            instrument=ours.instrument,
+            books_value=ours.quantity - ours.filled,
+            broker_value=order.quantity,
+            evidence={"order": ours.order_id, "broker_order": order.broker_order_id, "since": ours.news_at},
+            actions=actions,
+            suggestion=suggestion,
+            matter=ours.state,
+        )
+    ]
+
+
+def _filled_unbooked(books: BooksSnapshot) -> frozenset[str]:
+    """The names of our orders of which the history tells where they went: by a fill that is a finding of its own."""
+    told = [fill for event in books.unposted for fill in event.fills if fill.external_id in event.ours]
+    return frozenset(name for fill in told for name in (fill.client_id, fill.broker_order_id) if name)
 
 
 def _unconfirmed(order: BooksOrder) -> Finding:
@@ -195,38 +267,4 @@ def _unconfirmed(order: BooksOrder) -> Finding:
         actions=actions,
         suggestion=suggestion,
         matter=order.state,
-    )
-
-
-def _naked(broker: BrokerSnapshot, books: BooksSnapshot, seen: Inspection, visible: set[str]) -> list[Finding]:
-    if broker.positions_part.completeness is Completeness.FAILED:
-        return []
-    return [
-        _unprotected(holding, seen)
-        for holding in books.holdings
-        if holding.stop_planned
-        and holding.quantity > 0
-        and seen.broker_quantity(holding.instrument) * (1 if holding.side == "BUY" else -1) > 0
-        and not visible & set(holding.stop_client_ids)
-    ]
-
-
-def _unprotected(holding: BooksHolding, seen: Inspection) -> Finding:
-    actions, suggestion = actions_for(Kind.UNPROTECTED_POSITION)
-    return Finding(
-        kind=Kind.UNPROTECTED_POSITION,
-        key=f"decision:{holding.decision_id}",
-        severity=severity_of(Kind.UNPROTECTED_POSITION),
-        cause=(
-            f"Decision {holding.decision_id} holds {holding.side} {plain(holding.quantity)} {holding.instrument}, and "
-            "the broker's complete list of working orders has no stop for it: the loss is not limited. Place a stop at "
-            "the broker, or close the position."
-        ),
-        relies_on=Confidence.ORDERS,
-        instrument=holding.instrument,
-        books_value=holding.quantity,
-        evidence={"stops": list(holding.stop_client_ids)},
-        actions=actions,
-        suggestion=suggestion,
-        matter=plain(holding.quantity),
     )

@@ -32,6 +32,8 @@ class ReconciliationPolicy:
     A difference opens once `confirm_runs` complete runs have seen it, or once it is older than
     `race_window_seconds` (on the account's clock). `quantity_steps` is in steps of the instrument's quantity,
     `price_steps` in steps of its price, `cash` in units of each currency (`cash_default` for those not named).
+    An order without news for `stale_order_minutes` is stale; more than `unmapped_alert_above` decisions without a link
+    to the broker are a graver matter than each of them.
     """
 
     interval_seconds: int = 300
@@ -45,6 +47,8 @@ class ReconciliationPolicy:
     price_steps: Decimal = ONE
     cash: Mapping[str, Decimal] = field(default_factory=dict)
     cash_default: Decimal = ZERO
+    stale_order_minutes: int = 60
+    unmapped_alert_above: int = 3
 
     @classmethod
     def of(cls, policy: AccountPolicy) -> ReconciliationPolicy:
@@ -61,6 +65,8 @@ class ReconciliationPolicy:
             price_steps=policy.tolerances.average_price_steps,
             cash=dict(policy.tolerances.cash),
             cash_default=policy.tolerances.cash_default,
+            stale_order_minutes=int(policy.stale_order_minutes),
+            unmapped_alert_above=int(policy.unmapped_alert_above),
         )
 
     def quantity_tolerance(self, rule: InstrumentRule) -> Decimal:
@@ -84,4 +90,6 @@ class ReconciliationPolicy:
             "price_steps": self.price_steps,
             "cash": dict(self.cash),
             "cash_default": self.cash_default,
+            "stale_order_minutes": self.stale_order_minutes,
+            "unmapped_alert_above": self.unmapped_alert_above,
         }

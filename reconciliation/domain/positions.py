@@ -2,7 +2,9 @@
 
 What always holds here: fills of our own orders that are not yet booked, and fills that the broker took back or
 corrected, are findings of their own and taken out of the difference first; what is left is one case per instrument,
-whatever its shape, and it carries the fills of other people's orders and the cash they moved.
+whatever its shape, and it carries the fills of other people's orders and the cash they moved; less than one step of
+the instrument is dust and no case; an instrument held long and short is compared both ways, and never mended by its
+net.
 """
 
 from __future__ import annotations
@@ -14,7 +16,15 @@ from decimal import Decimal
 
 from reconciliation.domain.actions import actions_for, actions_for_position
 from reconciliation.domain.bad_data import Inspection
-from reconciliation.domain.causes import cost_cause, own_fill_cause, position_cause, split_cause
+from reconciliation.domain.both_ways import hidden_by_the_net, shape_both_ways
+from reconciliation.domain.causes import (
+    both_ways_cause,
+    cost_cause,
+    oversize_cause,
+    own_fill_cause,
+    position_cause,
+    split_cause,
+)
 from reconciliation.domain.findings import Finding, told
 from reconciliation.domain.kinds import Confidence, Kind
 from reconciliation.domain.policy import ReconciliationPolicy
@@ -33,6 +43,17 @@ class _Unposted:
     ours: list[tuple[UnpostedEvent, FillData]] = field(default_factory=list)
     external: list[tuple[UnpostedEvent, FillData]] = field(default_factory=list)
 
+    def by_order(self) -> Mapping[tuple[str, str], list[FillData]]:
+        """Our fills by the order that they are of."""
+        orders: dict[tuple[str, str], list[FillData]] = defaultdict(list)
+        for _, fill in self.ours:
+            orders[_order(fill)].append(fill)
+        return orders
+
+
+def _order(fill: FillData) -> tuple[str, str]:
+    return fill.client_id, fill.broker_order_id
+
 
 def signed(fill: FillData) -> Decimal:
     """What a fill moved of the position."""
@@ -50,7 +71,8 @@ def compare_positions(
     for symbol in sorted(comparable | set(unposted)):
         fills = unposted.get(symbol, _Unposted())
         rule = seen.rules[symbol]
-        found.extend(_own_fill(rule, event, fill, books.currency) for event, fill in fills.ours)
+        orders = fills.by_order()
+        found.extend(_own_fill(rule, event, fill, orders[_order(fill)], books.currency) for event, fill in fills.ours)
         known = seen.broker_quantity(symbol) if symbol in comparable else None
         position = held.get(symbol, BooksPosition(symbol, ZERO, None))
         corrected = sum((change.units(rule.broker_symbol) for change in books.changed), ZERO)
@@ -79,14 +101,16 @@ def _unposted(books: BooksSnapshot, seen: Inspection) -> Mapping[str, _Unposted]
     return result
 
 
-def _own_fill(rule: InstrumentRule, event: UnpostedEvent, fill: FillData, currency: str) -> Finding:
+def _own_fill(
+    rule: InstrumentRule, event: UnpostedEvent, fill: FillData, of_order: Sequence[FillData], currency: str
+) -> Finding:
     symbol = rule.symbol
     actions, suggestion = actions_for(Kind.MISSING_FILL, stored=event.event_id != 0)
     return Finding(
         kind=Kind.MISSING_FILL,
         key=f"fill:{fill.external_id}",
         severity=severity_of(Kind.MISSING_FILL),
-        cause=own_fill_cause(fill, stored=event.event_id != 0),
+        cause=own_fill_cause(fill, stored=event.event_id != 0, of_order=of_order),
         relies_on=Confidence.HISTORY,
         instrument=symbol,
         commodity=symbol,
@@ -111,19 +135,21 @@ def _position_case(
     policy: ReconciliationPolicy,
     seen: Inspection,
 ) -> Finding | None:
-    tolerance = policy.quantity_tolerance(seen.rules[symbol])
-    pending = bool(fills.ours) or _is_corrected(seen.rules[symbol], books)
+    rule = seen.rules[symbol]
+    tolerance = policy.quantity_tolerance(rule)
+    pending = bool(fills.ours) or _is_corrected(rule, books)
     after_ours = position.quantity + corrected + sum((signed(fill) for _, fill in fills.ours), ZERO)
     external = [fill for _, fill in fills.external]
     external_net = sum((signed(fill) for fill in external), ZERO)
     difference = external_net if known is None else known - after_ours
-    if abs(difference) <= tolerance and not external:
+    hidden = None if known is None or pending or external else hidden_by_the_net(position, books, seen, tolerance)
+    if (abs(difference) <= tolerance or rule.is_dust(difference)) and not external and hidden is None:
         return None
-    if known is not None and not external and not pending:
+    if known is not None and not external and not pending and hidden is None:
         split = _split(symbol, position, known, policy, seen)
         if split is not None:
             return split
-    kind = _shape(after_ours, known, difference, external_net, tolerance)
+    kind = _shape(rule, after_ours, known, difference, tolerance) if hidden is None else shape_both_ways(*hidden)
     unexplained = difference - external_net
     stored = all(event.event_id != 0 for event, _ in fills.external)
     actions, suggestion = actions_for_position(
@@ -134,8 +160,12 @@ def _position_case(
         unexplained=unexplained,
         priced=symbol in seen.prices,
         stored=stored and not pending,
+        net_is_all=min(seen.both_ways.get(symbol, (ZERO, ZERO))) == 0 and hidden is None,
         policy=policy,
     )
+    cause = position_cause(kind, symbol, books=after_ours, broker=known, fills=external, unexplained=unexplained)
+    if kind is Kind.OVERSIZE and rule.cap is not None:
+        cause += oversize_cause(rule.cap)
     evidence: dict[str, object] = {"fills": [told(fill) for fill in external], "unexplained": plain(unexplained)}
     if symbol in seen.prices:
         evidence["broker_average_price"] = plain(seen.prices[symbol])
@@ -145,28 +175,27 @@ def _position_case(
         kind=kind,
         key=symbol,
         severity=severity_of(kind, books=after_ours, broker=known),
-        cause=position_cause(kind, symbol, books=after_ours, broker=known, fills=external, unexplained=unexplained),
+        cause=cause if hidden is None else both_ways_cause(symbol, broker=hidden[0], books=hidden[1]),
         relies_on=Confidence.HISTORY if known is None else Confidence.POSITIONS,
         instrument=symbol,
         commodity=symbol,
         books_value=position.quantity,
         broker_value=known,
         difference=difference,
-        explains=_explains(seen.rules[symbol], difference, books.currency, external),
+        explains=_explains(rule, difference, books.currency, external),
         event_ids=tuple(sorted({event.event_id for event, _ in fills.external})),
         evidence=evidence,
         actions=actions,
         suggestion=suggestion,
+        matter=" ".join(plain(units) for way in hidden for units in way) if hidden is not None else "",
     )
 
 
-def _shape(
-    ours: Decimal, known: Decimal | None, difference: Decimal, external_net: Decimal, tolerance: Decimal
-) -> Kind:
-    if known is None:
+def _shape(rule: InstrumentRule, ours: Decimal, known: Decimal | None, difference: Decimal, tolerance: Decimal) -> Kind:
+    if known is None or abs(difference) <= tolerance:
         return Kind.MISSING_FILL
-    if abs(difference) <= tolerance:
-        return Kind.MISSING_FILL if abs(external_net) <= tolerance else Kind.EXTRA_FILL
+    if rule.cap is not None and abs(known) > max(rule.cap, abs(ours)):
+        return Kind.OVERSIZE
     if ours == 0:
         return Kind.EXTERNAL_POSITION
     if known == 0:

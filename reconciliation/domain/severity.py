@@ -46,6 +46,7 @@ _BASE: Mapping[Kind, Severity] = MappingProxyType(
         Kind.CONVERSION_NOT_BOOKED: Severity.MEDIUM,
         Kind.UNMAPPED_TRADE: Severity.MEDIUM,
         Kind.UNMAPPED_INSTRUMENT: Severity.HIGH,
+        Kind.ACCOUNT_BLOCKED: Severity.HIGH,
         Kind.BAD_DATA: Severity.HIGH,
         Kind.FETCH_FAILED: Severity.MEDIUM,
         Kind.STATEMENT_GAP: Severity.MEDIUM,

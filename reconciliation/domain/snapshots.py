@@ -23,7 +23,8 @@ from trading.domain.settlement import payment
 class InstrumentRule:
     """What a comparison must know of an instrument. `broker_symbol` is the broker's name for it.
 
-    `pays_cash` is True for a cash instrument: a fill of it moves its whole payment.
+    `pays_cash` is True for a cash instrument: a fill of it moves its whole payment. `cap` is the most that may be held
+    of it at all, None where nothing says so.
     """
 
     symbol: str
@@ -32,6 +33,11 @@ class InstrumentRule:
     price_step: Decimal
     multiplier: Decimal = ONE
     pays_cash: bool = False
+    cap: Decimal | None = None
+
+    def is_dust(self, quantity: Decimal) -> bool:
+        """Whether so many units are less than anybody could trade."""
+        return abs(quantity) < self.quantity_step
 
 
 def cash_of(fill: FillData, rule: InstrumentRule | None) -> Decimal:
@@ -69,7 +75,11 @@ class BooksPosition:
 
 @dataclass(frozen=True, slots=True)
 class BooksOrder:
-    """An order of ours. `rides_on_entry` is True for a leg that the broker places when the entry fills."""
+    """An order of ours. `rides_on_entry` is True for a leg that the broker places when the entry fills.
+
+    `decision_id` is that of its decision, or of the trade that it leaves; `news_at` when something was last heard of
+    it (account's clock); `given_up` that two people called it ended because nobody could find it.
+    """
 
     order_id: int
     client_id: str
@@ -82,6 +92,42 @@ class BooksOrder:
     filled: Decimal
     price: Decimal | None
     rides_on_entry: bool = False
+    decision_id: int | None = None
+    news_at: datetime | None = None
+    good_till: datetime | None = None
+    given_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LateOrder:
+    """An order of ours that filled although it had ended. `filled` is all that it has filled; times of the account.
+
+    `ended` is the state that it had ended in, at `ended_at`; `ended_by_broker` that the broker itself said so.
+    """
+
+    order_id: int
+    client_id: str
+    instrument: str
+    side: str
+    tag: Tag
+    quantity: Decimal
+    filled: Decimal
+    ended: OrderState
+    ended_at: datetime
+    ended_by_broker: bool
+    filled_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnmappedTrade:
+    """A decision whose trade is open, and whose order on this account has no link to one of the broker's."""
+
+    decision_id: int
+    order_id: int
+    client_id: str
+    instrument: str
+    state: OrderState
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +236,8 @@ class BooksSnapshot:
     changed: tuple[ChangedBody, ...] = ()
     instruments: Mapping[str, InstrumentRule] = field(default_factory=dict)
     hedging: bool = False
+    late: tuple[LateOrder, ...] = ()
+    unmapped: tuple[UnmappedTrade, ...] = ()
 
     def normalised(self) -> BooksSnapshot:
         """The same books in one fixed order, each fill and movement of cash once (in the earliest event)."""
@@ -202,6 +250,8 @@ class BooksSnapshot:
             over_closed=tuple(sorted(self.over_closed, key=lambda o: o.decision_id)),
             unposted=_each_once(unposted),
             changed=tuple(sorted(self.changed, key=lambda c: (c.external_id, c.later_sha256))),
+            late=tuple(sorted(self.late, key=lambda o: o.client_id)),
+            unmapped=tuple(sorted(self.unmapped, key=lambda t: t.client_id)),
         )
 
     def text(self) -> str:
@@ -231,6 +281,8 @@ class BooksSnapshot:
                     for event in books.unposted
                 ],
                 "changed": books.changed,
+                "late": books.late,
+                "unmapped": books.unmapped,
                 "hedging": books.hedging,
                 "instruments": dict(books.instruments),
             }
@@ -255,6 +307,7 @@ def normalised_broker(snapshot: BrokerSnapshot) -> BrokerSnapshot:
     """The same broker snapshot in one fixed order, without the raw bodies (they are kept as messages)."""
     return replace(
         snapshot,
+        flags=tuple(sorted(set(snapshot.flags))),
         positions=tuple(
             sorted(
                 snapshot.positions,
@@ -286,5 +339,6 @@ def broker_text(snapshot: BrokerSnapshot) -> str:
             "positions_part": plain.positions_part,
             "orders": plain.orders,
             "orders_part": plain.orders_part,
+            "flags": plain.flags,
         }
     )

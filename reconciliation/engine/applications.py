@@ -17,6 +17,8 @@ from trading.services import attempts
 from trading.services.audit import Actor
 from trading.services.errors import RuleBroken
 
+from . import stops
+
 log = logging.getLogger(__name__)
 
 ACTOR = Actor.system("reconciliation")
@@ -28,7 +30,10 @@ def apply_proposal(*, proposal_id: int) -> Applied:
     if not attempts.begin(key=key):
         return Applied(None, (), "It was begun three times and never ended; a person must look at the worker's log.")
     try:
-        return apply(proposal_id=proposal_id, actor=ACTOR)
+        applied = apply(proposal_id=proposal_id, actor=ACTOR)
+        if applied.application is not None and applied.application.proposal.account is not None:
+            stops.ask_for(applied.application.proposal.account)
+        return applied
     except RuleBroken as error:
         return Applied(None, (), str(error))
     finally:
@@ -45,4 +50,5 @@ def sweep(account: Account) -> int:
         done += outcome.application is not None
         if outcome.refused:
             log.warning("proposal %s: %s", proposal_id, outcome.refused)
+    stops.ask_for(account)
     return done

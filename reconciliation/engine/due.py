@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from reconciliation.engine.run import ACTOR, RunResult, run_reconciliation
+from reconciliation.engine.statements import look_again
 from reconciliation.models import Run
 from reconciliation.selectors.books import POST_TRADE, post_trade_mark
 from reconciliation.selectors.policies import reconciliation_policy
@@ -59,7 +60,10 @@ def run_if_due(account: Account) -> RunResult | None:
         return None
     if wanted.missed:
         note_missed(account=account, missed=wanted.missed, actor=ACTOR)
-    return run_reconciliation(account=account, trigger=wanted.trigger, scheduled_for=wanted.scheduled_for)
+    result = run_reconciliation(account=account, trigger=wanted.trigger, scheduled_for=wanted.scheduled_for)
+    if result.ok:
+        look_again(account)
+    return result
 
 
 def slot_of(moment: datetime, interval_seconds: int) -> datetime:
@@ -79,7 +83,7 @@ def _startup_is_due(account: Account) -> bool:
 def _post_trade_is_due(account: Account) -> bool:
     if _pair(post_trade_mark(account)) == _pair(cursors.get(account, POST_TRADE)):
         return False
-    last = Run.objects.filter(account=account).order_by("-id").first()
+    last = Run.objects.filter(account=account).exclude(trigger=Run.Trigger.STATEMENT).order_by("-id").first()
     got_through = last is None or last.status == Run.Status.COMPLETE
     return got_through or not _ran_lately(account)
 
@@ -97,7 +101,8 @@ def _periodic(account: Account) -> Due | None:
 
 
 def _ran_lately(account: Account) -> bool:
-    return Run.objects.filter(account=account, recorded_at__gt=wall_now() - AGAIN_AFTER).exists()
+    lately = Run.objects.filter(account=account, recorded_at__gt=wall_now() - AGAIN_AFTER)
+    return lately.exclude(trigger=Run.Trigger.STATEMENT).exists()
 
 
 def _pair(mark: str) -> tuple[int, int]:

@@ -2,5 +2,6 @@
 
 from .discrepancies import Discrepancy, DiscrepancyEvent
 from .runs import Run, SignOff, Snapshot
+from .statements import Statement, StatementLine
 
-__all__ = ["Discrepancy", "DiscrepancyEvent", "Run", "SignOff", "Snapshot"]
+__all__ = ["Discrepancy", "DiscrepancyEvent", "Run", "SignOff", "Snapshot", "Statement", "StatementLine"]

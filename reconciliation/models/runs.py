@@ -36,6 +36,7 @@ class Run(Fact):
         POST_TRADE = "POST_TRADE"
         PERIODIC = "PERIODIC"
         MANUAL = "MANUAL"
+        STATEMENT = "STATEMENT"
 
     class Status(models.TextChoices):
         COMPLETE = "COMPLETE"
@@ -57,6 +58,7 @@ class Run(Fact):
     findings = models.JSONField(default=list)
     proof = models.JSONField(default=dict, help_text="broker − books − open cases, per commodity")
     sha256 = sha256_field(blank=True, default="")
+    statement = models.ForeignKey("reconciliation.Statement", on_delete=models.PROTECT, null=True, related_name="runs")
 
     class Meta:
         ordering = ["-id"]

@@ -20,6 +20,7 @@ from reconciliation.domain.snapshots import (
     InstrumentRule,
     UnpostedEvent,
 )
+from reconciliation.selectors.late import last_events, late_orders, unmapped_trades
 from reconciliation.selectors.over_closed import over_closed
 from trading.clock import now
 from trading.domain.books import pooled_price
@@ -66,6 +67,8 @@ def books_snapshot(
         changed=tuple(_changed(account)),
         instruments=instrument_rules(account),
         hedging=account.hedging,
+        late=tuple(late_orders(account)),
+        unmapped=tuple(unmapped_trades(account)),
     )
 
 
@@ -88,6 +91,7 @@ def instrument_rules(account: Account) -> dict[str, InstrumentRule]:
             price_step=alias.instrument.tick_size,
             multiplier=alias.instrument.multiplier,
             pays_cash=not alias.instrument.is_margin,
+            cap=alias.instrument.max_units,
         )
         for alias in aliases
     }
@@ -111,7 +115,10 @@ def _orders(account: Account, broker: BrokerSnapshot | None) -> list[BooksOrder]
     if broker is not None:
         wanted |= Q(client_order_id__in=[o.client_id for o in broker.orders if o.client_id])
         wanted |= Q(broker_order_id__in=[o.broker_order_id for o in broker.orders if o.broker_order_id])
-    rows = Order.objects.filter(account=account).filter(wanted).select_related("instrument").order_by("id")
+    rows = list(
+        Order.objects.filter(account=account).filter(wanted).select_related("instrument", "exit_intent").order_by("id")
+    )
+    news = last_events(rows)
     return [
         BooksOrder(
             order_id=order.pk,
@@ -125,6 +132,10 @@ def _orders(account: Account, broker: BrokerSnapshot | None) -> list[BooksOrder]
             filled=order.filled_quantity,
             price=order.price,
             rides_on_entry=order.rides_on_id is not None,
+            decision_id=order.decision_id or (order.exit_intent.decision_id if order.exit_intent is not None else None),
+            news_at=news[order.pk].at if order.pk in news else None,
+            good_till=order.good_till,
+            given_up=order.pk in news and news[order.pk].application_id is not None,
         )
         for order in rows
     ]

@@ -51,8 +51,8 @@ def age(discrepancy: Discrepancy, at: datetime | None = None) -> timedelta:
 def standing(account: Account) -> Standing:
     """The account's reconciliation in a line."""
     oldest = live(account).order_by("first_seen_at").first()
-    last = Run.objects.filter(account=account).order_by("-id").first()
-    complete = Run.objects.filter(account=account, status=Run.Status.COMPLETE).order_by("-id").first()
+    looks = Run.objects.filter(account=account).exclude(trigger=Run.Trigger.STATEMENT).order_by("-id")
+    last, complete = looks.first(), looks.filter(status=Run.Status.COMPLETE).first()
     return Standing(
         live=live(account).count(),
         blocking=blocking(account).count(),

@@ -30,7 +30,7 @@ from trading.services.event_facts import cash_now, fills_now
 from trading.services.linking import link
 from trading.wake import wake
 
-from . import discrepancies, lost_orders
+from . import approvals_needed, discrepancies, lost_orders, stop_effects
 from .correction_payloads import REVERSAL
 from .payloads import FILLS, build
 from .resolutions import SUBJECT
@@ -83,6 +83,8 @@ def _apply(proposal_id: int, actor: Actor, applied_by: User | None) -> Applied:
         current = build(row, Action(payload["action"]), payload["parameters"])
     except RuleBroken as error:
         raise _Refused(str(error)) from error
+    if proposal.approvals_required < approvals_needed.of(current):
+        raise _Refused("by the account's policy more people must approve it than were asked to")
     if current != payload:
         raise _Refused("what would be posted now differs from what was approved")
     application = approvals.record_application(
@@ -93,10 +95,12 @@ def _apply(proposal_id: int, actor: Actor, applied_by: User | None) -> Applied:
             _post(row, entry, application, actor)
         for client_id in payload.get("ends", ()):
             lost_orders.end(client_id, application)
+        stops = [stop_effects.carry_out(row, stop, application, actor) for stop in payload.get("stops", ())]
         planned = [_plan(row, order, application, number, actor) for number, order in enumerate(payload["orders"], 1)]
     except (RuleBroken, UnmappedInstrument) as error:
         raise _Refused(str(error)) from error
     discrepancies.application_recorded(row, application, actor, _told(payload))
+    planned += [order for order in stops if order is not None]
     for order in planned:
         wake(SEND_TASK, order.pk)
     return Applied(application, tuple(order.pk for order in planned))
@@ -116,13 +120,15 @@ def _give_back(proposal_id: int, actor: Actor, reason: str) -> Applied:
 
 
 def _result(payload: dict[str, Any]) -> dict[str, Any]:
-    return {name: payload[name] for name in ("action", "discrepancy", "version", "entries", "orders")}
+    names = ("action", "discrepancy", "version", "entries", "orders", "stops")
+    return {name: payload[name] for name in names if name in payload}
 
 
 def _told(payload: dict[str, Any]) -> str:
     entries, orders = len(payload["entries"]), len(payload["orders"])
     posted = f"{entries} {'entry' if entries == 1 else 'entries'} posted"
-    return f"{payload['action']}: {posted}, {orders} {'order' if orders == 1 else 'orders'} planned"
+    stops = "".join(f", {stop['tag']} {stop['client_id']}: {stop['do']}" for stop in payload.get("stops", ()))
+    return f"{payload['action']}: {posted}, {orders} {'order' if orders == 1 else 'orders'} planned{stops}"
 
 
 def _post(row: Discrepancy, entry: dict[str, Any], application: Application, actor: Actor) -> None:

@@ -8,7 +8,7 @@ confirmed case of high or critical severity about it is alive.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,11 +17,12 @@ from django.db.models import Max, Q
 
 from reconciliation.domain.findings import Finding
 from reconciliation.domain.fingerprint import fingerprint
-from reconciliation.domain.kinds import Action
-from reconciliation.domain.lifecycle import ENDED, QUIET, Case, State, Step, StepKind, plan
+from reconciliation.domain.kinds import Action, Confidence
+from reconciliation.domain.lifecycle import ENDED, EVERY_PART, QUIET, Case, State, Step, StepKind, plan
 from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.models import Discrepancy, DiscrepancyEvent, Run
 from reconciliation.selectors.discrepancies import BLOCKING, application_of
+from reconciliation.statements.compare import STATEMENT
 from trading.clock import now, wall_now
 from trading.domain.canonical import canonical_json
 from trading.domain.orders import TERMINAL, OrderState
@@ -29,10 +30,13 @@ from trading.models import Account, Application, Instrument, Notification, Order
 from trading.services import audit, restrictions
 from trading.services.audit import Actor
 
+from .stop_payloads import is_under_way
+
 LOCK_SOURCE = restrictions.RECONCILIATION
 ACCEPTED = f"reconciliation.{Action.ACCEPT}"
 CONFIRMED = [State.OPEN, State.PROPOSED, State.APPROVED, State.APPLIED]
-MATTER = ("events", "evidence", "explains", "actions", "suggestion", "substance")
+TOLD = ("level", "text", "at")
+MATTER = ("events", "evidence", "explains", "actions", "suggestion", "substance", "relies_on")
 
 
 @dataclass(slots=True)
@@ -64,6 +68,17 @@ def stored(value: Any) -> Any:
     return json.loads(canonical_json(value))
 
 
+def told_by(row: Discrepancy) -> int | None:
+    """The statement that the case is known from; None for one that a look at the broker has found."""
+    evidence = row.evidence.get("evidence", {})
+    return int(evidence[STATEMENT]) if STATEMENT in evidence else None
+
+
+def seen_at_the_broker(row: Discrepancy) -> bool:
+    """Whether a run that looks at the broker may say that the case is gone."""
+    return told_by(row) is None
+
+
 def plan_steps(
     *,
     account: Account,
@@ -72,15 +87,21 @@ def plan_steps(
     at: datetime,
     read_at: datetime,
     policy: ReconciliationPolicy,
+    concerns: Callable[[Discrepancy], bool] = seen_at_the_broker,
+    parts: Collection[Confidence] = (),
 ) -> tuple[tuple[Step, ...], dict[str, Discrepancy]]:
-    """What a run will do to the cases, and the locked rows. `read_at` is the wall time at which the books were read."""
+    """What a run will do to the cases, and the locked rows. `read_at` is the wall time at which the books were read.
+
+    `concerns` says of a case that was not found whether the run looked at what it is about; `parts` are those of the
+    answer that are complete where the whole is not.
+    """
     found = {fingerprint(account=account_identity(account), kind=f.kind, key=f.key): f for f in findings}
     accepted = Q(state=State.CLOSED, proposal__kind=ACCEPTED)
     concerned = Q(state__in=Discrepancy.LIVE) | Q(fingerprint__in=found) | accepted
     locked_rows = Discrepancy.objects.select_for_update(no_key=True, of=("self",)).filter(account=account)
     rows = {row.fingerprint: row for row in locked_rows.filter(concerned).order_by("pk")}
-    standing = {name: _case(row, read_at) for name, row in rows.items()}
-    return plan(standing=standing, found=found, complete=complete, at=at, policy=policy), rows
+    standing = {name: _case(row, read_at) for name, row in rows.items() if name in found or concerns(row)}
+    return plan(standing=standing, found=found, complete=complete, at=at, policy=policy, parts=parts), rows
 
 
 def _case(row: Discrepancy, read_at: datetime) -> Case:
@@ -95,6 +116,8 @@ def _case(row: Discrepancy, read_at: datetime) -> Case:
             states = set(Order.objects.filter(application=application).values_list("state", flat=True))
             pending = bool(states - {str(state) for state in TERMINAL})
             failed = not pending and states != {str(OrderState.FILLED)}
+        if payload["action"] == Action.RESIZE_STOP:
+            pending = is_under_way(payload)
     return Case(
         state=State(row.state),
         substance=str(row.evidence.get("substance", "")),
@@ -104,6 +127,7 @@ def _case(row: Discrepancy, read_at: datetime) -> Case:
         just_applied=application is not None and application.recorded_at > read_at,
         order_pending=pending,
         order_failed=failed,
+        relies_on=frozenset({Confidence(part)}) if (part := row.evidence.get("relies_on")) else EVERY_PART,
     )
 
 
@@ -130,41 +154,50 @@ def carry_out(
 ) -> None:
     """Write the steps of a run."""
     for step in steps:
-        row = rows.get(step.fingerprint)
-        if row is None:
-            assert step.finding is not None  # only a finding makes a case
-            row = _new(account, run, step.fingerprint, step.finding)
-            before = ""
-        else:
-            before = str(row.state)
-            _follow(row, run, step)
-        row.state = step.to_state
-        if step.new_version and before:
-            row.version += 1
-        if step.new_version or step.kind is StepKind.ACCEPTANCE_ENDED:
-            row.proposal = None
-        row.opened_at = run.at if step.kind in (StepKind.OPENED, StepKind.NOT_CURED) else row.opened_at
-        row.closed_at = (row.closed_at or run.at) if step.to_state in ENDED else None
+        symbol = step.finding.instrument if step.finding is not None else ""
+        instrument = Instrument.objects.filter(symbol=symbol).first() if symbol else None
+        row, before = stepped(rows.get(step.fingerprint), step, account=account, run=run, instrument=instrument)
         row.save()
         if step.kind not in QUIET:
             _event(row, step.kind, before, run=run, actor=actor, reason=step.reason or row.cause)
-        if step.kind is StepKind.OPENED and row.severity in BLOCKING:
-            _notify(row)
-    _lock_instruments(account, actor)
+        if is_told(step, row):
+            told = notification(row)
+            Notification.objects.get_or_create(key=told.key, defaults={n: getattr(told, n) for n in TOLD})
+    lock_instruments(account, actor)
 
 
-def _new(account: Account, run: Run, name: str, finding: Finding) -> Discrepancy:
-    row = Discrepancy(
+def stepped(
+    row: Discrepancy | None, step: Step, *, account: Account, run: Run, instrument: Instrument | None
+) -> tuple[Discrepancy, str]:
+    """The case after the step, to be saved, and its state before ("" for a new one). `instrument` is the finding's."""
+    if row is None:
+        assert step.finding is not None  # only a finding makes a case
+        row, before = _new(account, run, step), ""
+    else:
+        row.account, before = account, str(row.state)
+        _follow(row, run, step)
+    if step.finding is not None:
+        _describe(row, step.finding, instrument)
+    row.state = step.to_state
+    if step.new_version and before:
+        row.version += 1
+    if step.new_version or step.kind is StepKind.ACCEPTANCE_ENDED:
+        row.proposal = None
+    row.opened_at = run.at if step.kind in (StepKind.OPENED, StepKind.NOT_CURED) else row.opened_at
+    row.closed_at = (row.closed_at or run.at) if step.to_state in ENDED else None
+    return row, before
+
+
+def _new(account: Account, run: Run, step: Step) -> Discrepancy:
+    return Discrepancy(
         account=account,
-        fingerprint=name,
+        fingerprint=step.fingerprint,
         first_run=run,
         last_run=run,
         first_seen_at=run.at,
         last_seen_at=run.at,
-        times_seen=1 if run.status == Run.Status.COMPLETE else 0,
+        times_seen=1 if step.counts else 0,
     )
-    _describe(row, finding)
-    return row
 
 
 def _follow(row: Discrepancy, run: Run, step: Step) -> None:
@@ -178,15 +211,13 @@ def _follow(row: Discrepancy, run: Run, step: Step) -> None:
     if step.finding is not None or step.kind is StepKind.SEEN_AGAIN:
         row.last_seen_at = run.at
         row.last_run = run
-    if step.finding is not None:
-        _describe(row, step.finding)
 
 
-def _describe(row: Discrepancy, finding: Finding) -> None:
+def _describe(row: Discrepancy, finding: Finding, instrument: Instrument | None) -> None:
     row.kind = finding.kind
     row.key = finding.key[:120]
     row.severity = finding.severity
-    row.instrument = Instrument.objects.filter(symbol=finding.instrument).first() if finding.instrument else None
+    row.instrument = instrument
     row.commodity = finding.commodity
     row.books_value = _storable(finding.books_value)
     row.broker_value = _storable(finding.broker_value)
@@ -238,6 +269,24 @@ def _event(
 ) -> None:
     last = DiscrepancyEvent.objects.filter(discrepancy=row).aggregate(last=Max("sequence"))["last"] or 0
     at = run.at if run is not None else now(row.account)
+    event = event_of(row, kind, before, sequence=last + 1, at=at, actor=actor, reason=reason, details=details)
+    event.run, event.proposal = run, proposal
+    event.save()
+    audit.record_all([audit_of(row, kind, before, account=row.account, at=at, actor=actor, reason=reason)])
+
+
+def event_of(
+    row: Discrepancy,
+    kind: str,
+    before: str,
+    *,
+    sequence: int,
+    at: datetime,
+    actor: Actor,
+    reason: str,
+    details: dict[str, Any] | None = None,
+) -> DiscrepancyEvent:
+    """The event of a step that `row` has taken, to be saved."""
     facts = {
         "version": row.version,
         "kind": row.kind,
@@ -245,26 +294,31 @@ def _event(
         "books": row.books_value,
         "broker": row.broker_value,
         "difference": row.difference,
+        "relies_on": row.evidence.get("relies_on", ""),
         **(details or {}),
     }
-    DiscrepancyEvent.objects.create(
+    return DiscrepancyEvent(
         at=at,
         discrepancy=row,
-        sequence=last + 1,
+        sequence=sequence,
         kind=str(kind),
         from_state=before,
         to_state=row.state,
-        run=run,
-        proposal=proposal,
         actor=actor.user,
         reason=reason[:500],
         details=stored(facts),
     )
+
+
+def audit_of(
+    row: Discrepancy, kind: str, before: str, *, account: Account, at: datetime, actor: Actor, reason: str
+) -> audit.Draft:
+    """What the audit trail tells of a step that `row` has taken."""
     loud = row.severity in BLOCKING and row.state not in (State.CLOSED, State.CLEARED, State.SUSPECTED)
-    audit.record(
+    return audit.Draft(
         kind=f"discrepancy.{str(kind).lower()}",
         actor=actor,
-        account=row.account,
+        account=account,
         obj=row,
         before={"state": before},
         after={"state": str(row.state), "version": row.version},
@@ -274,18 +328,22 @@ def _event(
     )
 
 
-def _notify(row: Discrepancy) -> None:
-    Notification.objects.get_or_create(
+def is_told(step: Step, row: Discrepancy) -> bool:
+    """Whether people are told of the case now: it is sure, and grave."""
+    return step.kind is StepKind.OPENED and row.severity in BLOCKING
+
+
+def notification(row: Discrepancy) -> Notification:
+    """What they are told, once per case and return, to be saved."""
+    return Notification(
         key=f"discrepancy:{row.pk}:{row.times_reopened}",
-        defaults={
-            "level": "CRITICAL" if row.severity == Discrepancy.Severity.CRITICAL else "WARNING",
-            "text": f"{row.account.name}: {row.kind} {row.key}. {row.cause}",
-            "at": wall_now(),
-        },
+        level="CRITICAL" if row.severity == Discrepancy.Severity.CRITICAL else "WARNING",
+        text=f"{row.account.name}: {row.kind} {row.key}. {row.cause}",
+        at=wall_now(),
     )
 
 
-def _lock_instruments(account: Account, actor: Actor) -> None:
+def lock_instruments(account: Account, actor: Actor) -> None:
     """Entries on an instrument stop while a confirmed, grave case about it is alive."""
     grave = Discrepancy.objects.filter(
         account=account, state__in=CONFIRMED, severity__in=BLOCKING, instrument__isnull=False

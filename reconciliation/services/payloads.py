@@ -24,7 +24,7 @@ from trading.selectors import books
 from trading.services.booking import kind_of_fill
 from trading.services.errors import RuleBroken
 
-from . import lost_orders
+from . import approvals_needed, stop_payloads
 from .correction_payloads import REVERSAL, correction_entries, sentence_of, symbol_change_entry
 from .discrepancies import stored
 
@@ -78,10 +78,10 @@ def build(row: Discrepancy, action: Action, parameters: Mapping[str, str]) -> di
             "parameters": dict(parameters),
             "entries": entries,
             "orders": orders,
-            **({"ends": ended} if (ended := lost_orders.orders_to_end(row, action)) else {}),
+            **stop_payloads.effects(row, action),
         }
     )
-    return payload
+    return approvals_needed.with_approvals(row, payload)
 
 
 def _action(row: Discrepancy, action: str) -> Action:
@@ -346,7 +346,7 @@ def sentences(row: Discrepancy, payload: Mapping[str, Any]) -> tuple[str, ...]:
             "Post nothing and send nothing: the difference stays as it is and counts as explained. It opens again "
             "when it changes."
         )
-    return (*told, *lost_orders.told(payload))
+    return (*told, *stop_payloads.told(payload), *approvals_needed.told(payload))
 
 
 def _entry_sentence(entry: Mapping[str, Any], currency: str) -> str:

@@ -20,7 +20,7 @@ from trading.services.audit import Actor
 from trading.services.errors import RuleBroken
 from trading.wake import wake
 
-from . import discrepancies
+from . import approvals_needed, discrepancies
 from .payloads import preview
 
 SUBJECT = "reconciliation.Discrepancy"
@@ -41,7 +41,8 @@ def propose(
 ) -> Proposal:
     """Propose a resolution of an open case; see `payloads.preview` for `price` and `realised`.
 
-    Raises RuleBroken when the case is not open, the action does not fit it, or the proposer may not propose.
+    It needs one approval, or two where more is at stake than the policy calls material. Raises RuleBroken when the
+    case is not open, the action does not fit it, or the proposer may not propose.
     """
     row = _locked(discrepancy_id)
     _may(proposer, "trading.propose", "propose a resolution")
@@ -57,6 +58,7 @@ def propose(
         payload=seen.payload,
         reason=reason,
         proposer=proposer,
+        approvals_required=approvals_needed.of(seen.payload),
         actor=actor,
     )
     discrepancies.move(row, State.PROPOSED, kind="PROPOSED", actor=actor, proposal=proposal, reason=reason)

@@ -30,6 +30,8 @@ from trading.services.audit import Actor
 from .discrepancies import CONFIRMED, Observed, carry_out, plan_steps, stored, tally
 
 STARTUP = "startup"
+# Of a run that is not complete: by which parts of the answer it may move cases all the same.
+PARTS = "complete_parts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,13 @@ def record_run(
     at = now(account)
     complete = findings.completeness is Completeness.COMPLETE
     steps, rows = plan_steps(
-        account=account, findings=findings.findings, complete=complete, at=at, read_at=read_at, policy=policy
+        account=account,
+        findings=findings.findings,
+        complete=complete,
+        at=at,
+        read_at=read_at,
+        policy=policy,
+        parts=findings.complete_parts,
     )
     observed = tally(steps, rows)
     shown = broker_text(broker)
@@ -196,6 +204,7 @@ def _counts(findings: Findings, observed: Observed, policy: ReconciliationPolicy
             "books_positions": findings.books_positions,
             "notes": list(findings.notes),
             "tolerances": policy.recorded(),
+            **({} if findings.completeness is Completeness.COMPLETE else {PARTS: sorted(findings.complete_parts)}),
         }
     )
     return counts

@@ -200,7 +200,8 @@ def _signed(account: Account, day: date, seen: Evidence, application: Applicatio
 def _last_run(account: Account, day: date) -> Run | None:
     """The last complete run that began after the day's end on the account's clock."""
     end = day_bounds(account, day)[1]
-    return Run.objects.filter(account=account, status=Run.Status.COMPLETE, at__gte=end).order_by("-id").first()
+    runs = Run.objects.filter(account=account, status=Run.Status.COMPLETE, at__gte=end)
+    return runs.exclude(trigger=Run.Trigger.STATEMENT).order_by("-id").first()
 
 
 def _why_not(seen: Evidence) -> str:

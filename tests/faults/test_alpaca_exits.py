@@ -89,6 +89,7 @@ def told() -> list[str]:
     return [row.text for row in Notification.objects.filter(level="CRITICAL", key__startswith="unprotected:")]
 
 
+@pytest.mark.scenario("S-65")
 def test_an_exit_that_arrives_after_its_position_has_gone_opens_no_short(world: World) -> None:
     closing = leaving(world, entered(world))
     world.fault("late_accept", when="before", seconds=0.7)

@@ -13,6 +13,7 @@ REPETITIONS = 3
 
 
 @pytest.mark.parametrize("any_world", PLACES, indirect=True, ids=lambda place: place.name)
+@pytest.mark.scenario("S-06")
 def test_a_worker_killed_around_the_send_leaves_exactly_one_order_at_the_broker(any_world: World) -> None:
     world = any_world
     run = CrashFirst(world, REPETITIONS)

@@ -132,6 +132,7 @@ def test_legs_follow_the_entry_and_end_with_the_trade(world: World) -> None:
     assert world.differences() == [] and told() == []
 
 
+@pytest.mark.scenario("S-59")
 def test_an_entry_that_fills_in_parts_is_covered_part_by_part(world: World) -> None:
     world.fault("partial_fill", route="*", quantity="300")
     entry = entered(world, type=OrderType.STOP, entry=world.place.ask + Decimal("0.00100"))
@@ -166,6 +167,7 @@ def test_a_leg_that_fills_in_part_leaves_its_sibling_with_exactly_the_rest(
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.fault("F-054", broker="oanda")
+@pytest.mark.scenario("S-57")
 def test_when_both_legs_fill_within_a_moment_that_is_said_and_nothing_is_sent(world: World) -> None:
     entry = entered(world)
     stop, target = leg(entry, "STOP"), leg(entry, "TP1")
@@ -209,6 +211,7 @@ def test_a_sibling_whose_cancel_gets_no_answer_is_asked_again_until_its_end_is_k
 
 
 @pytest.mark.parametrize("point", ["intent_committed", "claimed", "before_send", "after_response", "stored"])
+@pytest.mark.scenario("S-56")
 def test_a_group_that_was_left_half_made_is_made_safe_before_any_entry(
     world: World, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -235,6 +238,7 @@ def test_a_group_that_was_left_half_made_is_made_safe_before_any_entry(
     assert world.differences() == []
 
 
+@pytest.mark.scenario("S-60")
 def test_a_stop_that_is_refused_is_loud_asked_for_again_and_in_the_end_the_trade_is_left(world: World) -> None:
     entry = world.plan()
     Order.objects.filter(pk=entry.pk).update(stop_loss=Decimal("1.0900001"))

@@ -77,6 +77,7 @@ ACCEPTED_AT: dict[str, list[tuple[str, dict[str, Any]]]] = {
 
 
 @pytest.mark.fault("F-001", "F-002", "F-004", "F-009", "F-010", "F-011", "F-018")
+@pytest.mark.scenario("S-01", "S-12")
 def test_an_order_that_the_broker_accepted_is_bound_whatever_its_answer_looked_like(any_world: World) -> None:
     world, sent = any_world, []
     faults = ACCEPTED + ACCEPTED_AT[world.place.name]
@@ -106,6 +107,7 @@ NOT_ACCEPTED: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.fault("F-003", "F-005", "F-010", broker="oanda")
 @pytest.mark.fault("F-003", "F-005", "F-010", broker="alpaca")
 @pytest.mark.parametrize("any_world", PLACES, indirect=True, ids=lambda place: place.name)
+@pytest.mark.scenario("S-02")
 def test_an_order_that_never_arrived_is_sent_again_with_the_same_id_once_the_quarantine_is_over(
     any_world: World,
 ) -> None:
@@ -164,6 +166,7 @@ def test_an_order_that_appears_late_within_the_quarantine_is_found_and_not_sent_
 
 
 @pytest.mark.fault("F-006", broker="oanda")
+@pytest.mark.scenario("S-02")
 def test_orders_that_appear_after_the_quarantine_are_there_once_all_the_same(world: World) -> None:
     """The broker's last guards: it refuses a pending order's id, and the trade's id that we always send."""
     market, resting = world.plan(), world.plan(type=OrderType.LIMIT, entry=Decimal("1.09000"))

@@ -65,6 +65,7 @@ def test_a_worker_that_froze_and_woke_up_after_its_lease_had_passed_sends_nothin
     assert world.differences() == []
 
 
+@pytest.mark.scenario("S-05")
 def test_workers_that_are_given_the_same_orders_at_once_send_each_once(world: World) -> None:
     workers = [world.start_worker(name=f"racer-{number}") for number in range(2)]
     for worker in workers:

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from trading.clock import wall_now
 from trading.models import Application, Approval, Entry, Proposal
-from trading.services.approvals import standing
+from trading.services.approvals import need_in_words, standing
 
 from . import columns, values
 from .intent import orders_table
@@ -85,8 +85,11 @@ class ProposalAdmin(ReadOnlyAdmin):
 
     def facts(self, subject: Proposal) -> list[tuple[str, SafeString]]:
         """Its standing first."""
-        about = [("Stands", values.pill(standing(subject))), ("About", values.link(subject_of(subject)))]
-        return [*about, *super().facts(subject)]
+        stands = standing(subject)
+        needs = need_in_words(subject) if stands == "WAITING" else ""
+        about = values.link(subject_of(subject))
+        shown = [("Stands", values.pill(stands)), ("Still needs", values.show(needs)), ("About", about)]
+        return [*shown, *super().facts(subject)]
 
     def tools(self, request: HttpRequest, subject: Proposal) -> list[tuple[str, str]]:
         """The page on which it is decided."""

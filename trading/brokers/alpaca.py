@@ -50,6 +50,8 @@ CANDLES_PER_PAGE = 10_000
 CANDLE_PAGES = 50
 # The feed that every account may read.
 FEED = "iex"
+# What of the account it may have blocked.
+_FLAGS = ("account_blocked", "trading_blocked", "trade_suspended_by_user", "transfers_blocked")
 _HOUR, _DAY = 3600, 86_400
 
 
@@ -256,6 +258,7 @@ class AlpacaBroker:
             orders=orders,
             orders_part=orders_part,
             raw=storable({"account": account, "positions": listed, "orders": [each.raw for each in orders]}),
+            flags=tuple(flag for flag in _FLAGS if account.get(flag) is True),
         )
         return shown, same
 

@@ -254,6 +254,7 @@ class KiteBroker:
             orders=orders,
             orders_part=orders_part,
             raw=storable({"margins": margins, **listed, "orders": [dict(row) for row in resting]}),
+            flags=_flags(margins),
         )
         return shown, same
 
@@ -310,6 +311,12 @@ class KiteBroker:
 
     def _unusable(self, question: str, error: Exception) -> BrokerUnreachable:
         return BrokerUnreachable(self._client.sentence(question, str(error)))
+
+
+def _flags(margins: Row) -> tuple[str, ...]:
+    """The segment of shares, where it is switched off for this account."""
+    equity = margins.get("equity")
+    return ("equity_disabled",) if isinstance(equity, dict) and equity.get("enabled") is False else ()
 
 
 def _ended(row: Row) -> bool:

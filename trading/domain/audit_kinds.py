@@ -41,7 +41,8 @@ FIELDS: dict[str, str] = {
     "broker_order_id": "broker's id", "broker_positions": "positions at the broker", "cases": "cases",
     "changed": "what was changed",
     "cleared": "cleared cases", "client_order_id": "client order id", "closed": "closed cases",
-    "closed_at": "closed at", "commodity": "commodity", "counter_amount": "amount of the other side",
+    "closed_at": "closed at", "commodity": "commodity", "complete_parts": "complete parts",
+    "counter_amount": "amount of the other side",
     "counter_currency": "currency of the other side", "crontab": "times", "currency": "currency", "day": "day",
     "difference": "difference", "discrepancy": "case", "door": "part of the site", "email": "e-mail address",
     "enabled": "switched on", "endpoint": "address of the broker", "entries": "entries", "entry": "entry",
@@ -76,7 +77,7 @@ _ACCOUNT = "name broker environment mode external_id scope currency time_zone lo
 _ACCOUNT += " endpoint active"
 _USER = "username person active staff superuser groups email first_name last_name changed"
 _RUN = "status trigger findings suspected opened reopened closed cleared accepted flattened linked broker_positions"
-_RUN += " books_positions notes tolerances"
+_RUN += " books_positions notes tolerances complete_parts"
 _LIMIT = "level source until scope strategy instrument lifted_at lift_reason"
 _CASE = "state version"
 _SCHEDULE = "name task interval crontab queue enabled"
@@ -122,6 +123,7 @@ _ALL = (
     _kind("reconciliation.failed", "{about} failed: {reason}", "status trigger", _W),
     _kind("reconciliation.overdue", "{reason}", "missed", _W),
     _kind("reconciliation.requested", "{who} asked for a run of {about}"),
+    _kind("statement.imported", "{who} imported {about}: {reason}", "kind format rows sha256 replaces"),
     _kind("discrepancy.seen", "{about} was seen for the first time", _CASE),
     _kind("discrepancy.opened", "{about} was confirmed: {reason}", _CASE),
     _kind("discrepancy.changed", "{about} has changed: {reason}", _CASE),

@@ -240,7 +240,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSnapshot:
-    """The account as the broker shows it at one moment. `last_event_id` is the broker's own cut."""
+    """The account as the broker shows it at one moment. `last_event_id` is the broker's own cut.
+
+    `flags` are the broker's words for what it does not let the account do now; empty where it says nothing of that.
+    """
 
     account_id: str
     currency: str
@@ -253,6 +256,7 @@ class BrokerSnapshot:
     orders: tuple[BrokerOrder, ...]
     orders_part: Part
     raw: dict[str, Any] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
     @property
     def completeness(self) -> Completeness:

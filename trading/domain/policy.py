@@ -53,6 +53,7 @@ class AccountPolicy:
 
     A difference opens once `k_confirmations` complete runs saw it, or once it is older than `race_window_seconds`.
     `quarantine_seconds` is how long after a send's deadline an absent order may still arrive at the broker.
+    A resolution that moves more than `materiality` (account currency) needs two approvals; 0: one is always enough.
     With `ask_about_late_fills` a fill of ours that the broker shows only once a difference about its instrument is open
     is booked by people, not by itself. Risk and loss limits are percent of equity, `max_allocation_per_symbol_pct` is
     the fraction that its name has always meant (0.05 is five percent); it cuts positions that are paid for (shares),
@@ -72,6 +73,7 @@ class AccountPolicy:
     quarantine_seconds: Seconds = 15
     stale_order_minutes: Minutes = 60
     unmapped_alert_above: Annotated[Whole, Field(ge=0)] = 3
+    materiality: NotBelowZero = Decimal(0)
     tolerances: Tolerances = Field(default_factory=Tolerances)
     # Resolving
     default_proposal: Literal["ask", "adopt_broker", "flatten_external"] = "ask"

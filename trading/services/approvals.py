@@ -126,8 +126,21 @@ def standing(proposal: Proposal) -> str:
         return "WITHDRAWN"
     if wall_now() >= proposal.expires_at:
         return "EXPIRED"
-    people = {v.approver.person_id for v in verdicts} - {proposal.proposer.person_id}
-    return "APPROVED" if len(people) >= proposal.approvals_required else "WAITING"
+    return "WAITING" if still_needed(proposal) else "APPROVED"
+
+
+def still_needed(proposal: Proposal) -> int:
+    """How many more people must approve; the proposer's own person and second verdicts of a person never count."""
+    given = proposal.approvals.filter(verdict=Approval.Verdict.APPROVE)
+    people = set(given.values_list("approver__person_id", flat=True)) - {proposal.proposer.person_id}
+    return max(proposal.approvals_required - len(people), 0)
+
+
+def need_in_words(proposal: Proposal) -> str:
+    """How many more people must approve, as pages and messages say it; "" for none."""
+    number = still_needed(proposal)
+    people = {1: "one more person", 2: "two more people"}.get(number, f"{number} more people")
+    return f"It needs the approval of {people}." if number else ""
 
 
 def approved(proposal: Proposal) -> bool:

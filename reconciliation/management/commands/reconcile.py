@@ -8,13 +8,16 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from reconciliation.engine.accounts import UnknownAccount, named, to_reconcile
 from reconciliation.engine.run import BUSY, RunResult, run_reconciliation
+from reconciliation.engine.statements import import_file
 from reconciliation.models import Run
+from reconciliation.statements.document import BadStatement
 from trading.brokers.registry import BadConnection, MissingCredentials
 from trading.domain.broker import BrokerUnreachable
 from trading.domain.money import plain
@@ -22,6 +25,7 @@ from trading.engine.blocks import print_block
 from trading.management.parsing import BlockCommand
 from trading.management.simulated import NOT_RUNNING, named_simulator_is_stopped, simulator_is_stopped
 from trading.models import Account
+from trading.services.audit import Actor
 
 BUSY_SECONDS = 20.0
 
@@ -36,6 +40,7 @@ class Command(BlockCommand):
         """The flags."""
         parser.add_argument("--account", metavar="A", help="only the account of this name")
         parser.add_argument("--report-only", action="store_true", help="compare and print, write nothing")
+        parser.add_argument("--statement", metavar="F", help="compare the account with this statement of its broker")
         parser.add_argument("--json", action="store_true", help="print the findings as JSON lines instead of sentences")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -48,7 +53,11 @@ class Command(BlockCommand):
             sys.exit(1)
         results: list[RunResult] = []
         for account in accounts:
-            result = _run(account, report_only=options["report_only"])
+            try:
+                result = _look(account, options)
+            except BadStatement as error:
+                print_block("RECON", self.refusal(f"{error} {self.not_done}"))
+                sys.exit(1)
             results.append(result)
             self._tell(result, as_json=options["json"])
         block = _block(results)
@@ -74,6 +83,16 @@ class Command(BlockCommand):
             self.stderr.write(f"  {finding.severity:8} {finding.kind} {finding.key}{amount}: {finding.cause}")
         if result.error:
             self.stderr.write(f"  {result.error}")
+
+
+def _look(account: Account, options: dict[str, Any]) -> RunResult:
+    """At the broker, or at the statement that was named. Raises BadStatement."""
+    if not options["statement"]:
+        return _run(account, report_only=options["report_only"])
+    if options["report_only"] or not options["account"]:
+        raise BadStatement("--statement needs --account, and stores what it reads: it goes without --report-only.")
+    path, actor = Path(options["statement"]), Actor.system("reconcile", via="command")
+    return import_file(account=account, path=path, actor=actor).result
 
 
 def _run(account: Account, *, report_only: bool) -> RunResult:

@@ -11,7 +11,6 @@ import pytest
 from django.core.management import call_command
 
 from backoffice.desk import logins
-from tests.backoffice.digest.receiving import MailServer, Webhook
 from tests.conftest import CommittedDatabase
 from tests.servers import DatabaseServer, Simulator
 from tests.trading.engine.market import THURSDAY
@@ -95,23 +94,3 @@ def paper(history: CommittedDatabase) -> Account:
 def mirror(history: CommittedDatabase) -> Account:
     """The account that followed."""
     return Account.objects.get(broker=Account.Broker.OANDA)
-
-
-@pytest.fixture
-def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
-    """A server in Discord's place, named by the environment."""
-    server = Webhook()
-    monkeypatch.setenv("DISCORD_WEBHOOK_URL", server.url)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def mail_server(settings: Any) -> Iterator[MailServer]:
-    """A mail server that the settings name, with one address to send to."""
-    server = MailServer()
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT = server.address
-    settings.EMAIL_TO = ["desk@example.org"]
-    yield server
-    server.stop()

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from backoffice import schedules
 from backoffice.celery import app
 from backoffice.digest.due import due_days
@@ -82,6 +84,7 @@ def test_a_day_is_due_a_little_after_midnight_and_only_once(committed_db: Commit
     assert due_days() == days(3)
 
 
+@pytest.mark.scenario("S-67")
 def test_midnight_is_that_of_the_accounts_own_zone_and_the_last_account_decides(
     committed_db: CommittedDatabase,
 ) -> None:
@@ -127,6 +130,7 @@ def test_a_message_that_was_refused_makes_its_day_due_again(committed_db: Commit
     assert due_days() == [] and len(webhook.posts) == 2
 
 
+@pytest.mark.scenario("S-67")
 def test_a_day_that_a_clock_of_summer_time_makes_shorter_is_due_at_its_end(committed_db: CommittedDatabase) -> None:
     account = make("new-york", zone=NEW_YORK)
     at(account, datetime(2026, 3, 9, 4, 3, tzinfo=UTC))  # 00:03 in summer time; in winter time it were 23:03

@@ -27,6 +27,8 @@ PEOPLE: dict[str, dict[str, str]] = {
     "I-40": {
         "no approval": f"DELETE FROM trading_approval WHERE proposal_id = {_APPLIED}",
         "one where two were asked": f"UPDATE trading_proposal SET approvals_required = 2 WHERE id = {_APPLIED}",
+        "one where the payload asks for two": "UPDATE trading_proposal SET payload = replace(payload, "
+        f"'\"difference\":', '\"approvals\":2,\"difference\":') WHERE id = {_APPLIED}",
         "for another payload": f"UPDATE trading_approval SET payload_sha256 = 'x' WHERE proposal_id = {_APPLIED}",
         "for another version": f"UPDATE trading_approval SET subject_version = 99 WHERE proposal_id = {_APPLIED}",
         "after it was applied": f"UPDATE trading_approval SET recorded_at = recorded_at + interval '1 hour' "

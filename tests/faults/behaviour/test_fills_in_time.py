@@ -27,6 +27,7 @@ def resting(world: World) -> Order:
 
 
 @pytest.mark.fault("F-039")
+@pytest.mark.scenario("S-17")
 def test_a_fill_that_is_told_before_its_order_is_answered_is_booked_once(standing: World) -> None:
     world = standing
     order = world.plan()
@@ -63,6 +64,7 @@ def test_pages_out_of_order_and_with_rows_twice_book_each_fill_once(standing: Wo
 
 
 @pytest.mark.fault("F-042")
+@pytest.mark.scenario("S-20")
 def test_a_position_before_its_fill_is_no_posting_and_the_fill_then_is_one(standing: World) -> None:
     from reconciliation.engine.run import run_reconciliation
     from reconciliation.models import Run
@@ -155,6 +157,7 @@ def test_a_page_from_before_loses_nothing(standing: World) -> None:
 
 
 @pytest.mark.fault("F-049")
+@pytest.mark.scenario("S-07")
 def test_an_order_that_cannot_be_read_for_a_while_after_it_was_accepted_stays_ours(standing: World) -> None:
     world = standing
     order = world.plan()

@@ -21,6 +21,7 @@ at_alpaca = pytest.mark.parametrize("any_world", [ALPACA], indirect=True, ids=["
 
 @at_alpaca
 @pytest.mark.fault("F-054", broker="alpaca")
+@pytest.mark.scenario("S-57")
 def test_when_stop_and_target_both_fill_people_see_what_is_too_much_and_nothing_is_sent(any_world: World) -> None:
     world = any_world
     order = world.plan()

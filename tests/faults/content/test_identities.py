@@ -62,6 +62,7 @@ def test_a_fill_of_another_instrument_under_our_orders_id_is_not_booked(any_worl
 
 
 @pytest.mark.fault("F-030", "F-027")
+@pytest.mark.scenario("S-21")
 def test_the_same_fill_with_another_amount_changes_nothing_and_opens_a_case(any_world: World) -> None:
     world, wire = any_world, wire_of(any_world)
     order = unread(world)

@@ -25,6 +25,7 @@ def test_the_matrix_has_all_of_its_cells_and_the_slice_something_of_everything()
     assert sorted(cell for batch in batches(all_cells()) for cell in batch) == sorted(all_cells())
 
 
+@pytest.mark.scenario("S-06")
 def test_processes_struck_anywhere_leave_each_order_once_at_the_broker_and_each_fill_once_in_the_books(
     committed_db: CommittedDatabase, redis_url: str, tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ SPOILED: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.fault("F-004", "F-009", "F-010", "F-011", "F-012")
+@pytest.mark.scenario("S-01", "S-12")
 def test_whatever_the_answer_looked_like_the_order_is_bound_and_was_asked_for_once(standing: World) -> None:
     world, sent = standing, []
     for _, action, arguments in SPOILED:
@@ -158,6 +159,7 @@ def test_a_broker_that_cannot_be_reached_gets_nothing_until_it_can(
 
 
 @pytest.mark.fault("F-015")
+@pytest.mark.scenario("S-34")
 def test_a_run_without_a_broker_has_failed_and_finds_nothing_flat(standing: World) -> None:
     from reconciliation.engine.run import run_reconciliation
     from reconciliation.models import Run

@@ -87,6 +87,7 @@ def test_a_resting_order_that_is_accepted_late_is_there_once_too(standing: World
 @where_ids_are_known
 @pytest.mark.fault("F-019", broker="oanda")
 @pytest.mark.fault("F-019", broker="alpaca")
+@pytest.mark.scenario("S-04")
 def test_an_id_that_is_taken_by_our_own_earlier_send_is_that_order(standing: World) -> None:
     world = standing
     order = world.plan(type=OrderType.LIMIT, entry=world.place.bid - world.place.away)

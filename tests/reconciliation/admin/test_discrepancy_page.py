@@ -116,6 +116,7 @@ def test_the_proposer_sees_a_disabled_button_and_a_forged_post_is_refused(
     assert quantity(world) == 10000
 
 
+@pytest.mark.scenario("S-73")
 def test_a_superuser_who_proposed_cannot_approve_either(case: Discrepancy, signed_in: SignIn, world: World) -> None:
     world.people["ada"].is_superuser = True
     world.people["ada"].save()

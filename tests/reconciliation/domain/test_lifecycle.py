@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from reconciliation.domain.compare import reconcile
 from reconciliation.domain.findings import Finding
 from reconciliation.domain.fingerprint import fingerprint
-from reconciliation.domain.kinds import Kind, family
+from reconciliation.domain.kinds import Confidence, Kind, family
 from reconciliation.domain.lifecycle import ENDED, Case, State, Step, StepKind, plan
 from reconciliation.domain.policy import ReconciliationPolicy
-from tests.reconciliation.domain.sides import AT, books, broker, position
+from reconciliation.domain.snapshots import BooksSnapshot
+from tests.reconciliation.domain.sides import AT, FAILED, books, broker, event, fill, position, two_sides
+from trading.domain.broker import BrokerSnapshot, Completeness
 
 POLICY = ReconciliationPolicy(confirm_runs=2, race_window_seconds=60)
 FINDING = reconcile(broker(position()), books(), POLICY).findings[0]
@@ -31,11 +34,20 @@ cases = st.builds(
     just_applied=st.booleans(),
     order_pending=st.booleans(),
     order_failed=st.booleans(),
+    relies_on=st.frozensets(st.sampled_from(Confidence), min_size=1, max_size=2),
 )
+some_parts = st.frozensets(st.sampled_from(Confidence))
 seen = st.sampled_from([None, FINDING, OTHER])
 
 
-def step(case: Case | None, finding: Finding | None, *, complete: bool = True, later: int = 1) -> Step | None:
+def step(
+    case: Case | None,
+    finding: Finding | None,
+    *,
+    complete: bool = True,
+    later: int = 1,
+    parts: Collection[Confidence] = (),
+) -> Step | None:
     """What one run does to one case."""
     steps = plan(
         standing={"f": case} if case is not None else {},
@@ -43,6 +55,7 @@ def step(case: Case | None, finding: Finding | None, *, complete: bool = True, l
         complete=complete,
         at=AT + timedelta(seconds=later),
         policy=POLICY,
+        parts=parts,
     )
     return steps[0] if steps else None
 
@@ -60,6 +73,51 @@ def test_an_incomplete_run_moves_no_case_and_at_most_raises_a_suspicion(
     if made is not None:
         assert made.to_state == (State.SUSPECTED if case is None else case.state)
         assert not made.new_version and not made.counts
+
+
+@given(st.one_of(st.none(), cases), seen, some_parts)
+def test_a_part_that_is_complete_counts_for_the_cases_that_rely_on_it_and_for_no_other(
+    case: Case | None, finding: Finding | None, parts: frozenset[Confidence]
+) -> None:
+    needed = (case.relies_on if case is not None else frozenset()) | ({finding.relies_on} if finding else set())
+    made = step(case, finding, complete=False, parts=parts)
+    assert made == step(case, finding, complete=needed <= parts)
+
+
+def test_a_position_that_vanished_clears_although_the_cash_is_not_known() -> None:
+    case = a_case(State.OPEN, relies_on=frozenset({Confidence.POSITIONS}))
+    made = step(case, None, complete=False, parts={Confidence.POSITIONS, Confidence.HISTORY})
+    assert made is not None and made.to_state is State.CLEARED
+    assert step(case, None, complete=False, parts={Confidence.CASH, Confidence.HISTORY}) is None
+
+
+def test_a_case_known_before_its_part_was_kept_needs_them_all() -> None:
+    every_other = set(Confidence) - {Confidence.CASH}
+    assert step(a_case(State.OPEN), None, complete=False, parts=every_other) is None
+    assert step(a_case(State.OPEN), None, complete=False, parts=set(Confidence)) is not None
+
+
+def test_what_a_poorer_answer_shows_of_a_case_does_not_change_it() -> None:
+    """Positions were known and are not now: what the history alone says is less, not something else."""
+    case = a_case(State.PROPOSED, relies_on=frozenset({Confidence.POSITIONS}))
+    poorer = reconcile(broker(positions_part=FAILED), books(unposted=(event(fill()),)), POLICY).findings[0]
+    assert poorer.relies_on is Confidence.HISTORY
+    made = step(case, poorer, complete=False, parts={Confidence.HISTORY, Confidence.CASH})
+    assert made is not None and (made.kind, made.to_state) == (StepKind.SEEN_AGAIN, State.PROPOSED)
+
+
+@given(two_sides())
+def test_a_comparison_says_which_parts_it_may_conclude_from(sides: tuple[BrokerSnapshot, BooksSnapshot]) -> None:
+    found = reconcile(*sides, POLICY)
+    shown = {
+        Confidence.CASH: sides[0].cash_part,
+        Confidence.POSITIONS: sides[0].positions_part,
+        Confidence.ORDERS: sides[0].orders_part,
+    }
+    complete = {name for name, part in shown.items() if part.completeness is Completeness.COMPLETE}
+    guarded = {Confidence.PROTECTION} if {Confidence.POSITIONS, Confidence.ORDERS} <= complete else set()
+    assert found.complete_parts <= {*complete, *guarded, Confidence.HISTORY}
+    assert reconcile(replace(sides[0], last_event_id="10"), sides[1], POLICY).complete_parts == frozenset()
 
 
 @given(st.one_of(st.none(), cases), seen)

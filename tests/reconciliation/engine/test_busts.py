@@ -100,6 +100,7 @@ def test_a_corrected_entry_of_ours_leaves_the_trade_at_the_price_that_counts(des
     books_hold()
 
 
+@pytest.mark.scenario("S-21")
 def test_a_correction_books_what_the_broker_says_now_in_the_place_of_what_stood(
     desk: ShareDesk, people: People
 ) -> None:

@@ -25,6 +25,7 @@ MOVEMENTS = [
 ]
 
 
+@pytest.mark.scenario("S-28")
 def test_every_kind_and_sign_is_booked_by_the_policy_once_and_leaves_no_case(desk: Desk) -> None:
     desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
     desk.external("trade", instrument=EURUSD, quantity="-1000", price="1.1")
@@ -65,6 +66,7 @@ def test_financing_of_several_positions_is_one_movement_and_keeps_its_split(desk
         ("transfer", {"amount": "-100"}, "TRANSFER_NOT_BOOKED"),
     ],
 )
+@pytest.mark.scenario("S-51")
 def test_where_the_policy_books_nothing_by_itself_two_people_do(
     desk: Desk, people: People, kind: str, body: dict[str, str], named: str
 ) -> None:

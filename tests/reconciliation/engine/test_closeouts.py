@@ -27,6 +27,7 @@ def agreed(desk: Desk) -> None:
     verified()
 
 
+@pytest.mark.scenario("S-46")
 def test_a_margin_closeout_is_named_and_booked_as_what_it_is(desk: Desk, people: People) -> None:
     desk.reconcile()
     desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")

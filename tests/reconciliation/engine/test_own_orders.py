@@ -101,6 +101,7 @@ def test_a_stop_that_is_hit_closes_our_trade_without_any_case(desk: Desk) -> Non
     assert books.positions(desk.account) == {}
 
 
+@pytest.mark.scenario("S-33")
 def test_somebody_closing_our_position_is_a_phantom_with_its_fill_and_cash_in_one_case(
     desk: Desk, people: People
 ) -> None:

@@ -106,6 +106,7 @@ def test_a_position_without_any_history_is_adopted_at_the_brokers_price(desk: De
     assert desk.case().state == "CLOSED"
 
 
+@pytest.mark.scenario("S-33")
 def test_a_position_that_vanished_without_history_is_closed_at_an_estimate(desk: Desk, people: People) -> None:
     desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
     desk.resolve(opened(desk), "book_fills", people)
@@ -122,6 +123,7 @@ def test_a_position_that_vanished_without_history_is_closed_at_an_estimate(desk:
     assert case.state == "CLOSED"
 
 
+@pytest.mark.scenario("S-51")
 def test_cash_that_moves_in_silence_is_unexplained_and_may_be_adjusted_by_two_people(
     desk: Desk, people: People
 ) -> None:
@@ -168,6 +170,7 @@ def test_a_stopped_broker_ends_in_a_failed_run_and_nothing_vanishes(desk: Desk) 
     assert (case.state, case.kind, case.version) == ("OPEN", "EXTERNAL_POSITION", before)
 
 
+@pytest.mark.scenario("S-82")
 def test_a_report_only_run_tells_the_difference_and_writes_nothing(desk: Desk) -> None:
     desk.reconcile()
     desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
@@ -178,6 +181,7 @@ def test_a_report_only_run_tells_the_difference_and_writes_nothing(desk: Desk) -
     assert [model.objects.count() for model in (Run, Snapshot, Discrepancy, AuditEvent, Entry)] == counts
 
 
+@pytest.mark.fault("F-108", broker="every")
 def test_a_difference_that_disappears_clears_itself_and_comes_back_as_the_same_case(desk: Desk) -> None:
     desk.external("silent_cash", currency="USD", amount="7")
     case = opened(desk)
@@ -191,6 +195,7 @@ def test_a_difference_that_disappears_clears_itself_and_comes_back_as_the_same_c
     assert (case.state, case.times_reopened, case.times_seen) == ("SUSPECTED", 1, 1)
 
 
+@pytest.mark.scenario("S-75")
 def test_an_approval_is_not_applied_when_the_difference_has_changed_since(desk: Desk, people: People) -> None:
     desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
     case = opened(desk)

@@ -118,6 +118,7 @@ def test_a_position_built_and_sold_in_parts_is_no_case_although_the_broker_avera
     verified()
 
 
+@pytest.mark.scenario("S-44")
 def test_a_split_is_a_corporate_action_that_two_people_adjust_without_cash_or_profit(
     desk: ShareDesk, people: People
 ) -> None:

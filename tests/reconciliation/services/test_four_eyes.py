@@ -153,6 +153,7 @@ def test_a_second_proposal_for_the_same_case_is_refused(
         desk.propose(case, "accept", people.ada)
 
 
+@pytest.mark.scenario("S-76")
 def test_a_crash_between_approval_and_application_is_picked_up_once(
     desk: Desk, people: People, proposal: Proposal
 ) -> None:
@@ -164,6 +165,7 @@ def test_a_crash_between_approval_and_application_is_picked_up_once(
     assert Application.objects.count() == 1 and Entry.objects.filter(kind="EXTERNAL_FILL").count() == 1
 
 
+@pytest.mark.scenario("S-76")
 def test_two_workers_that_apply_at_the_same_moment_apply_once(desk: Desk, people: People, proposal: Proposal) -> None:
     desk.approve(proposal, people.bob)
     answers: list[object] = []
@@ -215,6 +217,7 @@ def test_a_payload_that_no_longer_says_what_would_be_posted_is_not_applied(
     assert (case.state, case.proposal) == ("OPEN", None) and nothing_was_posted()
 
 
+@pytest.mark.scenario("S-75")
 def test_an_approval_for_an_older_version_of_the_case_is_not_applied(
     desk: Desk, people: People, proposal: Proposal, case: Discrepancy
 ) -> None:

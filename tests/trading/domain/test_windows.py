@@ -34,6 +34,7 @@ def test_a_window_across_midnight_works(moment: str, inside: bool) -> None:
     assert Window(time(22), time(2)).contains(at(moment)) is inside
 
 
+@pytest.mark.scenario("S-67")
 def test_daylight_saving_moves_a_window_in_utc() -> None:
     london = Window(time(8), time(11), "Europe/London")
     assert london.contains(at("2014-01-15 08:00"))
@@ -42,6 +43,7 @@ def test_daylight_saving_moves_a_window_in_utc() -> None:
     assert not london.contains(at("2014-07-15 10:00"))
 
 
+@pytest.mark.scenario("S-67")
 def test_a_window_across_midnight_belongs_to_the_weekday_and_the_holiday_on_which_it_starts() -> None:
     thursday_night = Window(time(22), time(2), weekdays=(3,))
     assert thursday_night.contains(at("2014-05-02 01:00"))
@@ -117,6 +119,7 @@ def test_a_window_from_midnight_to_midnight_is_all_day_and_ends_with_each_day_of
         ("KITE", "2019-07-13 05:00", False),
     ],
 )
+@pytest.mark.scenario("S-67")
 def test_an_exchange_trades_between_its_bells_on_weekdays_of_its_own_clock(
     venue: str, moment: str, trading: bool
 ) -> None:

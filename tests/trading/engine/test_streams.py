@@ -96,6 +96,7 @@ FAULTS: list[tuple[Place, str, dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("desk", "action", "how"), FAULTS, indirect=["desk"], ids=lambda value: getattr(value, "name", None)
 )
+@pytest.mark.scenario("S-13", "S-14")
 def test_no_fill_is_lost_or_doubled_whatever_the_stream_does(
     desk: StreamDesk, action: str, how: dict[str, Any]
 ) -> None:
@@ -115,6 +116,7 @@ def test_no_fill_is_lost_or_doubled_whatever_the_stream_does(
 
 @at_both
 @pytest.mark.parametrize("action", ["mute_stream", "hang"])
+@pytest.mark.scenario("S-16")
 def test_what_a_silent_stream_keeps_back_is_found_and_the_stream_is_opened_again(
     desk: StreamDesk, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

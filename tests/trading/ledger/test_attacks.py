@@ -136,6 +136,7 @@ def login(rich: CommittedDatabase) -> Iterator[psycopg.Connection]:
 
 
 @pytest.mark.parametrize("name", ON_EVERY_TABLE)
+@pytest.mark.scenario("S-78")
 def test_no_statement_touches_a_table_of_facts(login: psycopg.Connection, name: str) -> None:
     for table, (key, column) in FACTS.items():
         if name in ONLY_WITH_NUMBERS and key != "id":

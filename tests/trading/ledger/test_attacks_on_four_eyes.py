@@ -290,6 +290,7 @@ def test_no_approval_conjures_up_lots(victim: Victim) -> None:
     assert knock(body)
 
 
+@pytest.mark.fault("F-107", broker="every")
 def test_a_reversal_is_the_exact_mirror_once_and_never_of_a_reversal(victim: Victim) -> None:
     deposit = Entry.objects.get(cash_event=victim.deposit)
 

@@ -119,6 +119,7 @@ def test_the_admin_shows_the_facts() -> None:
 
 
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+@pytest.mark.scenario("S-79")
 def test_no_request_to_the_admin_changes_a_fact_even_a_superusers(root: Client, model: type[models.Model]) -> None:
     base = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     pk = _row(model).pk

@@ -10,6 +10,7 @@ from tests.trading.ledger.tampering import Tamperer
 SEED, TIMES = 20260302, 100
 
 
+@pytest.mark.scenario("S-78")
 def test_every_tampering_of_a_superuser_is_found_and_its_row_named(rich: CommittedDatabase) -> None:
     tamperer = Tamperer(rich.superuser_url, SEED)
     try:

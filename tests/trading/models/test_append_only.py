@@ -79,6 +79,7 @@ def test_no_way_of_the_orm_changes_a_fact(furnished: None, attack: Callable[[typ
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
+@pytest.mark.scenario("S-78")
 def test_no_statement_of_the_application_login_changes_a_fact(furnished: None, statement: str) -> None:
     for model in facts():
         before = rows_of(model)

@@ -116,6 +116,7 @@ def test_the_same_key_with_another_payload_is_an_error(world: World, change: dic
     refused(payload(world, **change), "posted before with another payload")
 
 
+@pytest.mark.scenario("S-79")
 def test_an_entry_without_transfers_is_refused(world: World) -> None:
     refused(payload(world, transfers=[]), "has no transfer")
     refused({k: v for k, v in payload(world).items() if k != "transfers"}, "has no transfer")
@@ -259,6 +260,7 @@ def test_lots_open_and_close_only_by_a_fill(world: World) -> None:
 
 
 @pytest.mark.parametrize("model", BOOKS)
+@pytest.mark.scenario("S-79")
 def test_the_application_login_cannot_insert_into_the_books(world: World, model: Any) -> None:
     row = model._base_manager.first() or LotClose(entry=Entry.objects.first(), lot=world.lot, **CLOSE)
     row.pk = None

@@ -134,6 +134,7 @@ def foreign(events: Sequence[PortEvent]) -> list[str]:
     waits=st.booleans(),
     mixed=st.randoms(use_true_random=False),
 )
+@pytest.mark.scenario("S-27")
 def test_any_permutation_cutting_and_repeating_of_a_day_leaves_the_same_books(
     day: Day, cuts: list[int], again: list[int], waits: bool, mixed: Any
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_fill_before_its_acknowledgement_fills_the_order_once(account: Account
 
 
 @pytest.mark.parametrize("state", ["CANCELLED", "REJECTED", "EXPIRED"])
+@pytest.mark.scenario("S-25")
 def test_a_fill_after_the_end_is_booked_and_told_of(account: Account, state: str) -> None:
     order = make_entry(account, quantity="1000", state=state)
     result = receive(account, fill_of(9, order, "1000", "1.1"))

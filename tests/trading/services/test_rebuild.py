@@ -187,6 +187,7 @@ def test_progress_goes_up_to_its_end(account: Account) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(history=histories())
+@pytest.mark.scenario("S-80")
 def test_what_stands_after_any_history_is_what_a_rebuild_makes(history: History) -> None:
     with transaction.atomic():
         account = making.make_account()

@@ -89,6 +89,7 @@ def books_hold(*but: str) -> None:
                 assert result.ok, (invariant.id, result.rows)
 
 
+@pytest.mark.fault("F-107", broker="every")
 def test_a_deposit_is_taken_back_once_and_the_curve_is_as_if_it_had_not_been(
     account: Account, ada: User, bob: User
 ) -> None:

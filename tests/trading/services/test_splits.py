@@ -83,6 +83,7 @@ def test_every_lot_is_scaled_at_its_total_cost_and_no_cash_moves(account: Accoun
     verified()
 
 
+@pytest.mark.scenario("S-44")
 def test_an_open_trade_goes_on_in_new_units_with_its_risk_and_says_that_its_stop_is_not_safe(account: Account) -> None:
     first = shares.entry(account, quantity="10", entry="400", stop="380", target="500")
     receive(account, bought(2, first, "10", "400"))
@@ -135,6 +136,7 @@ def test_units_that_do_not_divide_leave_the_rest_on_the_last_lot(account: Accoun
     verified()
 
 
+@pytest.mark.fault("F-106", broker="every")
 def test_what_rounding_the_new_costs_leaves_over_is_booked_as_rounding(account: Account) -> None:
     first = shares.entry(account, quantity="10", entry="10", stop="9", target="20")
     receive(account, bought(2, first, "10", "10"))

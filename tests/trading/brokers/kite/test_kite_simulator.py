@@ -183,6 +183,7 @@ def test_a_dead_token_parks_the_order_and_a_login_lets_it_go(desk: Desk, monkeyp
     assert len(desk.copies(order)) == 1
 
 
+@pytest.mark.scenario("S-09")
 def test_a_refusal_by_the_risk_system_comes_after_the_acceptance_and_is_booked(desk: Desk) -> None:
     order = desk.plan(quantity="100000")
     send(desk, order)

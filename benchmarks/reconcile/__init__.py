@@ -1,0 +1,1 @@
+"""Reconciliation of millions of fills, measured."""

@@ -1,0 +1,225 @@
+"""Importing a broker's statement and comparing it with the books; and comparing it again while its cases stand.
+
+What always holds: the broker is not asked; a file that cannot be used changes nothing; a statement is compared with the
+books that there are now, and what it shows becomes a case like any other, closed only by a later comparison with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+
+from reconciliation.domain.findings import Finding, Findings
+from reconciliation.domain.kinds import Kind
+from reconciliation.domain.policy import ReconciliationPolicy
+from reconciliation.domain.severity import severity_of
+from reconciliation.engine.run import ACTOR, RunResult
+from reconciliation.models import Discrepancy, Run, Statement
+from reconciliation.selectors.discrepancies import live
+from reconciliation.selectors.policies import reconciliation_policy
+from reconciliation.selectors.statements import (
+    Sides,
+    books_mark,
+    busy_days,
+    parts,
+    replaced_by,
+    series,
+    sides,
+    standing_statements,
+)
+from reconciliation.services.discrepancies import told_by
+from reconciliation.services.statements import MARK, Imported, Progress, already, record_statement_run, store
+from reconciliation.statements import formats
+from reconciliation.statements.compare import compare, finding
+from reconciliation.statements.continuity import Gap, gaps
+from reconciliation.statements.document import About, BadStatement
+from reconciliation.statements.text import MOST_BYTES, decoded
+from trading.clock import now, wall_now
+from trading.domain.money import ZERO, plain
+from trading.locks import lock_account
+from trading.models import Account
+from trading.services.audit import Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An import and the comparison that followed it."""
+
+    imported: Imported
+    result: RunResult
+
+
+def import_file(
+    *,
+    account: Account,
+    path: Path,
+    actor: Actor,
+    named: str = "",
+    days: tuple[str, str] = ("", ""),
+    progress: Progress | None = None,
+) -> Outcome:
+    """Read, store and compare a file. `days` are the first and last day that it covers, where it does not say so.
+
+    Raises `BadStatement` when the file cannot be used; then nothing is stored.
+    """
+    body = _bytes(path)
+    sha256 = hashlib.sha256(body).hexdigest()
+    known = already(account, sha256)
+    if known is None:
+        text = decoded(body)
+        document = formats.read(text, _about(account, days), named)
+        imported = store(
+            account=account,
+            document=document,
+            body=text,
+            sha256=sha256,
+            file_name=path.name,
+            actor=actor,
+            progress=progress,
+        )
+    else:
+        imported = Imported(known, False)
+    return Outcome(imported, run_statement(imported.statement))
+
+
+def run_statement(statement: Statement) -> RunResult:
+    """Compare a statement that is stored with the books; one that was replaced, by the one that stands."""
+    statement = _standing(statement)
+    account = statement.account
+    policy = reconciliation_policy(account)
+    started_at = wall_now()
+    with transaction.atomic():
+        lock_account(account.pk)
+        read_at = wall_now()
+        both = sides(statement)
+        findings = _with_balances(statement, both, compare(both.told, both.booked, both.steps))
+        findings = _with_gaps(statement, findings)
+        recorded = record_statement_run(
+            statement=statement,
+            sides=both,
+            findings=findings,
+            concerned=replaced_by(statement),
+            started_at=started_at,
+            read_at=read_at,
+            policy=_confirmed(policy, statement),
+            actor=ACTOR,
+        )
+    waiting = [Discrepancy.State.PROPOSED, Discrepancy.State.APPROVED]
+    return RunResult(
+        account=account.name,
+        status=str(recorded.run.status),
+        run_id=recorded.run.pk,
+        completeness=str(findings.completeness),
+        findings=replace(findings, notes=tuple(recorded.run.counts["notes"])),
+        observed=recorded.observed,
+        live=live(account).count(),
+        proposals=live(account).filter(state__in=waiting).count(),
+    )
+
+
+def look_again(account: Account) -> list[RunResult]:
+    """Compare again the statements whose cases may have changed: the books went on, or a case waits for a proof."""
+    mark = books_mark(account)
+    wanted: dict[int, None] = {}
+    for row in live(account).order_by("pk"):
+        told = told_by(row)
+        if told is not None and told not in wanted and _may_have_changed(row, told, mark):
+            wanted[told] = None
+    found = {_standing(Statement.objects.get(pk=pk)).pk for pk in wanted}
+    return [run_statement(row) for row in Statement.objects.filter(pk__in=found).order_by("pk")]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            body = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise BadStatement(f"{path} cannot be read: {error.strerror}.") from error
+    return body
+
+
+def _about(account: Account, days: tuple[str, str]) -> About:
+    first, last = (_day(text) for text in days)
+    return About(account.external_id, account.currency, ZoneInfo(account.time_zone), first, last)
+
+
+def _day(text: str) -> date | None:
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise BadStatement(f"{text!r:.40} is not a day like 2026-01-31.") from None
+
+
+def _standing(statement: Statement) -> Statement:
+    """The statement itself, or the last one that was put in its place."""
+    found = statement
+    while True:
+        later = Statement.objects.filter(replaces=found).defer("body").first()
+        if later is None:
+            return found
+        found = later
+
+
+def _confirmed(policy: ReconciliationPolicy, statement: Statement) -> ReconciliationPolicy:
+    """A statement of what is long over needs no second look: neither side of it is on its way."""
+    over = now(statement.account) - statement.covers_until >= timedelta(seconds=policy.race_window_seconds)
+    return replace(policy, confirm_runs=1) if over else policy
+
+
+def _with_balances(statement: Statement, both: Sides, findings: Findings) -> Findings:
+    """Plus what the closing balance shows that no line explains."""
+    if both.closing is None:
+        return findings
+    theirs, ours = both.closing
+    currency = statement.currency
+    explained = sum((found.explains.get(currency, ZERO) for found in findings.findings), ZERO)
+    left = theirs - ours - explained
+    if left == 0:
+        return findings
+    more = finding(
+        statement.pk,
+        Kind.CASH_UNEXPLAINED,
+        key=currency,
+        cause=(
+            f"{both.told.name} closes with {plain(theirs)} {currency}; our books, with what is to be booked, held "
+            f"{plain(ours)} at that moment, and its lines explain {plain(explained)}: {plain(left)} is left over."
+        ),
+        commodity=currency,
+        books=theirs - left,
+        broker=theirs,
+        evidence={"books": plain(ours), "explained": plain(explained)},
+    )
+    return replace(findings, findings=(*findings.findings, more))
+
+
+def _with_gaps(statement: Statement, findings: Findings) -> Findings:
+    """Plus every gap between the account's statements of this kind."""
+    account = statement.account
+    rows = standing_statements(statement)
+    busy = busy_days(account, rows[0].first_day, max(row.last_day for row in rows))
+    found = tuple(_gap(account, series(statement), gap) for gap in gaps(parts(rows), busy=busy))
+    return replace(findings, findings=(*findings.findings, *found))
+
+
+def _gap(account: Account, name: str, gap: Gap) -> Finding:
+    made = finding(gap.before.statement, Kind.STATEMENT_GAP, key=f"{name}:{gap.key}", cause=gap.cause, matter=gap.cause)
+    age = now(account) - gap.before.known_at
+    return replace(made, severity=severity_of(Kind.STATEMENT_GAP, age=age), difference=gap.difference)
+
+
+def _may_have_changed(row: Discrepancy, told: int, mark: int) -> bool:
+    if row.state in (Discrepancy.State.SUSPECTED, Discrepancy.State.APPLIED):
+        return True
+    if row.kind == Kind.STATEMENT_GAP:
+        age = now(row.account) - Statement.objects.values_list("at", flat=True).get(pk=told)
+        if severity_of(Kind.STATEMENT_GAP, age=age) != row.severity:
+            return True
+    last = Run.objects.filter(statement=told).order_by("-id").first()
+    return last is None or last.counts.get(MARK) != mark

@@ -1,0 +1,116 @@
+"""How many people must approve a resolution: one, or two where the account's policy calls what is at stake material.
+
+What always holds: what is at stake is told from the payload and its case, and compared with the policy of now, again
+when it is carried out; what cannot be valued in the account's currency is material; without a limit one is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from reconciliation.domain.kinds import Action
+from reconciliation.models import Discrepancy
+from trading.domain.money import ONE, ZERO, parse_decimal
+from trading.models import Account, Entry, Instrument, InstrumentAlias, Rate
+from trading.selectors.policies import policy_of
+
+USUALLY, WHEN_MATERIAL = 1, 2
+APPROVALS = "approvals"
+
+
+def needed(row: Discrepancy, payload: Mapping[str, Any]) -> int:
+    """The approvals that a payload about this case needs by the account's policy of now."""
+    limit = policy_of(row.account).materiality
+    if limit == 0:
+        return USUALLY
+    stake = at_stake(row, payload)
+    return WHEN_MATERIAL if stake is None or stake > limit else USUALLY
+
+
+def with_approvals(row: Discrepancy, payload: dict[str, Any]) -> dict[str, Any]:
+    """The payload with `approvals`, the number it needs, where that is more than the usual one: people see it, too."""
+    number = needed(row, payload)
+    return payload if number == USUALLY else {**payload, APPROVALS: number}
+
+
+def of(payload: Mapping[str, Any]) -> int:
+    """The approvals that a payload says it needs."""
+    return int(payload.get(APPROVALS, USUALLY))
+
+
+def told(payload: Mapping[str, Any]) -> list[str]:
+    """The sentence of a payload that needs more than the usual one."""
+    if of(payload) == USUALLY:
+        return []
+    return [f"{of(payload)} other people must approve it: more is at stake than the account's policy calls material."]
+
+
+def at_stake(row: Discrepancy, payload: Mapping[str, Any]) -> Decimal | None:
+    """What a payload moves, in the account's currency: cash and units at their prices, all taken as positive.
+
+    None where a part of it has no price, or no rate to the account's currency is known.
+    """
+    parts = [_entry(row.account, entry) for entry in payload["entries"]]
+    parts += [_units(row.account, s["instrument"], s["quantity"], s.get("price")) for s in payload.get("stops", ())]
+    if payload["action"] == Action.ACCEPT and row.difference is not None:
+        parts.append(_accepted(row))
+    total = ZERO
+    for part in parts:
+        if part is None:
+            return None
+        total += part
+    return total
+
+
+def _accepted(row: Discrepancy) -> Decimal | None:
+    """What a difference that is left as it is comes to."""
+    assert row.difference is not None
+    if row.instrument is None or row.commodity != row.instrument.symbol:
+        return _money(row.account, row.commodity, row.difference) if row.commodity else ZERO
+    evidence = row.evidence.get("evidence", {})
+    price = evidence.get("broker_average_price") or evidence.get("books_average_price")
+    return _units(row.account, row.instrument.symbol, row.difference, price)
+
+
+def _entry(account: Account, entry: Mapping[str, Any]) -> Decimal | None:
+    if entry["entry"] == "REVERSAL":
+        undone = Entry.objects.select_related("fill__instrument", "cash_event").get(pk=entry["reverses"])
+        if undone.fill is not None:
+            return _units(account, undone.fill.instrument.symbol, undone.fill.quantity, undone.fill.price)
+        moved = undone.cash_event
+        return _money(account, moved.currency, moved.amount) if moved is not None else None
+    if "instrument" in entry:
+        return _units(account, entry["instrument"], entry.get("quantity"), entry.get("price"))
+    return _money(account, entry["currency"], entry["amount"])
+
+
+def _units(account: Account, name: str, quantity: Any, price: Any) -> Decimal | None:
+    """Units at a price; `name` is ours of the instrument, or its broker's."""
+    instrument = Instrument.objects.filter(symbol=name).first()
+    if instrument is None:
+        alias = InstrumentAlias.objects.filter(broker=account.broker, symbol=name, valid_until=None).first()
+        instrument = alias.instrument if alias is not None else None
+    if instrument is None or quantity is None:
+        return None
+    units: Decimal = abs(_number(quantity)) * instrument.multiplier
+    if instrument.base == account.currency:
+        return units
+    return _money(account, instrument.quote, units * _number(price)) if price is not None else None
+
+
+def _money(account: Account, currency: str, amount: Any) -> Decimal | None:
+    """An amount in the account's currency, by the last rate that is known; None without one."""
+    if currency == account.currency:
+        return abs(_number(amount))
+    known = Rate.objects.filter(base__in=(currency, account.currency), quote__in=(currency, account.currency))
+    rate = known.order_by("-at", "-id").first()
+    if rate is None or not rate.value:
+        return None
+    worth: Decimal = rate.value if rate.base == currency else ONE / rate.value
+    return abs(_number(amount)) * worth
+
+
+def _number(value: Any) -> Decimal:
+    return value if isinstance(value, Decimal) else parse_decimal(str(value))

@@ -1,0 +1,269 @@
+"""Storing a statement, and the run that compared it: each in one transaction.
+
+What always holds: a statement is stored whole, with its lines and its audit, or not at all; the same bytes are stored
+once per account; a corrected one replaces the one of the same days, whose rows stay. A statement's run moves only the
+cases that statements have told of: one that a look at the broker has found stays as it is, and is not told twice; it
+lifts no block and counts as no look at the broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.db import transaction
+
+from reconciliation.domain.findings import Finding, Findings
+from reconciliation.domain.fingerprint import fingerprint
+from reconciliation.domain.kinds import Kind
+from reconciliation.domain.policy import ReconciliationPolicy
+from reconciliation.domain.rules import RULES_VERSION
+from reconciliation.models import Discrepancy, Run, Snapshot, Statement, StatementLine
+from reconciliation.selectors.statements import LEDGERS, Sides, books_mark, series
+from reconciliation.statements.document import BadStatement, Document, Line
+from trading.clock import now
+from trading.domain.broker import Completeness
+from trading.domain.canonical import canonical_json, sha256_hex
+from trading.locks import lock_account
+from trading.models import Account
+from trading.services import audit
+from trading.services.audit import Actor
+
+from .discrepancies import ACCEPTED, Observed, account_identity, carry_out, plan_steps, stored, tally, told_by
+from .runs import Recorded
+
+BATCH = 2_000
+MARK = "books_mark"
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of an import. `is_new` is False for bytes that were imported before."""
+
+    statement: Statement
+    is_new: bool
+
+
+def already(account: Account, sha256: str) -> Statement | None:
+    """The statement that was made of these bytes before."""
+    return Statement.objects.filter(account=account, sha256=sha256).defer("body").first()
+
+
+@transaction.atomic
+def store(
+    *,
+    account: Account,
+    document: Document,
+    body: str,
+    sha256: str,
+    file_name: str,
+    actor: Actor,
+    progress: Progress | None = None,
+) -> Imported:
+    """Store a statement. Raises `BadStatement` when it is of days to come."""
+    lock_account(account.pk)
+    known = already(account, sha256)
+    if known is not None:
+        return Imported(known, False)
+    at = now(account)
+    until = _until(document, at)
+    earlier = _replaced(account, document, until)
+    row = Statement.objects.create(
+        at=at,
+        account=account,
+        kind=document.covers,
+        format=document.format,
+        first_day=document.first_day,
+        last_day=document.last_day,
+        covers_from=document.covers_from,
+        covers_until=until,
+        currency=document.currency,
+        opening=document.opening,
+        closing=document.closing,
+        line_count=len(document.lines),
+        file_name=file_name[-200:],
+        body=body,
+        sha256=sha256,
+        replaces=earlier,
+    )
+    for start in range(0, len(document.lines), BATCH):
+        part = document.lines[start : start + BATCH]
+        StatementLine.objects.bulk_create(_row(row, line) for line in part)
+        if progress is not None:
+            progress(start + len(part), len(document.lines))
+    audit.record(
+        kind="statement.imported",
+        actor=actor,
+        account=account,
+        obj=row,
+        after={
+            "kind": str(document.covers),
+            "format": document.format,
+            "rows": len(document.lines),
+            "sha256": sha256,
+            "replaces": earlier.pk if earlier is not None else None,
+        },
+        reason=f"{file_name[-200:]}: {document.first_day} to {document.last_day}",
+        at=at,
+    )
+    return Imported(row, True)
+
+
+@transaction.atomic
+def record_statement_run(
+    *,
+    statement: Statement,
+    sides: Sides,
+    findings: Findings,
+    concerned: Collection[int],
+    started_at: datetime,
+    read_at: datetime,
+    policy: ReconciliationPolicy,
+    actor: Actor,
+) -> Recorded:
+    """Store a comparison with a statement. `concerned` are the statement and those it has replaced."""
+    account = statement.account
+    lock_account(account.pk)
+    at = now(account)
+    new, left = _without_known(account, findings.findings)
+    notes = (*findings.notes, *left)
+    findings = replace(findings, findings=new, notes=notes)
+
+    def concerns(row: Discrepancy) -> bool:
+        told = told_by(row)
+        gap = row.kind == Kind.STATEMENT_GAP and row.key.startswith(f"{series(statement)}:")
+        return told is not None and (gap or told in concerned)
+
+    steps, rows = plan_steps(
+        account=account, findings=new, complete=True, at=at, read_at=read_at, policy=policy, concerns=concerns
+    )
+    observed = tally(steps, rows)
+    theirs = _snapshot(account, Snapshot.Side.BROKER, at, {"statement": statement.sha256, "kind": statement.kind})
+    ours = _snapshot(account, Snapshot.Side.BOOKS, at, _books(sides))
+    run = Run.objects.create(
+        at=at,
+        account=account,
+        trigger=Run.Trigger.STATEMENT,
+        started_at=started_at,
+        status=Run.Status.COMPLETE,
+        completeness=Completeness.COMPLETE,
+        broker_snapshot=theirs,
+        books_snapshot=ours,
+        policy_id=account.policy_id,
+        counts=_counts(findings, observed, policy, books_mark(account)),
+        findings=stored([finding.recorded() for finding in new]),
+        proof=stored(findings.proof_recorded()),
+        sha256=sha256_hex(
+            canonical_json([theirs.sha256, ours.sha256, RULES_VERSION, policy.recorded(), findings.text()])
+        ),
+        statement=statement,
+    )
+    carry_out(account=account, run=run, steps=steps, rows=rows, actor=actor)
+    audit.record(
+        kind="reconciliation.run",
+        actor=actor,
+        account=account,
+        obj=run,
+        after={"status": run.status, "trigger": run.trigger, **{k: v for k, v in run.counts.items() if k != MARK}},
+        at=at,
+    )
+    return Recorded(run, observed)
+
+
+def _row(statement: Statement, line: Line) -> StatementLine:
+    return StatementLine(
+        at=line.at,
+        statement=statement,
+        number=line.number,
+        external_id=line.external_id,
+        order_id=line.order_id,
+        instrument=line.instrument,
+        side=line.side,
+        product=line.product,
+        quantity=line.quantity,
+        price=line.price,
+        amount=line.amount,
+        currency=line.currency,
+        day=line.day,
+        raw=dict(line.raw),
+    )
+
+
+def _until(document: Document, at: datetime) -> datetime:
+    """Until when the statement is whole: of a day that is not over it is up to its last line."""
+    if document.covers_until <= at:
+        return document.covers_until
+    last = max((line.at for line in document.lines), default=document.covers_from)
+    if last > at:
+        raise BadStatement(f"It has a line of {last:%Y-%m-%d %H:%M:%S} UTC, which is still to come.")
+    if document.covers_from > at:
+        raise BadStatement(f"It is of {document.first_day} and later, which is still to come.")
+    return last
+
+
+def _replaced(account: Account, document: Document, until: datetime) -> Statement | None:
+    """The statement that this one corrects: of the same kind and days, and with nothing that this one leaves out."""
+    same = Statement.objects.filter(
+        account=account,
+        kind=document.covers,
+        first_day=document.first_day,
+        last_day=document.last_day,
+        replaced_by=None,
+        covers_from__gte=document.covers_from,
+        covers_until__lte=until,
+    )
+    ledgers = same.filter(format__in=LEDGERS)
+    same = ledgers if document.format in LEDGERS else same.exclude(pk__in=ledgers)
+    return same.defer("body").order_by("-id").first()
+
+
+def _without_known(account: Account, findings: tuple[Finding, ...]) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """The findings that no case of a look at the broker stands for already; and a sentence for each of the others."""
+    identity = account_identity(account)
+    names = {fingerprint(account=identity, kind=found.kind, key=found.key): found for found in findings}
+    rows = Discrepancy.objects.filter(account=account, fingerprint__in=names).select_related("proposal")
+    known = {
+        row.fingerprint: row
+        for row in rows.order_by("pk")
+        if told_by(row) is None
+        and (row.state in Discrepancy.LIVE or (row.proposal is not None and row.proposal.kind == ACCEPTED))
+    }
+    left = tuple(found for name, found in names.items() if name not in known)
+    return left, tuple(f"{row.kind} {row.key} is case {row.pk} already." for row in known.values())
+
+
+def _books(sides: Sides) -> dict[str, object]:
+    """Our side by its hash: the facts themselves are rows that never change, and there may be very many of them."""
+    facts = sides.booked.facts
+    return {"facts": len(facts), "sha256": sha256_hex(canonical_json(facts)), "held": sides.booked.positions}
+
+
+def _snapshot(account: Account, side: str, at: datetime, content: object) -> Snapshot:
+    body = canonical_json(content)
+    return Snapshot.objects.create(
+        at=at, account=account, side=side, completeness=Completeness.COMPLETE, body=body, sha256=sha256_hex(body)
+    )
+
+
+def _counts(findings: Findings, observed: Observed, policy: ReconciliationPolicy, mark: int) -> dict[str, object]:
+    counts: dict[str, object] = stored(
+        {
+            "findings": len(findings.findings),
+            "suspected": observed.suspected,
+            "opened": observed.opened,
+            "reopened": observed.reopened,
+            "closed": observed.closed,
+            "cleared": observed.cleared,
+            "accepted": observed.accepted,
+            "flattened": observed.flattened,
+            "linked": findings.linked,
+            "broker_positions": findings.broker_positions,
+            "books_positions": findings.books_positions,
+            "notes": list(findings.notes),
+            "tolerances": policy.recorded(),
+            MARK: mark,
+        }
+    )
+    return counts

@@ -1,0 +1,30 @@
+"""What the broker has blocked, in the comparison."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciliation.domain.compare import reconcile
+from reconciliation.domain.kinds import Kind, Severity
+from reconciliation.domain.snapshots import broker_text
+from tests.reconciliation.domain.sides import EXACT, FAILED, books, broker, kinds, one
+
+
+def test_each_thing_that_the_broker_blocks_is_a_case_of_its_own() -> None:
+    finding = one(broker(flags=("trading_blocked",)), books())
+    assert (finding.kind, finding.key, finding.severity) == (
+        Kind.ACCOUNT_BLOCKED, "flag:trading_blocked", Severity.HIGH,
+    )  # fmt: skip
+    both = broker(flags=("trading_blocked", "account_blocked", "trading_blocked"))
+    assert [f.key for f in reconcile(both, books(), EXACT).findings] == ["flag:account_blocked", "flag:trading_blocked"]
+
+
+def test_a_broker_that_blocks_nothing_or_could_not_be_read_gives_no_case() -> None:
+    assert kinds(broker(), books()) == []
+    assert kinds(broker(flags=("trading_blocked",), cash_part=FAILED), books()) == []
+
+
+@pytest.mark.parametrize("flags", [(), ("a", "b"), ("b", "a")])
+def test_the_evidence_holds_what_the_broker_said(flags: tuple[str, ...]) -> None:
+    assert (broker_text(broker(flags=flags)) == broker_text(broker())) is (flags == ())
+    assert broker_text(broker(flags=flags)) == broker_text(broker(flags=flags[::-1]))
