@@ -44,9 +44,10 @@ _LOTS_AFTER = """
     WHERE l.account_id = %s AND l.instrument_id = %s AND l.entry_id <= %s
     GROUP BY l.id HAVING l.quantity > coalesce(sum(c.quantity), 0) ORDER BY l.id
 """
+# The events after it first: they are few, while the fills of an instrument become many.
 _LATER = """
-    SELECT EXISTS (SELECT 1 FROM trading_brokerevent b JOIN trading_fill f ON f.broker_event_id = b.id
-                   WHERE b.account_id = %s AND b.sequence > %s AND f.instrument_id = %s)
+    WITH later AS MATERIALIZED (SELECT b.id FROM trading_brokerevent b WHERE b.account_id = %s AND b.sequence > %s)
+    SELECT EXISTS (SELECT 1 FROM later l JOIN trading_fill f ON f.broker_event_id = l.id WHERE f.instrument_id = %s)
 """
 
 

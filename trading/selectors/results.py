@@ -12,15 +12,17 @@ from trading.domain.money import ZERO
 from trading.models import Account, Fill, Instrument
 from trading.selectors.lot_history import ClosedByOther, closed_by_others
 
-# What a fill's entries (reversals included) earned and cost: credits of the profit and cost accounts less debits.
+# What a fill's entries (reversals included) earned and cost: credits of the profit and cost accounts less debits. Each
+# of the two ways to an entry has its index; asked for with OR, all entries were read for each fill.
 _EARNED = """
     LATERAL (
         SELECT coalesce(sum(-p.amount) FILTER (WHERE k.kind = 'REALISED'), 0) AS realised,
                coalesce(sum(-p.amount) FILTER (WHERE k.kind IN ('COMMISSION', 'FINANCING', 'FEE')), 0) AS fees
-        FROM trading_entry n JOIN ledger_posting p ON p.entry_id = n.id
+        FROM (SELECT own.id FROM trading_entry own WHERE own.fill_id = f.id
+              UNION SELECT undone.id FROM trading_entry booked JOIN trading_entry undone
+                  ON undone.reverses_id = booked.id WHERE booked.fill_id = f.id) n
+        JOIN ledger_posting p ON p.entry_id = n.id
         JOIN trading_ledgeraccount k ON k.id = p.ledger_account_id AND k.commodity_id = %(currency)s
-        WHERE n.fill_id = f.id OR n.reverses_id IN (SELECT booked.id FROM trading_entry booked
-                                                    WHERE booked.fill_id = f.id)
     ) e
 """
 _OWN = f"""
