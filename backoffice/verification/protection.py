@@ -1,7 +1,8 @@
 """Protection: an open trade has a stop that covers it, an ended one leaves no order behind, and a group says so.
 
-What always holds here: at a real broker the rows of one moment may arrive in two reads, so a trade counts only once
-its last fill was learned a minute ago; the paper book writes them together and has no such grace.
+What always holds here: at a real broker the rows of one moment may arrive in two reads (that a target's fill has ended
+the stop, before the fill), so a trade counts only once its last fill and the end of its stop were learned a minute ago;
+the paper book writes them together and has no such grace.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ _SETTLED = """
         JOIN trading_account fa ON fa.id = f.account_id AND fa.broker <> 'PAPER'
         LEFT JOIN trading_exitintent fx ON fx.id = fo.exit_intent_id
         WHERE f.recorded_at > now() - interval '60 seconds' AND num_nonnulls(fo.decision_id, fx.decision_id) > 0)
+    AND NOT EXISTS (
+        SELECT 1 FROM trading_order so JOIN trading_orderevent se ON se.order_id = so.id
+        JOIN trading_account sa ON sa.id = so.account_id AND sa.broker <> 'PAPER'
+        WHERE so.account_id = t.account_id AND so.decision_id = t.decision_id AND so.tag = 'STOP'
+          AND se.to_state IN ('FILLED', 'CANCELLED', 'EXPIRED', 'REJECTED')
+          AND se.recorded_at > now() - interval '60 seconds')
     AND NOT EXISTS (SELECT 1 FROM trading_ordergroup g
                     WHERE g.account_id = t.account_id AND g.decision_id = t.decision_id AND g.state = 'UNSAFE')
 """

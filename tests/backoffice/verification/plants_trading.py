@@ -374,6 +374,11 @@ RAISED: dict[str, dict[str, str]] = {
         f"WHERE state = 'PROPOSED'; DELETE FROM trading_fill WHERE id = {_FILL}",
     },
     "R-08": {
+        "its stop has ended a moment ago": f"UPDATE trading_fill SET recorded_at = recorded_at - {_LATER}; "
+        f"UPDATE trading_order SET state = 'CANCELLED' WHERE tag = 'STOP' AND account_id = {_MIRROR}; "
+        "INSERT INTO trading_orderevent (at, recorded_at, order_id, sequence, from_state, to_state, attempt, reason) "
+        "SELECT now(), now(), id, 99, 'WORKING', 'CANCELLED', 1, 'ended' FROM trading_order "
+        f"WHERE tag = 'STOP' AND account_id = {_MIRROR}",
         "the group says unsafe": "UPDATE trading_order SET state = 'CANCELLED' WHERE tag = 'STOP'; "
         "UPDATE trading_ordergroup SET state = 'UNSAFE'",
         "the exit is on its way": "UPDATE trading_order SET state = 'CANCELLED' WHERE tag = 'STOP'; "
