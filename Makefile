@@ -89,7 +89,7 @@ rebuild: $(VENV)/.installed ## make trades, positions, days and equity again fro
 	@$(MANAGE) rebuild $(if $(CHECK),--check)
 
 # --- Testing ----------------------------------------------------------------------------------------------------------
-.PHONY: test lint crash-first crash-matrix soak soak-orders bench-orders bench-ledger bench-reconcile nightly-ledger tamper kill-ledger fuzz screenshots
+.PHONY: test lint crash-first crash-matrix soak soak-orders clean-week bench-orders bench-ledger bench-reconcile recon-score nightly-ledger tamper kill-ledger fuzz screenshots
 WORKERS ?= 2
 test: $(VENV)/.installed-dev ## run the whole suite, checks included, in WORKERS (2) processes; nothing else needs to run
 	@echo "Running the tests (their own PostgreSQL, Redis and simulator in the temporary directory) …"
@@ -118,6 +118,10 @@ soak-orders: $(VENV)/.installed-dev ## ORDERS (30,000) through real processes, M
 	@$(VENV)/bin/python -m benchmarks.soak_orders --orders $(ORDERS) --seed $(SEED) \
 		$(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES))
 
+RUNS ?= 2016
+clean-week: $(VENV)/.installed-dev ## RUNS (2,016: a week) periodic reconciliations of each broker's account without a case; then a fault of each kind is found within a cycle
+	@$(VENV)/bin/python -m benchmarks.clean_week --runs $(RUNS)
+
 bench-orders: $(VENV)/.installed-dev ## time an order from its decision to the broker and back into the ledger, beside a bare SDK call and a bare Celery hop
 	@$(VENV)/bin/python -m benchmarks.orders
 
@@ -136,6 +140,10 @@ bench-ledger: $(VENV)/.installed-dev $(BENCH_VENV)/.installed ## measure the boo
 ROWS ?= 1000000
 bench-reconcile: $(VENV)/.installed-dev ## match ROWS (1,000,000) fills of each side and three times as many, beside a bare join and pandas; write thousands of cases
 	@$(VENV)/bin/python -m benchmarks.reconcile --rows $(ROWS)
+
+SEEDS ?= 1000
+recon-score: $(VENV)/.installed-dev ## plant every kind of fault with SEEDS (1,000) seeds at the three simulated brokers, alone and in pairs; score what is found
+	@$(VENV)/bin/python -m benchmarks.recon_score --seeds $(SEEDS)
 
 SEQUENCES ?= 10000
 nightly-ledger: $(VENV)/.installed-dev ## SEQUENCES (10,000) random sequences of 50 operations on the books, legal and refused, against a model

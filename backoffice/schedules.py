@@ -21,6 +21,7 @@ SCHEDULE = {
     "bars and exits": every("signals.tick", 2.0, "signals"),
     "orders to send and to watch": every("orders.watch", 2.0, "orders"),
     "reconciliations that are due": every("reconciliation.tick", 5.0, "reconciliation"),
+    "reconciliations that nobody runs": every("slow.overdue", 15.0, "slow"),
     "alerts to people": every("slow.alerts", 15.0, "slow"),
     "digests of days that are over": every("slow.digest", 30.0, "slow"),
     "payments that are due": every("slow.settle", 30.0, "slow"),

@@ -6,6 +6,7 @@ from celery import shared_task
 
 from reconciliation.engine.applications import apply_proposal, sweep
 from reconciliation.engine.due import due, reconcilable, run_if_due
+from reconciliation.engine.overdue import watch_runs
 from reconciliation.engine.run import run_reconciliation
 from reconciliation.models import Run
 from trading import context
@@ -18,6 +19,7 @@ from trading.wake import wake
 def tick() -> dict[str, int]:
     """Carry out what was approved; then run what is due: here when it is one account, else a task for each."""
     heartbeats.beat("reconciliation")
+    watch_runs()
     accounts = reconcilable()
     applied = 0
     for account in accounts:
@@ -40,6 +42,12 @@ def run(account_id: int, trigger: str = "") -> str:
         return run_reconciliation(account=account, trigger=Run.Trigger(trigger)).status
     result = run_if_due(account)
     return result.status if result is not None else "NOTHING_DUE"
+
+
+@shared_task(name="slow.overdue")  # type: ignore[untyped-decorator]
+def overdue() -> int:
+    """Watch the runs from a worker that makes none: all that make them may hang."""
+    return watch_runs()
 
 
 @shared_task(name="reconciliation.apply")  # type: ignore[untyped-decorator]

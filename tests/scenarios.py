@@ -94,13 +94,11 @@ SCENARIOS = {**PLACING, **FILLS, **POSITIONS, **CASH, **EXITS, **CONTROL}
 
 _EXITS, _KILL = "exits in two phases are not built yet", "the kill switch is not built yet"
 OPEN: dict[str, str] = {
-    "S-39": "the proposal of opening balances is not built yet",
     "S-62": _EXITS,
     "S-63": _EXITS,
     "S-68": _KILL,
     "S-70": _KILL,
     "S-71": _KILL,
-    "S-81": "the paged export is not built yet",
 }
 IN_PART: dict[str, str] = {
     "S-09": "a message to people: the refusal stands in the audit trail and on the page of the order",

@@ -2,7 +2,8 @@
 
 What always holds: a notification without a channel is what people are to be told; each channel is given all that it
 was not given yet in one message, the gravest first, at most `MOST` of them in full; each leaves at most once, and what
-surely did not leave is tried again (see `trading/services/notifications.py`).
+surely did not leave is tried again (see `trading/services/notifications.py`). Nothing is passed over because its
+transaction took long.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+
+from django.db import OperationalError, connection, transaction
 
 from backoffice.digest.message import LONGEST, Message
 from backoffice.digest.send import Sent, channels, send
@@ -42,8 +45,11 @@ def deliver(environment: Mapping[str, str]) -> dict[str, int]:
     return left
 
 
+@transaction.atomic
 def _make(channel: str) -> None:
-    """The message of everything that is new to a channel."""
+    """The message of everything that is new to a channel; nothing while somebody still writes what is to be told."""
+    if not _is_whole():
+        return
     told = Notification.objects.filter(channel=channel, key__startswith=PREFIX).order_by("-pk").first()
     known = int(told.key.rsplit(":", 1)[1]) if told is not None else 0
     new = Notification.objects.filter(channel="", pk__gt=known, at__gt=wall_now() - FRESH)
@@ -52,6 +58,22 @@ def _make(channel: str) -> None:
         notifications.note(
             key=f"{PREFIX}{channel}:{rows[-1].pk}", text=text_of(rows), channel=channel, level=_gravest(rows)
         )
+
+
+def _is_whole() -> bool:
+    """Whether every notification with a number can be seen, until the end of this transaction.
+
+    A channel remembers how far it was told by the last number, and a run that takes long shows its rows after others
+    that have drawn theirs later. Who writes one holds the table's lock from before the number is drawn.
+    """
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            table = connection.ops.quote_name(Notification._meta.db_table)
+            cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
+    except OperationalError:
+        log.info("somebody is writing what people are to know; it is told in the next round")
+        return False
+    return True
 
 
 def text_of(rows: Sequence[Notification]) -> str:

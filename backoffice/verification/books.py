@@ -121,7 +121,7 @@ INVARIANTS = (
                            AND f.broker_event_id IS NOT NULL
                        WHEN 'MARGIN_CLOSEOUT' THEN f.id IS NOT NULL AND f.order_id IS NULL
                            AND f.broker_event_id IS NOT NULL
-                       WHEN 'ADOPTION' THEN f.id IS NOT NULL AND f.order_id IS NULL AND NOT f.is_estimate
+                       WHEN 'ADOPTION' THEN f.id IS NOT NULL AND f.order_id IS NULL
                        WHEN 'ESTIMATE' THEN f.id IS NOT NULL AND f.order_id IS NULL AND f.is_estimate
                        WHEN 'SPLIT' THEN f.id IS NOT NULL AND f.order_id IS NULL AND f.broker_event_id IS NULL
                            AND f.realised = 0 AND f.settles_on IS NULL

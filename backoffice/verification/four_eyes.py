@@ -208,4 +208,29 @@ INVARIANTS = (
         looks_at="SELECT p.account_id FROM trading_application a JOIN trading_proposal p ON p.id = a.proposal_id",
         find=_applied_as_approved,
     ),
+    Invariant(
+        id="I-43",
+        title="Every account stands under a policy that was decided",
+        rule="An account's policy is the last one that two people put in force, or the one it was opened with.",
+        means="limits of risk, or what may book itself, were changed by one hand alone",
+        todo="pause the account; propose the policy that should stand on its page; find out whose hand it was",
+        looks_at="SELECT id AS account_id FROM trading_account",
+        find="""
+            SELECT a.id AS account_id, 'account' AS object, a.id::text AS id,
+                   concat('stands under ', v.name, ' ', left(v.sha256, 8), CASE WHEN decided.id IS NULL
+                          THEN concat(', and was opened under ', opened.policy)
+                          ELSE concat(', and proposal ', decided.id, ' put ', left(decided.sha256, 8), ' in force') END)
+                       AS problem
+            FROM trading_account a JOIN trading_configversion v ON v.id = a.policy_id
+            LEFT JOIN LATERAL (SELECT p.id, p.payload::jsonb->>'to' AS sha256 FROM trading_application x
+                               JOIN trading_proposal p ON p.id = x.proposal_id
+                               WHERE p.kind = 'POLICY' AND p.account_id = a.id
+                               ORDER BY x.id DESC LIMIT 1) decided ON true
+            LEFT JOIN LATERAL (SELECT e.after->>'policy' AS policy FROM trading_auditevent e
+                               WHERE e.object_type = 'trading.Account' AND e.object_id = a.id::text
+                                 AND e.kind = 'account.opened' ORDER BY e.id LIMIT 1) opened ON true
+            WHERE CASE WHEN decided.id IS NULL THEN opened.policy <> concat(v.name, ' ', left(v.sha256, 8))
+                       ELSE decided.sha256 IS DISTINCT FROM v.sha256 END
+        """,
+    ),
 )

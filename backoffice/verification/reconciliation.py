@@ -49,9 +49,9 @@ INVARIANTS = (
     Invariant(
         id="I-31",
         title="Only complete answers conclude anything",
-        rule="A FAILED run has an error, no findings, and touches no case; an incomplete one at most raises a "
-        "suspicion, but for cases that rely on a part that is complete; "
-        "a complete one compared two snapshots.",
+        rule="A FAILED run has an error, no findings, and touches no case but those of what cannot be read; an "
+        "incomplete one at most raises a suspicion, but for cases that rely on a part that is complete; a complete one "
+        "compared two snapshots.",
         means="a broker that did not answer may have been taken for a broker with nothing: positions may be called "
         "gone",
         todo="do not resolve the cases named here; run `reconcile` until it is complete, and judge by that",
@@ -62,7 +62,8 @@ INVARIANTS = (
                    concat(r.status, ' with ', jsonb_array_length(r.findings), ' findings, error "', r.error, '"')
                        AS problem
             FROM reconciliation_run r WHERE r.status = 'FAILED' AND (r.findings <> '[]' OR r.error = ''
-                OR r.broker_snapshot_id IS NOT NULL)
+                OR r.broker_snapshot_id IS NOT NULL
+                OR coalesce(r.counts->'complete_parts', '["answer"]') <> '["answer"]')
             """,
             """
             SELECT r.account_id, 'run', r.id::text, concat(r.status, ' with completeness ', r.completeness, ' and ',
@@ -76,13 +77,20 @@ INVARIANTS = (
                    concat(e.kind, ' → ', e.to_state, ' by run ', r.id, ', which was ', r.status)
             FROM reconciliation_discrepancyevent e JOIN reconciliation_discrepancy d ON d.id = e.discrepancy_id
             JOIN reconciliation_run r ON r.id = e.run_id
-            WHERE r.status = 'FAILED' OR (r.status <> 'COMPLETE' AND e.to_state <> 'SUSPECTED'
-                AND NOT coalesce(r.counts->'complete_parts' @> to_jsonb(e.details->>'relies_on'), false))
+            WHERE r.status <> 'COMPLETE' AND (r.status = 'FAILED' OR e.to_state <> 'SUSPECTED')
+                AND NOT coalesce(r.counts->'complete_parts' @> to_jsonb(e.details->>'relies_on'), false)
             """,
             """
             SELECT d.account_id, 'discrepancy', d.id::text, concat('was first or last seen by the failed run ', r.id)
             FROM reconciliation_discrepancy d JOIN reconciliation_run r ON r.id IN (d.first_run_id, d.last_run_id)
-            WHERE r.status = 'FAILED'
+            WHERE r.status = 'FAILED' AND d.kind <> 'FETCH_FAILED'
+            """,
+            """
+            SELECT d.account_id, 'discrepancy event', e.id::text,
+                   concat('says that the ', d.kind, ' of ', d.key, ' relies on ', e.details->>'relies_on')
+            FROM reconciliation_discrepancyevent e JOIN reconciliation_discrepancy d ON d.id = e.discrepancy_id
+            WHERE (d.kind = 'FETCH_FAILED') IS DISTINCT FROM (e.details->>'relies_on' = 'answer')
+                AND (d.kind = 'FETCH_FAILED' OR e.details->>'relies_on' = 'answer')
             """,
         ),
     ),
@@ -90,7 +98,8 @@ INVARIANTS = (
         id="I-32",
         title="A case ends only by a later complete run",
         rule="CLOSED and CLEARED are steps of a run that is complete in what the case relies on; after a "
-        "resolution, of one that read the books later than it was applied.",
+        "resolution, of one that read the books later than it was applied; of what could not be read, of one that "
+        "has read it.",
         means="a difference was declared gone by whoever wanted it gone",
         todo="run `reconcile`: a difference that is still there comes back under the same case",
         looks_at=_STEPS,
@@ -103,6 +112,7 @@ INVARIANTS = (
             FROM reconciliation_discrepancyevent e JOIN reconciliation_discrepancy d ON d.id = e.discrepancy_id
             LEFT JOIN reconciliation_run r ON r.id = e.run_id
             WHERE e.to_state IN ('CLOSED', 'CLEARED') AND r.status IS DISTINCT FROM 'COMPLETE'
+                AND NOT (e.run_id IS NULL AND e.from_state = e.to_state)
                 AND NOT coalesce(r.counts->'complete_parts' @> to_jsonb(e.details->>'relies_on'), false)
             """,
             """
@@ -113,6 +123,16 @@ INVARIANTS = (
             JOIN reconciliation_discrepancyevent ap ON ap.discrepancy_id = d.id AND ap.kind = 'APPLIED'
                 AND ap.sequence < e.sequence
             WHERE e.from_state = 'APPLIED' AND e.to_state IN ('CLOSED', 'CLEARED') AND r.recorded_at <= ap.recorded_at
+            """,
+            """
+            SELECT d.account_id, 'discrepancy event', e.id::text,
+                   concat('says that the ', d.key, ' could be read again, by run ', r.id, ', which was ', r.status,
+                          ' and has not read it')
+            FROM reconciliation_discrepancyevent e JOIN reconciliation_discrepancy d ON d.id = e.discrepancy_id
+            JOIN reconciliation_run r ON r.id = e.run_id
+            WHERE d.kind = 'FETCH_FAILED' AND e.to_state IN ('CLOSED', 'CLEARED') AND r.status <> 'COMPLETE'
+                AND NOT coalesce(r.counts->'complete_parts' ?| CASE d.key WHEN 'answer'
+                    THEN array['positions', 'orders', 'cash'] ELSE array[d.key] END, false)
             """,
         ),
     ),
@@ -128,8 +148,9 @@ INVARIANTS = (
     Invariant(
         id="P-05",
         title="A case stands where its last step says",
-        rule="State and number of reopenings are those of its events, each of which begins where the last one ended; a "
-        "case under decision has its proposal, about itself and its version.",
+        rule="State, owner, labels and number of reopenings are those of its events, each of which begins where the "
+        "last one ended; what people write on a case leaves its state; a case under decision has its proposal, about "
+        "itself and its version.",
         means="a case may look resolved that is not, or be decided on an old version",
         todo="run `reconcile`, and decide nothing about the case until it agrees",
         looks_at=_CASES,
@@ -142,7 +163,7 @@ INVARIANTS = (
             LEFT JOIN LATERAL (SELECT to_state FROM reconciliation_discrepancyevent e WHERE e.discrepancy_id = d.id
                                ORDER BY sequence DESC LIMIT 1) last ON true
             CROSS JOIN LATERAL (SELECT count(*) AS reopened FROM reconciliation_discrepancyevent e
-                                WHERE e.discrepancy_id = d.id AND e.kind = 'REOPENED') s
+                                WHERE e.discrepancy_id = d.id AND e.kind IN ('REOPENED', 'REOPENED_BY_PERSON')) s
             WHERE last.to_state IS DISTINCT FROM d.state OR s.reopened <> d.times_reopened
             """,
             """
@@ -153,6 +174,34 @@ INVARIANTS = (
                          lag(e.to_state, 1, '') OVER (PARTITION BY e.discrepancy_id ORDER BY e.sequence) AS before
                   FROM reconciliation_discrepancyevent e JOIN reconciliation_discrepancy d ON d.id = e.discrepancy_id) x
             WHERE from_state <> before
+            """,
+            """
+            SELECT d.account_id, 'discrepancy event', e.id::text,
+                   concat(e.kind, ' leads from ', e.from_state, ' to ', e.to_state)
+            FROM reconciliation_discrepancyevent e JOIN reconciliation_discrepancy d ON d.id = e.discrepancy_id
+            WHERE (e.kind IN ('ASSIGNED', 'LABELLED', 'COMMENTED', 'RELATED') AND e.from_state <> e.to_state)
+               OR (e.kind = 'REOPENED_BY_PERSON' AND (e.from_state NOT IN ('CLOSED', 'CLEARED')
+                   OR e.to_state <> 'SUSPECTED' OR e.actor_id IS NULL))
+            """,
+            """
+            SELECT d.account_id, 'discrepancy', d.id::text,
+                   concat('is the case of ', coalesce('user ' || d.owner_id, 'nobody'), '; its last step says ',
+                          coalesce('user ' || (told.details->>'owner'), 'nobody'))
+            FROM reconciliation_discrepancy d
+            LEFT JOIN (SELECT DISTINCT ON (discrepancy_id) discrepancy_id, details
+                       FROM reconciliation_discrepancyevent WHERE kind = 'ASSIGNED'
+                       ORDER BY discrepancy_id, sequence DESC) told ON told.discrepancy_id = d.id
+            WHERE d.owner_id::text IS DISTINCT FROM told.details->>'owner'
+            """,
+            """
+            SELECT d.account_id, 'discrepancy', d.id::text,
+                   concat('has the labels ', d.labels, '; its last step says ',
+                          coalesce(told.details->'labels', '[]'))
+            FROM reconciliation_discrepancy d
+            LEFT JOIN (SELECT DISTINCT ON (discrepancy_id) discrepancy_id, details
+                       FROM reconciliation_discrepancyevent WHERE kind = 'LABELLED'
+                       ORDER BY discrepancy_id, sequence DESC) told ON told.discrepancy_id = d.id
+            WHERE d.labels <> coalesce(told.details->'labels', '[]')
             """,
             """
             SELECT d.account_id, 'discrepancy', d.id::text,

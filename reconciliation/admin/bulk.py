@@ -47,31 +47,32 @@ class Row:
 
 def propose(model_admin: Any, request: HttpRequest, cases: QuerySet[Discrepancy]) -> HttpResponse | None:
     """Propose a resolution for each selected case, under one reason."""
-    chosen = _chosen(request, cases)
+    chosen = choose(request, cases)
     if request.POST.get("confirmed"):
         for case in chosen:
             action = request.POST.get(f"action-{case.pk}", "")
             if action:
-                _try(request, case, partial(_propose, request, case, action))
+                attempt(request, case, partial(_propose, request, case, action))
         return None
     return _page(model_admin, request, "propose_selected", [_offer(case) for case in chosen], REASONS)
 
 
 def approve(model_admin: Any, request: HttpRequest, cases: QuerySet[Discrepancy]) -> HttpResponse | None:
     """Approve and apply the waiting proposal of each selected case."""
-    chosen = _chosen(request, cases)
+    chosen = choose(request, cases)
     if request.POST.get("confirmed"):
         for case in chosen:
             if request.POST.get(f"approve-{case.pk}"):
-                _try(request, case, partial(_approve, request, case))
+                attempt(request, case, partial(_approve, request, case))
         return None
     user = request.user
     assert isinstance(user, User)  # the admin's views are behind its login
     return _page(model_admin, request, "approve_selected", [_waiting(case, user) for case in chosen], VERDICT_REASONS)
 
 
-def _chosen(request: HttpRequest, cases: QuerySet[Discrepancy]) -> list[Discrepancy]:
-    rows = list(cases.select_related("account", "instrument", "proposal__proposer")[: MOST + 1])
+def choose(request: HttpRequest, cases: QuerySet[Discrepancy]) -> list[Discrepancy]:
+    """The selected cases, at most fifty of them, said so where there are more."""
+    rows = list(cases.select_related("account", "instrument", "owner", "proposal__proposer")[: MOST + 1])
     if len(rows) > MOST:
         messages.warning(request, f"Only the first {MOST} of the selected cases are taken at a time.")
     return rows[:MOST]
@@ -112,7 +113,8 @@ def _waiting(case: Discrepancy, user: User) -> Row:
     return Row(case, why_not=why_not, title=live.title, sentences=told, proposal=case.proposal)
 
 
-def _try(request: HttpRequest, case: Discrepancy, verb: Callable[[User, Actor], str]) -> None:
+def attempt(request: HttpRequest, case: Discrepancy, verb: Callable[[User, Actor], str]) -> None:
+    """Do it to one case; its answer, refusals included, is a message under the name of the case."""
     user = request.user
     assert isinstance(user, User)  # the admin's views are behind its login
     try:

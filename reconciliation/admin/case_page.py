@@ -8,18 +8,21 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from reconciliation.models import Discrepancy, DiscrepancyEvent
-from reconciliation.selectors.discrepancies import age, application_of
+from reconciliation.selectors.discrepancies import age, application_of, due
+from reconciliation.services import notes
 from trading.admin import values
 from trading.admin.approvals import VERDICT_COLUMNS, verdict_rows
 from trading.admin.happened import entries_panel
 from trading.admin.intent import orders_table
 from trading.admin.pages import Panel, Raw, Table
+from trading.clock import now
 from trading.models import Entry, Proposal, User
 
-from .linked import broker_words, earlier, linked_panels
+from .linked import broker_words, linked_panels
 from .offers import choices, live_proposal, rows_table
 from .side_by_side import rows
-from .titles import kind_of, title_of_case
+from .titles import kind_of, term, title_of_case, with_labels
+from .work import forms
 
 STATE = Discrepancy.State
 WAITING_STATES = (STATE.PROPOSED, STATE.APPROVED)
@@ -35,11 +38,13 @@ STEPS = {
     "ACCEPTED": "Closed: the accepted difference stands", "ACCEPTANCE_ENDED": "The accepted difference changed",
     "NOT_CURED": "Still there after the resolution", "NOT_FLATTENED": "The closing order did not fill",
     "PROPOSED": "Resolution proposed", "APPROVED": "Approved", "APPLIED": "Carried out", "REJECTED": "Rejected",
+    "ASSIGNED": "Given to", "LABELLED": "Labelled", "COMMENTED": "Comment", "RELATED": "Related to",
+    "REOPENED_BY_PERSON": "Reopened by a person",
     "WITHDRAWN": "Withdrawn", "EXPIRED": "The proposal expired", "NOT_APPLIED": "Could not be carried out",
 }  # fmt: skip
 TONES = {"CLOSED": "good", "CLEARED": "good", "ACCEPTED": "good", "APPROVED": "good", "APPLIED": "good",
          "PROPOSED": "info", "REJECTED": "bad", "NOT_CURED": "bad", "NOT_FLATTENED": "bad", "NOT_APPLIED": "bad",
-         "EXPIRED": "bad"}  # fmt: skip
+         "EXPIRED": "bad", "REOPENED_BY_PERSON": "info"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,9 @@ def facts(case: Discrepancy) -> list[tuple[str, SafeString]]:
         ("Severity", values.pill(case.severity)),
         ("Account", case.account),
         ("Instrument", case.instrument),
+        ("Owner", case.owner.get_username() if case.owner is not None else "nobody"),
+        ("Decision due", term(case, now(case.account)) if due(case) is not None else None),
+        ("Labels", with_labels(case, SafeString("")) if case.labels else None),
         ("Age", age(case)),
         ("First seen (UTC)", case.first_seen_at),
         ("Confirmed (UTC)", case.opened_at),
@@ -110,16 +118,29 @@ def timeline(case: Discrepancy) -> list[Step]:
 
 
 def _step(event: DiscrepancyEvent, cause: str) -> Step:
+    is_work = event.kind in notes.STEPS
     return Step(
-        name=STEPS.get(event.kind, event.kind.replace("_", " ").capitalize()),
+        name=_name(event),
         tone=TONES.get(event.kind, "plain"),
         at=values.show(event.at),
         who=event.actor.get_username() if event.actor else "the desk",
-        reason="" if event.actor is None and event.reason == cause else event.reason,
-        state=values.pill(event.to_state),
-        source=_source(event),
-        details=values.raw(event.details, "numbers"),
+        reason="" if event.actor is None and event.reason == cause else event.details.get("comment", event.reason),
+        state=SafeString("") if event.from_state == event.to_state and is_work else values.pill(event.to_state),
+        source=SafeString("") if is_work else _source(event),
+        details=SafeString("") if is_work else values.raw(event.details, "numbers"),
     )
+
+
+def _name(event: DiscrepancyEvent) -> str:
+    """The step in words; of those that people take beside deciding, with what they say."""
+    name = STEPS.get(event.kind, event.kind.replace("_", " ").capitalize())
+    if event.kind == notes.ASSIGNED:
+        if event.details["owner"] is None:
+            return "Released: nobody's case"
+        return f"{'Taken by' if event.actor_id == event.details['owner'] else name} {event.details['owner_name']}"
+    if event.kind == notes.LABELLED:
+        return f"{name}: {', '.join(event.details['labels']) or 'no more'}"
+    return f"{name} case {event.details['related']}" if event.kind == notes.RELATED else name
 
 
 def _source(event: DiscrepancyEvent) -> SafeString:
@@ -136,7 +157,7 @@ def decision(request: HttpRequest, case: Discrepancy) -> dict[str, Any]:
     context: dict[str, Any] = {
         "ended": case.state in (STATE.CLOSED, STATE.CLEARED),
         "compared": rows(case),
-        "earlier": earlier(case),
+        **forms(request, case),
         "timeline": timeline(case),
         "called": title_of_case(case),
         "was": "When it was last seen: " if case.state in (STATE.CLOSED, STATE.CLEARED) else "",

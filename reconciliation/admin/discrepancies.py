@@ -21,14 +21,19 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from reconciliation.models import Discrepancy
-from reconciliation.selectors.discrepancies import age
+from reconciliation.selectors.discrepancies import age, due
+from reconciliation.selectors.overview import accounts_with_live_cases
+from reconciliation.services import notes
 from trading.admin import columns, filters, values
 from trading.admin.pages import Panel, ReadOnlyAdmin
+from trading.models import User
 from trading.services.errors import RuleBroken
 
-from . import bulk, case_page, verbs
-from .queue import DEFAULT_VIEW, GRAVEST_FIRST, Age, Standing, export, stamp_ages, views
-from .titles import about, is_money, kind_of
+from . import bulk, bulk_work, case_page, statistics, verbs, work
+from .groups import grouped
+from .queue import DEFAULT_VIEW, GRAVEST_FIRST, export, stamp_ages, views
+from .queue_filters import About, Age, Label, Owner, Standing, Term
+from .titles import about, is_money, kind_of, term
 
 
 @admin.register(Discrepancy)
@@ -46,28 +51,43 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         "num_broker",
         "num_difference",
         "nowrap_age",
-        columns.number("times_seen", "seen"),
         columns.pill("state"),
+        "whose",
     )
     list_display_links = ("name",)
-    list_filter = (Standing, Age, "severity", ("kind", filters.Words), "account")
-    list_select_related = ("account", "instrument", "proposal__proposer__person", "first_run", "last_run")
+    list_filter = (
+        Standing,
+        Term,
+        Age,
+        "severity",
+        Owner,
+        Label,
+        ("kind", filters.Words),
+        "account",
+        About,
+        ("state", filters.ShortChoices),
+    )
+    list_select_related = ("account", "instrument", "owner", "proposal__proposer__person", "first_run", "last_run")
     search_fields = ("key", "kind", "cause", "commodity")
     show_facets = admin.ShowFacets.ALWAYS
-    actions = ("propose_selected", "approve_selected")
+    actions = (
+        "propose_selected", "approve_selected", "reject_selected", "withdraw_selected", "take_selected",
+        "label_selected",
+    )  # fmt: skip
 
     def get_list_select_related(self, request: HttpRequest) -> tuple[str, ...]:
         """The list names less than the page."""
-        return ("account", "instrument")
+        return ("account", "instrument", "owner")
 
     def get_ordering(self, request: HttpRequest) -> Any:
         """The gravest first, of those the oldest."""
         return [GRAVEST_FIRST.asc(), "first_seen_at"]
 
     @admin.display(description="what", ordering="kind")
-    def name(self, case: Discrepancy) -> str:
-        """Its kind, in words."""
-        return kind_of(case)
+    def name(self, case: Discrepancy) -> SafeString:
+        """Its kind, in words, and below it the words that people put on it."""
+        labels = format_html('<span class="sub">{}</span>', ", ".join(case.labels)) if case.labels else ""
+        return format_html("{}{}", kind_of(case), labels)
 
     @admin.display(description="about", ordering="key")
     def nowrap_about(self, case: Discrepancy) -> SafeString:
@@ -89,11 +109,23 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         """Broker − books, with its sign and the colour that repeats it."""
         return values.listed_profit(case.difference) if is_money(case) else values.difference(case.difference)
 
-    @admin.display(description="age", ordering="-first_seen_at")
+    @admin.display(description="age, decision due", ordering="-first_seen_at")
     def nowrap_age(self, case: Any) -> SafeString:
-        """Since it was first seen, on the account's clock; an ended case keeps the age it had."""
+        """Since it was first seen, on the account's clock, and until when people should decide, by its severity."""
         exact = f"first seen {values.moment(case.first_seen_at)} UTC, {case.times_seen} times since"
-        return format_html('<span title="{}">{}</span>', exact, values.show(age(case, case.account_now)))
+        aged = format_html('<span title="{}">{}</span>', exact, values.show(age(case, case.account_now)))
+        if due(case) is None:
+            return aged
+        return format_html("{}<br>{}", aged, term(case, case.account_now, before="due "))
+
+    @admin.display(description="owner", ordering="owner__username")
+    def whose(self, case: Discrepancy) -> SafeString:
+        """Who has it."""
+        return values.whole(case.owner.get_username()) if case.owner is not None else values.NOTHING
+
+    def has_work_permission(self, request: HttpRequest) -> bool:
+        """Who may propose or approve, may take cases and label them."""
+        return isinstance(request.user, User) and notes.may_work_on(request.user)
 
     def has_propose_permission(self, request: HttpRequest) -> bool:
         """Who may propose, may for several at once."""
@@ -113,6 +145,26 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         """See `bulk.approve`."""
         return bulk.approve(self, request, queryset)
 
+    @admin.action(description="Reject what was proposed …", permissions=["approve"])
+    def reject_selected(self, request: HttpRequest, queryset: QuerySet[Discrepancy]) -> HttpResponse | None:
+        """See `bulk_work`."""
+        return bulk_work.run(self, request, queryset, bulk_work.REJECT)
+
+    @admin.action(description="Withdraw what I proposed …", permissions=["propose"])
+    def withdraw_selected(self, request: HttpRequest, queryset: QuerySet[Discrepancy]) -> HttpResponse | None:
+        """See `bulk_work`."""
+        return bulk_work.run(self, request, queryset, bulk_work.WITHDRAW)
+
+    @admin.action(description="Take them …", permissions=["work"])
+    def take_selected(self, request: HttpRequest, queryset: QuerySet[Discrepancy]) -> HttpResponse | None:
+        """See `bulk_work`."""
+        return bulk_work.run(self, request, queryset, bulk_work.TAKE)
+
+    @admin.action(description="Label them …", permissions=["work"])
+    def label_selected(self, request: HttpRequest, queryset: QuerySet[Discrepancy]) -> HttpResponse | None:
+        """See `bulk_work`."""
+        return bulk_work.run(self, request, queryset, bulk_work.LABEL)
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """With the account's time on each row, asked once an account."""
         changes = super().get_changelist_instance(request)
@@ -123,13 +175,27 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         """With the saved views and how many cases each has."""
         states = Discrepancy.objects.order_by().values_list("state").annotate(number=Count("id"))
         shown = views(dict(states), request.GET.get("standing", DEFAULT_VIEW))
-        return super().changelist_view(request, {**(extra_context or {}), "views": shown})
+        more = {"views": shown, "by_account": accounts_with_live_cases()}
+        return super().changelist_view(request, {**(extra_context or {}), **more})
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
         """The rows of the current filter as CSV."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         return export(super().get_changelist_instance(request).get_queryset(request))
+
+    def groups(self, request: HttpRequest) -> HttpResponse:
+        """The cases of the current filter, those alike in one line."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        changes = super().get_changelist_instance(request)
+        return grouped(self, request, changes.get_queryset(request))
+
+    def statistics(self, request: HttpRequest) -> HttpResponse:
+        """Cases in numbers."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return statistics.page(self, request)
 
     def facts(self, subject: Discrepancy) -> list[tuple[str, SafeString]]:
         """Where it stands and since when."""
@@ -148,8 +214,11 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Plus the addresses of the forms."""
-        own = [path("export/", self.admin_site.admin_view(self.export), name="reconciliation_discrepancy_export")]
-        for name, view in (("propose", self.propose), ("decide", self.decide)):
+        own = [
+            path(f"{name}/", self.admin_site.admin_view(view), name=f"reconciliation_discrepancy_{name}")
+            for name, view in (("export", self.export), ("groups", self.groups), ("statistics", self.statistics))
+        ]
+        for name, view in (("propose", self.propose), ("decide", self.decide), ("work", self.work)):
             own.append(
                 path(
                     f"<int:case_id>/{name}/",
@@ -170,11 +239,20 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         permission = "trading.propose" if request.POST.get("verdict") == "WITHDRAW" else "trading.approve"
         return self._act(request, case_id, permission, verbs.decide)
 
+    @method_decorator(require_POST)
+    def work(self, request: HttpRequest, case_id: int) -> HttpResponse:
+        """Take, give, release, label, comment, relate, reopen."""
+        return self._act(request, case_id, "trading.propose", work.work, or_else="trading.approve")
+
     @staticmethod
     def _act(
-        request: HttpRequest, case_id: int, permission: str, verb: Callable[[HttpRequest, Discrepancy], str]
+        request: HttpRequest,
+        case_id: int,
+        permission: str,
+        verb: Callable[[HttpRequest, Discrepancy], str],
+        or_else: str = "",
     ) -> HttpResponse:
-        if not request.user.has_perm(permission):
+        if not (request.user.has_perm(permission) or (or_else and request.user.has_perm(or_else))):
             raise PermissionDenied
         case = get_object_or_404(Discrepancy.objects.select_related("account"), pk=case_id)
         try:

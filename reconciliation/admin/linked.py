@@ -1,8 +1,7 @@
-"""What a case hangs together with: orders and fills of ours, the broker's own words, and earlier cases like it."""
+"""What a case hangs together with: orders and fills of ours, and the broker's own words."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Q
@@ -14,24 +13,9 @@ from trading.admin.order_page import FURTHER
 from trading.admin.pages import Panel, Raw, Table
 from trading.models import BrokerEvent, Fill, Order
 
-from .titles import title_of_case
-
 UNFINISHED = ("SENDING", "WORKING", "PARTIAL", "CANCELLING", "UNKNOWN")
 MOST = 12
 FILL_COLUMNS = ("Fill", "At (UTC)", "Side", "Quantity", "Price", "Realised", "Order")
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """An earlier case about the same thing."""
-
-    case: Discrepancy
-    says: str
-
-    @property
-    def called(self) -> str:
-        """The case as pages call it."""
-        return title_of_case(self.case)
 
 
 def linked_panels(case: Discrepancy) -> list[Panel]:
@@ -61,14 +45,6 @@ def broker_words(case: Discrepancy) -> list[Raw]:
     return [Raw(f"{event.kind} {event.external_id}, {values.moment(event.at)} UTC", event.body) for event in events]
 
 
-def earlier(case: Discrepancy) -> list[Earlier]:
-    """Other cases of the same instrument (or of the same key), the newest first."""
-    about = Q(instrument=case.instrument) if case.instrument_id else Q(key=case.key)
-    rows = Discrepancy.objects.filter(about, account=case.account).exclude(pk=case.pk)
-    found = rows.select_related("account", "proposal", "instrument").order_by("-last_seen_at")[:MOST]
-    return [Earlier(row, _ended(row)) for row in found]
-
-
 def cases_of(order: Order) -> list[Panel]:
     """The cases that an order is part of, for the order's page."""
     about = Q(evidence__evidence__order=order.pk) | Q(key=f"order:{order.client_order_id}")
@@ -83,11 +59,6 @@ def cases_of(order: Order) -> list[Panel]:
 
 
 FURTHER.append(cases_of)
-
-
-def _ended(row: Discrepancy) -> str:
-    action = str(row.proposal.kind).rpartition(".")[2].replace("_", " ") if row.proposal is not None else ""
-    return f"{row.state.lower()}{f' by {action}' if action else ''}"
 
 
 def _orders(case: Discrepancy) -> list[Order]:

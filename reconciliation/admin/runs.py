@@ -1,6 +1,5 @@
 """Runs with what they compared and found, the snapshots, and the button that starts a run."""
 
-from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
@@ -21,21 +20,8 @@ from trading.services import audit
 from trading.services.audit import Actor
 from trading.services.errors import RuleBroken
 
-COUNTED = (
-    "findings", "suspected", "opened", "reopened", "accepted", "flattened", "closed", "cleared", "linked",
-    "broker_positions", "books_positions",
-)  # fmt: skip
-PROOF_COLUMNS = ("Commodity", "Broker", "Books", "Explained", "Unexplained", "Holds")
-
-
-def numbers_of(counts: dict[str, Any]) -> list[tuple[str, Decimal]]:
-    """The counts in the order of a case's life."""
-    return [(name.replace("_", " "), Decimal(counts[name])) for name in COUNTED if name in counts]
-
-
-def counts_text(counts: dict[str, Any]) -> str:
-    """`findings 2, opened 1`: what is not zero."""
-    return ", ".join(f"{name} {count}" for name, count in numbers_of(counts) if count) or "nothing"
+from . import overview
+from .counts import PROOF_COLUMNS, counts_text, numbers_of
 
 
 def start_run(account: Account, user: User) -> tuple[int, str, int | None]:
@@ -104,7 +90,8 @@ class RunAdmin(ReadOnlyAdmin):
         """The days that it may be the evidence for."""
         address = reverse("admin:reconciliation_signoff_account", args=[subject.account_id])
         told = [("The statement", _page_of(subject.statement_id))] if subject.statement_id is not None else []
-        return [*super().tools(request, subject), *told, ("Sign off days", address)]
+        account = reverse("admin:reconciliation_run_account", args=[subject.account_id])
+        return [*super().tools(request, subject), *told, ("The account", account), ("Sign off days", address)]
 
     def panels(self, request: HttpRequest, subject: Run) -> list[Panel]:
         """Counts, findings, the proof, and the cases it saw last."""
@@ -130,9 +117,18 @@ class RunAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Plus the address of the button."""
-        reconcile = self.admin_site.admin_view(self.reconcile)
-        own = [path("reconcile/<int:account_id>/", reconcile, name="reconciliation_run_reconcile")]
+        reconcile, account = self.admin_site.admin_view(self.reconcile), self.admin_site.admin_view(self.account)
+        own = [
+            path("reconcile/<int:account_id>/", reconcile, name="reconciliation_run_reconcile"),
+            path("account/<int:account_id>/", account, name="reconciliation_run_account"),
+        ]
         return [*own, *super().get_urls()]
+
+    def account(self, request: HttpRequest, account_id: int) -> HttpResponse:
+        """One account's reconciliation as it stands."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return overview.page(self, request, get_object_or_404(Account, pk=account_id))
 
     @method_decorator(require_POST)
     def reconcile(self, request: HttpRequest, account_id: int) -> HttpResponse:

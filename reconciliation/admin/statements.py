@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.db.models import Count, Sum
 from django.http import HttpRequest
 
-from reconciliation.admin.runs import counts_text
+from reconciliation.admin.counts import counts_text
 from reconciliation.models import Statement
 from trading.admin import columns, values
 from trading.admin.pages import Panel, Raw, ReadOnlyAdmin, Table

@@ -88,7 +88,9 @@ def actions_for_correction(
 
 
 def actions_for(kind: Kind, *, stored: bool = True) -> tuple[tuple[Action, ...], Action | None]:
-    """The actions for every other kind, and the suggestion."""
+    """The actions for every other kind, and the suggestion. What was not read leaves nothing to decide on."""
+    if kind is Kind.FETCH_FAILED:
+        return (), None
     if kind in CASH_NOT_BOOKED and stored:
         return (Action.BOOK_CASH, Action.ACCEPT), Action.BOOK_CASH
     if kind is Kind.MISSING_FILL and stored:

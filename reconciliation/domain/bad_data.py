@@ -90,7 +90,8 @@ def inspect(broker: BrokerSnapshot, books: BooksSnapshot) -> Inspection:
         if not name:
             continue
         quantities[name] = quantities.get(name, ZERO) + position.side.sign * position.quantity
-        prices[name] = position.average_price
+        if position.average_price > 0:
+            prices[name] = position.average_price
         long, short = both_ways.get(name, (ZERO, ZERO))
         bought = position.side.sign > 0
         both_ways[name] = (long + position.quantity, short) if bought else (long, short + position.quantity)
@@ -132,7 +133,8 @@ def _lacks_our_currency(broker: BrokerSnapshot, books: BooksSnapshot) -> bool:
 
 
 def _position_fault(position: BrokerPosition, times: int) -> str:
-    if position.quantity <= 0 or position.average_price <= 0:
+    unknown_cost = position.average_price == 0 and position.market_price is not None
+    if position.quantity <= 0 or (position.average_price <= 0 and not unknown_cost):
         return (
             f"the broker's position in {position.instrument} has quantity {plain(position.quantity)} at average price "
             f"{plain(position.average_price)}; both must be above zero"

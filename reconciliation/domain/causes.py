@@ -11,7 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from reconciliation.domain.kinds import Kind
-from reconciliation.domain.snapshots import ChangedBody
+from reconciliation.domain.snapshots import ChangedBody, CorporateEvent
 from trading.domain.broker import CashData, FillData
 from trading.domain.money import plain
 
@@ -71,6 +71,19 @@ def position_cause(
     if fills:
         return f"{history} {shape} That leaves {plain(unexplained)} units without any fill that explains them."
     return f"{shape} The broker's history has no fill that explains it."
+
+
+def corporate_cause(told: Sequence[CorporateEvent]) -> str:
+    """What the history says happened to the shares themselves, beside the cause of a position that differs."""
+    named = [
+        f"a {event.word} of {event.instrument} on {event.at.date()}"
+        f"{f', {plain(event.units)} units' if event.units is not None else ''} (its event {event.external_id})"
+        for event in told[-3:]
+    ]
+    return (
+        f" The broker's history has {' and '.join(named)}: units that change so are no trade. Nothing is booked for it "
+        "by itself; decide by the broker's notice what our lots became, and what they cost."
+    )
 
 
 def both_ways_cause(symbol: str, *, broker: tuple[Decimal, Decimal], books: tuple[Decimal, Decimal]) -> str:

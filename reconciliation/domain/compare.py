@@ -32,6 +32,7 @@ from reconciliation.domain.history import compare_history
 from reconciliation.domain.kinds import Confidence
 from reconciliation.domain.late import compare_late
 from reconciliation.domain.links import count_linked
+from reconciliation.domain.opening import with_opening
 from reconciliation.domain.orders import compare_orders
 from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.domain.positions import compare_positions
@@ -56,7 +57,7 @@ def reconcile(broker: BrokerSnapshot, books: BooksSnapshot, policy: Reconciliati
     broker, books = normalised_broker(broker), books.normalised()
     if broker.last_event_id != books.cut_event_id:
         note = NOT_THE_SAME_CUT.format(broker=broker.last_event_id or "none", books=books.cut_event_id or "none")
-        return _nothing(broker, books, note)
+        return nothing_compared(broker, books, note)
     broker, notes = _believed(broker, books)
     seen = inspect(broker, books)
     found = [
@@ -68,6 +69,7 @@ def reconcile(broker: BrokerSnapshot, books: BooksSnapshot, policy: Reconciliati
         *compare_late(books, policy),
         *compare_flags(broker),
     ]
+    found = with_opening(found, broker, books, policy, seen)
     findings = tuple(sorted(found, key=lambda finding: (finding.kind, finding.key, finding.substance)))
     proof, dust = _proof(broker, books, policy, seen, findings)
     return Findings(
@@ -95,7 +97,8 @@ def _complete_parts(broker: BrokerSnapshot) -> frozenset[Confidence]:
     return frozenset({*complete, Confidence.HISTORY})
 
 
-def _nothing(broker: BrokerSnapshot, books: BooksSnapshot, note: str) -> Findings:
+def nothing_compared(broker: BrokerSnapshot, books: BooksSnapshot, note: str) -> Findings:
+    """The answer of a comparison that could not be made, and why: it concludes nothing about either side."""
     return Findings(
         findings=(),
         proof=(),

@@ -43,6 +43,7 @@ class Kind(StrEnum):
     TRANSFER_NOT_BOOKED = "TRANSFER_NOT_BOOKED"
     TAX_NOT_BOOKED = "TAX_NOT_BOOKED"
     CONVERSION_NOT_BOOKED = "CONVERSION_NOT_BOOKED"
+    OPENING_BALANCE = "OPENING_BALANCE"
     UNMAPPED_TRADE = "UNMAPPED_TRADE"
     UNMAPPED_INSTRUMENT = "UNMAPPED_INSTRUMENT"
     ACCOUNT_BLOCKED = "ACCOUNT_BLOCKED"
@@ -74,13 +75,19 @@ class Action(StrEnum):
 
 
 class Confidence(StrEnum):
-    """Which part of the broker's answer a finding rests on; protection rests on orders and positions together."""
+    """Which part of the broker's answer a finding rests on; protection rests on orders and positions together.
+
+    What rests on EVERYTHING is known only from an answer that is complete in every part; ANSWER is what came of asking
+    at all, known after every run, also of one that nobody answered.
+    """
 
     POSITIONS = "positions"
     CASH = "cash"
     ORDERS = "orders"
     PROTECTION = "protection"
     HISTORY = "history"
+    EVERYTHING = "everything"
+    ANSWER = "answer"
 
 
 POSITION_KINDS = frozenset(
@@ -135,6 +142,7 @@ _FAMILIES: Mapping[Kind, str] = MappingProxyType(
         Kind.TRANSFER_NOT_BOOKED: "CASH_EVENT",
         Kind.TAX_NOT_BOOKED: "CASH_EVENT",
         Kind.CONVERSION_NOT_BOOKED: "CASH_EVENT",
+        Kind.OPENING_BALANCE: "OPENING_BALANCE",
         Kind.UNMAPPED_TRADE: "UNMAPPED_TRADE",
         Kind.UNMAPPED_INSTRUMENT: "UNMAPPED_INSTRUMENT",
         Kind.ACCOUNT_BLOCKED: "ACCOUNT_BLOCKED",

@@ -161,10 +161,11 @@ def _drift(
     if rule is not None and moved > policy.price_tolerance(rule):
         differs.append(f"its price is {plain(order.price or ZERO)} there and {plain(ours.price or ZERO)} here")
     untouched = order.filled == 0 and ours.filled == 0
-    # A broker's own legs are as large as their trade: while its entry fills in parts, and beside a target that has.
+    # A broker's own legs are as large as their trade: while its entry fills in parts, beside a target that has, and
+    # when others change the trade, which is a difference of units. Whether they cover it, `protection` says.
     wanted = (ours.quantity, told.covered.get(ours.client_id, ours.quantity))
-    is_short = ours.client_id in told.short
-    if order.quantity is not None and untouched and order.quantity not in wanted and not is_short:
+    is_judged = ours.client_id in told.short or (bool(order.trade_id) and ours.tag in PROTECTIVE_TAGS)
+    if order.quantity is not None and untouched and order.quantity not in wanted and not is_judged:
         differs.append(f"its quantity is {plain(order.quantity)} there and {plain(ours.quantity)} here")
     if not differs:
         return []

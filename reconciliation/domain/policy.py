@@ -33,7 +33,8 @@ class ReconciliationPolicy:
     `race_window_seconds` (on the account's clock). `quantity_steps` is in steps of the instrument's quantity,
     `price_steps` in steps of its price, `cash` in units of each currency (`cash_default` for those not named).
     An order without news for `stale_order_minutes` is stale; more than `unmapped_alert_above` decisions without a link
-    to the broker are a graver matter than each of them.
+    to the broker are a graver matter than each of them. As many differences in one run as `mass_difference_at` are a
+    matter of their own: entries pause. More than `alert_cap` cases that a run tells people of are one message.
     """
 
     interval_seconds: int = 300
@@ -49,6 +50,8 @@ class ReconciliationPolicy:
     cash_default: Decimal = ZERO
     stale_order_minutes: int = 60
     unmapped_alert_above: int = 3
+    mass_difference_at: int = 100
+    alert_cap: int = 10
 
     @classmethod
     def of(cls, policy: AccountPolicy) -> ReconciliationPolicy:
@@ -67,6 +70,8 @@ class ReconciliationPolicy:
             cash_default=policy.tolerances.cash_default,
             stale_order_minutes=int(policy.stale_order_minutes),
             unmapped_alert_above=int(policy.unmapped_alert_above),
+            mass_difference_at=int(policy.mass_difference_at),
+            alert_cap=int(policy.alert_cap),
         )
 
     def quantity_tolerance(self, rule: InstrumentRule) -> Decimal:

@@ -19,6 +19,7 @@ from reconciliation.domain.bad_data import Inspection
 from reconciliation.domain.both_ways import hidden_by_the_net, shape_both_ways
 from reconciliation.domain.causes import (
     both_ways_cause,
+    corporate_cause,
     cost_cause,
     oversize_cause,
     own_fill_cause,
@@ -167,6 +168,10 @@ def _position_case(
     if kind is Kind.OVERSIZE and rule.cap is not None:
         cause += oversize_cause(rule.cap)
     evidence: dict[str, object] = {"fills": [told(fill) for fill in external], "unexplained": plain(unexplained)}
+    corporate = [event for event in books.corporate if event.instrument == rule.broker_symbol and unexplained]
+    if corporate:
+        cause += corporate_cause(corporate)
+        evidence["corporate"] = [event.external_id for event in corporate]
     if symbol in seen.prices:
         evidence["broker_average_price"] = plain(seen.prices[symbol])
     if position.average_price is not None:

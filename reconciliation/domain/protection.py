@@ -32,7 +32,8 @@ _LEAVING = frozenset({Tag.CLOSE, Tag.FLATTEN})
 class _Sides:
     """What both sides say about protection. `there` and `here` are units by instrument and side of the position.
 
-    `foreign` are the units, by the same, of stops that hang on a trade at the broker and that we cannot name.
+    `foreign` are the units, by the same, of stops that hang on a trade at the broker and that we cannot name;
+    `unknown` are the client ids of working orders there that our books do not have.
     """
 
     books: BooksSnapshot
@@ -40,6 +41,7 @@ class _Sides:
     there: Units
     here: Units
     foreign: Units
+    unknown: frozenset[str]
     patience: timedelta
 
     def is_fresh(self, order: BooksOrder) -> bool:
@@ -60,7 +62,8 @@ def compare_protection(
     `working` are the broker's working orders that are ours, `strange` those that are not.
     """
     patience = timedelta(seconds=policy.race_window_seconds)
-    sides = _Sides(books, working, _there(broker, seen), _here(books), _foreign(strange, seen), patience)
+    unknown = frozenset(order.client_id for order in strange if order.client_id)
+    sides = _Sides(books, working, _there(broker, seen), _here(books), _foreign(strange, seen), unknown, patience)
     found: list[Finding] = []
     positions = broker.positions_part.completeness
     all_listed = broker.orders_part.completeness is Completeness.COMPLETE and not seen.bad_orders
@@ -194,7 +197,7 @@ def _partly(holding: BooksHolding, covered: Decimal, covering: Sequence[Linked])
 
 def _orphaned(order: BrokerOrder, ours: BooksOrder, sides: _Sides) -> str:
     """Why a stop or target should not rest any more; "" when it should, or when that cannot be said."""
-    if ours.decision_id is None or _waits_for_its_entry(ours, sides):
+    if ours.decision_id is None or _waits_for_its_entry(ours, sides) or order.parent_client_id in sides.unknown:
         return ""
     if ours.state is OrderState.CANCELLING and sides.is_fresh(ours):
         return ""

@@ -7,7 +7,7 @@ double it (a naked position, a wrong side, two orders or two exits for one inten
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -44,6 +44,7 @@ _BASE: Mapping[Kind, Severity] = MappingProxyType(
         Kind.TRANSFER_NOT_BOOKED: Severity.MEDIUM,
         Kind.TAX_NOT_BOOKED: Severity.MEDIUM,
         Kind.CONVERSION_NOT_BOOKED: Severity.MEDIUM,
+        Kind.OPENING_BALANCE: Severity.HIGH,
         Kind.UNMAPPED_TRADE: Severity.MEDIUM,
         Kind.UNMAPPED_INSTRUMENT: Severity.HIGH,
         Kind.ACCOUNT_BLOCKED: Severity.HIGH,
@@ -71,6 +72,11 @@ SLA: Mapping[Severity, timedelta] = MappingProxyType(
         Severity.LOW: timedelta(days=5),
     }
 )
+
+
+def due_at(severity: Severity, opened_at: datetime) -> datetime:
+    """When a case of that severity that was confirmed then should have been decided; both on the account's clock."""
+    return opened_at + SLA[severity]
 
 
 def severity_of(

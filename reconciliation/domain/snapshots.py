@@ -216,11 +216,22 @@ class ChangedBody:
 
 
 @dataclass(frozen=True, slots=True)
+class CorporateEvent:
+    """Something that the broker's history says happened to shares without a trade; `instrument` in its own name."""
+
+    external_id: str
+    at: datetime
+    word: str
+    instrument: str
+    units: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class BooksSnapshot:
     """Our books of one account at one cut. `cut_event_id` is the newest event of the broker's that they include.
 
     `cash` is trade-date cash, as brokers show it: what is not settled yet counts as paid. `hedging` accounts may hold
-    both sides of an instrument at once; both are compared as their net.
+    both sides of an instrument at once; both are compared as their net. `opening` says that these books have not begun.
     """
 
     account_id: str
@@ -238,6 +249,8 @@ class BooksSnapshot:
     hedging: bool = False
     late: tuple[LateOrder, ...] = ()
     unmapped: tuple[UnmappedTrade, ...] = ()
+    opening: bool = False
+    corporate: tuple[CorporateEvent, ...] = ()
 
     def normalised(self) -> BooksSnapshot:
         """The same books in one fixed order, each fill and movement of cash once (in the earliest event)."""
@@ -252,6 +265,7 @@ class BooksSnapshot:
             changed=tuple(sorted(self.changed, key=lambda c: (c.external_id, c.later_sha256))),
             late=tuple(sorted(self.late, key=lambda o: o.client_id)),
             unmapped=tuple(sorted(self.unmapped, key=lambda t: t.client_id)),
+            corporate=tuple(sorted(self.corporate, key=lambda c: (c.at, c.external_id))),
         )
 
     def text(self) -> str:
@@ -284,6 +298,8 @@ class BooksSnapshot:
                 "late": books.late,
                 "unmapped": books.unmapped,
                 "hedging": books.hedging,
+                "opening": books.opening,
+                "corporate": books.corporate,
                 "instruments": dict(books.instruments),
             }
         )
@@ -317,7 +333,7 @@ def normalised_broker(snapshot: BrokerSnapshot) -> BrokerSnapshot:
         orders=tuple(
             sorted(
                 (replace(order, raw={}) for order in snapshot.orders),
-                key=lambda o: (o.broker_order_id, o.client_id, o.instrument, o.type, o.raw_status),
+                key=lambda o: (o.broker_order_id, o.client_id, repr(o)),  # contradicting rows have one order, too
             )
         ),
         raw={},
@@ -335,7 +351,7 @@ def broker_text(snapshot: BrokerSnapshot) -> str:
             "last_event_id": plain.last_event_id,
             "cash": plain.cash,
             "cash_part": plain.cash_part,
-            "positions": [replace(position, unrealised=None) for position in plain.positions],
+            "positions": [replace(position, unrealised=None, market_price=None) for position in plain.positions],
             "positions_part": plain.positions_part,
             "orders": plain.orders,
             "orders_part": plain.orders_part,

@@ -1,7 +1,8 @@
 """What is due, asked by a tick in wall time and answered on each account's own clock.
 
-What always holds: a run is due because of rows (a start-up restriction, fills and ended orders past the mark, an empty
-slot of the schedule), never because of a message; at most one run per account is due at a time, the most urgent first.
+What always holds: a run is due because of rows (a run that the broker has broken off, a start-up restriction, fills and
+ended orders past the mark, an empty slot of the schedule), never because of a message; at most one run per account is
+due at a time, the most urgent first; a broker that has asked for quiet has it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from reconciliation.engine.statements import look_again
 from reconciliation.models import Run
 from reconciliation.selectors.books import POST_TRADE, post_trade_mark
 from reconciliation.selectors.policies import reconciliation_policy
+from reconciliation.selectors.runs import broken_off, goes_on_at
 from reconciliation.services.runs import STARTUP, note_missed, slot_is_taken
 from trading.clock import now, wall_now
 from trading.models import Account, Restriction
@@ -46,11 +48,19 @@ def reconcilable() -> list[Account]:
 
 def due(account: Account) -> Due | None:
     """The most urgent run that is due for the account, if any."""
+    left_off = broken_off(account)
+    if left_off is not None:
+        return Due(account, left_off.trigger) if wall_now() >= goes_on_at(left_off) else None
     if _startup_is_due(account):
         return Due(account, Run.Trigger.STARTUP)
     if _post_trade_is_due(account):
         return Due(account, Run.Trigger.POST_TRADE)
     return _periodic(account)
+
+
+def is_periodic_due(account: Account) -> bool:
+    """Whether the slot of the schedule that the account's clock is in has no run yet."""
+    return _periodic(account) is not None
 
 
 def run_if_due(account: Account) -> RunResult | None:

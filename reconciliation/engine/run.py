@@ -2,12 +2,14 @@
 
 What always holds: runs of an account never overlap (a lease); no transaction is open while the broker is asked; both
 sides are cut at the same event of the broker's history, or nothing is compared; a broker that does not answer ends in
-a FAILED run without findings, and a report-only run writes nothing at all.
+a FAILED run without findings; one that has had too many requests is asked nothing more, and the run is INCOMPLETE and
+goes on later from the cursor; a report-only run writes nothing at all.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from reconciliation.domain.compare import reconcile
+from reconciliation.domain.compare import nothing_compared, reconcile
 from reconciliation.domain.findings import Findings
 from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.domain.snapshots import BooksSnapshot
@@ -24,7 +26,8 @@ from reconciliation.selectors.books import books_snapshot, post_trade_mark
 from reconciliation.selectors.discrepancies import live
 from reconciliation.selectors.policies import reconciliation_policy
 from reconciliation.services.discrepancies import Observed
-from reconciliation.services.runs import record_failure, record_run, slot_is_taken
+from reconciliation.services.runs import Reading, record_failure, record_run, slot_is_taken
+from trading.brokers.counting import Wire, counting
 from trading.brokers.registry import BadConnection, MissingCredentials
 from trading.clock import wall_now
 from trading.domain.broker import (
@@ -34,6 +37,7 @@ from trading.domain.broker import (
     BrokerSnapshot,
     BrokerUnreachable,
     Completeness,
+    Part,
 )
 from trading.engine.connections import connected
 from trading.engine.inflow import catch_up, holder
@@ -50,6 +54,12 @@ LEASE_SECONDS = 60
 CUTS = 3
 PATIENT_SECONDS, HASTY_SECONDS = 2.0, 0.5
 BUSY, SKIPPED = "BUSY", "SKIPPED"
+QUIET_SECONDS = 15
+"""How long a broker is left alone that has had too many requests and does not say for how long."""
+BROKEN_OFF = (
+    "The broker has had too many requests for now, and is left alone for {seconds} s: {error} What it had told by then "
+    "is kept, nothing was concluded from the rest, and the run goes on by itself."
+)
 OVERLAP = "Another reconciliation of this account is under way; its result is the one to look at."
 
 
@@ -85,6 +95,10 @@ class _Sides:
     mark: str
 
 
+class _BrokenOff(Exception):
+    """The broker has had too many requests."""
+
+
 class _Overtaken(Exception):
     """The lease passed to another run."""
 
@@ -115,7 +129,7 @@ def run_reconciliation(
     """
     if report_only:
         return _attempt(account, trigger, scheduled_for, broker, report_only=True, lease=None)
-    key = f"reconcile:{account.pk}"
+    key = lease_key(account)
     token = leases.acquire(key=key, holder=holder(), seconds=LEASE_SECONDS)
     if token is None:
         return _result(account, BUSY, error=OVERLAP)
@@ -125,6 +139,11 @@ def run_reconciliation(
         return _attempt(account, trigger, scheduled_for, broker, report_only=False, lease=(key, token))
     finally:
         leases.release(key=key, token=token)
+
+
+def lease_key(account: Account) -> str:
+    """The lease that whoever reconciles the account holds."""
+    return f"reconcile:{account.pk}"
 
 
 def _attempt(
@@ -137,11 +156,18 @@ def _attempt(
     lease: tuple[str, int] | None,
 ) -> RunResult:
     policy = reconciliation_policy(account)
-    started_at = wall_now()
+    started_at, cursor = wall_now(), cursors.get(account, INFLOW)
     keep = _Keep(lease)
+    nothing: Findings | None = None
     try:
-        with connected(account, broker) as port:
-            sides = _read_with_patience(account, port, policy, trigger, report_only, keep)
+        with counting() as wire:
+            try:
+                with connected(account, broker) as port:
+                    sides = _read_with_patience(account, port, policy, trigger, report_only, keep, wire)
+            except _BrokenOff as error:
+                sides = _unread(account)
+                note = str(error) if report_only else BROKEN_OFF.format(seconds=_quiet(wire), error=error)
+                nothing = nothing_compared(sides.broker, sides.books, note)
         keep.lease()  # whoever lost it must not write: a later run may have seen more
     except _Overtaken:
         return _result(account, BUSY, error=OVERLAP)
@@ -157,10 +183,12 @@ def _attempt(
             scheduled_for=scheduled_for,
             started_at=started_at,
             error=str(error),
+            policy=policy,
+            reading=Reading(wire.requests, cursor),
             actor=ACTOR,
         )
         return _result(account, Run.Status.FAILED, run_id=run.pk, error=str(error))
-    findings = reconcile(sides.broker, sides.books, policy)
+    findings = nothing or reconcile(sides.broker, sides.books, policy)
     complete = findings.completeness is Completeness.COMPLETE
     doubt = "" if complete else " ".join(findings.notes)
     if report_only:
@@ -177,9 +205,11 @@ def _attempt(
         findings=findings,
         policy=policy,
         mark=sides.mark,
+        reading=Reading(wire.requests, cursor, _quiet(wire) if wire.too_many and not complete else None),
         actor=ACTOR,
     )
-    logins.let_in(account)
+    if nothing is None:
+        logins.let_in(account)
     return _result(
         account,
         recorded.run.status,
@@ -197,8 +227,12 @@ def _read_with_patience(
     trigger: str,
     report_only: bool,
     keep: _Keep,
+    wire: Wire,
 ) -> _Sides:
-    """Both sides, with the policy's retries. Raises BrokerUnreachable when the last try fails too."""
+    """Both sides, with the policy's retries.
+
+    Raises BrokerUnreachable when the last try fails too, and _BrokenOff when no further try would be welcome.
+    """
     base = HASTY_SECONDS if trigger == Run.Trigger.MANUAL else PATIENT_SECONDS
     tries = max(policy.max_retries, 1)
     for number in range(tries):
@@ -206,7 +240,9 @@ def _read_with_patience(
             return _read(account, broker, report_only, keep)
         except BrokerNeedsLogin:
             raise  # asking again cannot help: a person must act first
-        except BrokerUnreachable:
+        except BrokerUnreachable as error:
+            if wire.too_many:
+                raise _BrokenOff(str(error)) from error
             if number == tries - 1:
                 raise
             time.sleep(base * 2**number)
@@ -232,6 +268,34 @@ def _read(account: Account, broker: Broker, report_only: bool, keep: _Keep) -> _
         if books.cut_event_id == shown.last_event_id:
             break
     return _Sides(shown, books, read_at, mark)
+
+
+def _unread(account: Account) -> _Sides:
+    """The books as they stand, beside a broker that has shown nothing: cut where the history was read up to."""
+    with transaction.atomic():
+        lock_account(account.pk)
+        read_at = wall_now()
+        books = books_snapshot(account)
+        mark = post_trade_mark(account)
+    nothing = Part(Completeness.FAILED, "it was not read")
+    shown = BrokerSnapshot(
+        account_id=account.external_id,
+        currency=account.currency,
+        at=books.at,
+        last_event_id=books.cut_event_id,
+        cash={},
+        cash_part=nothing,
+        positions=(),
+        positions_part=nothing,
+        orders=(),
+        orders_part=nothing,
+    )
+    return _Sides(shown, books, read_at, mark)
+
+
+def _quiet(wire: Wire) -> int:
+    """For how many seconds the broker is left alone."""
+    return QUIET_SECONDS if wire.retry_after is None else math.ceil(wire.retry_after)
 
 
 def _peek(account: Account, broker: Broker) -> tuple[list[BrokerEvent], str]:

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from reconciliation.domain.findings import Finding, Findings
 from reconciliation.domain.kinds import Kind
@@ -21,6 +21,7 @@ from reconciliation.domain.severity import severity_of
 from reconciliation.engine.run import ACTOR, RunResult
 from reconciliation.models import Discrepancy, Run, Statement
 from reconciliation.selectors.discrepancies import live
+from reconciliation.selectors.matching import LARGE, match_by_size
 from reconciliation.selectors.policies import reconciliation_policy
 from reconciliation.selectors.statements import (
     Sides,
@@ -43,6 +44,7 @@ from trading.clock import now, wall_now
 from trading.domain.money import ZERO, plain
 from trading.locks import lock_account
 from trading.models import Account
+from trading.selectors.chain import PATIENCE
 from trading.services.audit import Actor
 
 
@@ -84,6 +86,8 @@ def import_file(
         )
     else:
         imported = Imported(known, False)
+    if progress is not None:
+        progress("Comparing", 0, 0)
     return Outcome(imported, run_statement(imported.statement))
 
 
@@ -95,9 +99,13 @@ def run_statement(statement: Statement) -> RunResult:
     started_at = wall_now()
     with transaction.atomic():
         lock_account(account.pk)
+        if statement.line_count >= LARGE:  # it takes longer than other work may
+            with connection.cursor() as cursor:
+                cursor.execute(PATIENCE)
         read_at = wall_now()
         both = sides(statement)
-        findings = _with_balances(statement, both, compare(both.told, both.booked, both.steps))
+        found = compare(both.told, both.booked, both.steps, matcher=match_by_size)
+        findings = _with_balances(statement, both, found)
         findings = _with_gaps(statement, findings)
         recorded = record_statement_run(
             statement=statement,
@@ -174,7 +182,9 @@ def _confirmed(policy: ReconciliationPolicy, statement: Statement) -> Reconcilia
 
 
 def _with_balances(statement: Statement, both: Sides, findings: Findings) -> Findings:
-    """Plus what the closing balance shows that no line explains."""
+    """Plus what the closing balance shows that no line explains; the value of an account without positions is one."""
+    if both.note:
+        findings = replace(findings, notes=(*findings.notes, both.note))
     if both.closing is None:
         return findings
     theirs, ours = both.closing

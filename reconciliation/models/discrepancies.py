@@ -53,6 +53,7 @@ class Discrepancy(models.Model):
     times_seen = models.PositiveIntegerField(default=1)
     times_reopened = models.PositiveIntegerField(default=0)
     owner = models.ForeignKey("trading.User", on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    labels = models.JSONField(default=list, blank=True, help_text="Words that people put on it, sorted")
     proposal = models.ForeignKey("trading.Proposal", on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:
@@ -63,7 +64,8 @@ class Discrepancy(models.Model):
                 fields=["account", "state"],
                 condition=~Q(state__in=["CLOSED", "CLEARED"]),
                 name="live_discrepancies",
-            )
+            ),
+            models.Index(fields=["account"], condition=~Q(labels=[]), name="labelled_discrepancies"),
         ]
 
     def __str__(self) -> str:
@@ -89,6 +91,7 @@ class DiscrepancyEvent(Fact):
         constraints = [
             models.UniqueConstraint(fields=["discrepancy", "sequence"], name="discrepancy_events_are_numbered")
         ]
+        indexes = [models.Index(fields=["discrepancy"], condition=Q(kind="RELATED"), name="related_cases")]
 
     def __str__(self) -> str:
         return f"{self.kind} → {self.to_state}"

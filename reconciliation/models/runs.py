@@ -29,7 +29,12 @@ class Snapshot(Fact):
 
 
 class Run(Fact):
-    """One reconciliation of one account. `at` is on the account's clock."""
+    """One reconciliation of one account. `at` is on the account's clock.
+
+    `sha256` names what was compared, under which policy and rules, and what came of it: equal for equal inputs,
+    whenever they were read. `resumes` is the run that the broker had broken off by "too many requests". Columns that
+    came later are NULL for older runs, whose rows are sealed.
+    """
 
     class Trigger(models.TextChoices):
         STARTUP = "STARTUP"
@@ -59,6 +64,15 @@ class Run(Fact):
     proof = models.JSONField(default=dict, help_text="broker − books − open cases, per commodity")
     sha256 = sha256_field(blank=True, default="")
     statement = models.ForeignKey("reconciliation.Statement", on_delete=models.PROTECT, null=True, related_name="runs")
+    rules_version = models.CharField(  # noqa: DJ001 - NULL, not "": the rows that stood before are sealed
+        max_length=64, null=True, help_text="The ladder of matching rules in force"
+    )
+    requests = models.PositiveIntegerField(null=True, help_text="Asked of the broker over the wire")
+    cursor_from = models.CharField(  # noqa: DJ001
+        max_length=120, null=True, help_text="How far the history was read before"
+    )
+    cursor_to = models.CharField(max_length=120, null=True, help_text="How far it was read afterwards")  # noqa: DJ001
+    resumes = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="resumed_by")
 
     class Meta:
         ordering = ["-id"]

@@ -7,6 +7,7 @@ cut belong together; nothing is written.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from decimal import Decimal
 
 from django.db.models import F, Q
@@ -17,29 +18,33 @@ from reconciliation.domain.snapshots import (
     BooksPosition,
     BooksSnapshot,
     ChangedBody,
+    CorporateEvent,
     InstrumentRule,
     UnpostedEvent,
 )
 from reconciliation.selectors.late import last_events, late_orders, unmapped_trades
+from reconciliation.selectors.opening import has_not_begun
 from reconciliation.selectors.over_closed import over_closed
 from trading.clock import now
 from trading.domain.books import pooled_price
 from trading.domain.broker import BrokerEvent as PortEvent
-from trading.domain.broker import BrokerSnapshot, FillData, Side
-from trading.domain.money import STORED_STEP, round_to_step
+from trading.domain.broker import BrokerSnapshot, EventKind, FillData, Side
+from trading.domain.money import STORED_STEP, parse_decimal, round_to_step
 from trading.domain.orders import TERMINAL, OrderState, Tag
 from trading.models import Account, BrokerEvent, CashEvent, Fill, InstrumentAlias, Order, OrderEvent, Trade
 from trading.selectors import books
 from trading.selectors.inbox import reversed_cash, reversed_fills, unposted
 from trading.services import cursors
 from trading.services.broker_changes import as_said, cash_as_said, changes
-from trading.services.event_facts import cash_now, fills_now
+from trading.services.event_facts import CORPORATE, cash_now, fills_now
 from trading.services.inbox import INFLOW
 from trading.services.linking import link
 from trading.services.trades import standing
 from trading.services.versions import cash_versions, fill_versions
 
 POST_TRADE = "post_trade"
+# A corporate action may explain a difference for so long.
+LATELY = timedelta(days=30)
 
 
 def books_snapshot(
@@ -69,7 +74,25 @@ def books_snapshot(
         hedging=account.hedging,
         late=tuple(late_orders(account)),
         unmapped=tuple(unmapped_trades(account)),
+        opening=has_not_begun(account),
+        corporate=tuple(_corporate(account)),
     )
+
+
+def _corporate(account: Account) -> list[CorporateEvent]:
+    """What has happened to shares themselves lately, by the broker's history."""
+    rows = BrokerEvent.objects.filter(account=account, kind=EventKind.CORPORATE_ACTION, at__gt=now(account) - LATELY)
+    return [
+        CorporateEvent(
+            external_id=row.external_id,
+            at=row.at,
+            word=told["word"],
+            instrument=told["instrument"],
+            units=parse_decimal(told["units"]) if told["units"] is not None else None,
+        )
+        for row in rows.order_by("sequence")
+        for told in [row.facts[CORPORATE]]
+    ]
 
 
 def _pooled(account: Account, symbol: str) -> Decimal | None:

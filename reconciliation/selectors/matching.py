@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import islice
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from reconciliation.domain import matching as pure
 from reconciliation.domain.facts import Fact, Match, Matched
 from reconciliation.domain.rules import RULES, Rule
 from reconciliation.domain.snapshots import InstrumentRule
@@ -22,6 +24,11 @@ from trading.domain.money import ZERO
 
 from . import rungs
 
+LARGE = 5_000
+"""From how many facts of a side on the database matches: memory takes 20 µs for each of them, which makes the tenth of
+a second that twenty statements take; sending one takes 4."""
+SLICE = 1_000
+"""How many facts are sent together."""
 MANY = 10_000
 """From how many facts on it pays to count them for the planner."""
 _SETTINGS = {
@@ -37,6 +44,7 @@ _COPY = (
     "COPY {table} (ref, external_id, client_id, broker_order_id, key, price_step, quantity, price, amount, at, day) "
 )
 _COPY += "FROM STDIN"
+_ESCAPED = {ord(sign): name for sign, name in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))}
 
 _Row = tuple[list[int], list[int], Decimal, Decimal, bool]
 
@@ -49,6 +57,12 @@ class Breaks:
     differing: tuple[Match, ...]
     only_broker: tuple[int, ...]
     only_books: tuple[int, ...]
+
+
+def match_by_size(broker: Sequence[Fact], books: Sequence[Fact], *, steps: Mapping[str, InstrumentRule]) -> Matched:
+    """The whole ladder: by the pure core, of large sides by the database. Raises as `match`."""
+    large = max(len(broker), len(books)) >= LARGE
+    return match(broker, books, steps=steps) if large else pure.match(broker, books, steps=steps)
 
 
 def match(
@@ -197,29 +211,29 @@ def _copy(
     """Load a side; how many facts it has. `keys` gets a number for every key that is new."""
     refs: set[int] = set()
     rows = 0
+    left = iter(facts)
     with cursor.copy(_COPY.format(table=table)) as copy:
-        for fact in facts:
-            known = steps.get(fact.instrument)
-            copy.write_row(
-                (
-                    fact.ref,
-                    fact.external_id or None,
-                    fact.client_id or None,
-                    fact.broker_order_id or None,
-                    keys.setdefault(fact.key, len(keys)),
-                    (known.price_step if known is not None else ZERO) if fact.instrument else None,
-                    fact.quantity,
-                    fact.price,
-                    fact.amount,
-                    fact.at,
-                    fact.day,
-                )
-            )
-            refs.add(fact.ref)
-            rows += 1
+        while some := list(islice(left, SLICE)):
+            copy.write("".join(_line(fact, keys.setdefault(fact.key, len(keys)), steps) for fact in some))
+            refs.update(fact.ref for fact in some)
+            rows += len(some)
     if len(refs) != rows:
         raise ValueError("two facts of one side have the same ref")
     return rows
+
+
+def _line(fact: Fact, key: int, steps: Mapping[str, InstrumentRule]) -> str:
+    """A fact as COPY reads it: written by hand, because there are millions."""
+    known = steps.get(fact.instrument)
+    step = (known.price_step if known is not None else ZERO) if fact.instrument else "\\N"
+    texts = "\t".join(_text(each) for each in (fact.external_id, fact.client_id, fact.broker_order_id))
+    terms = f"{key}\t{step}\t{fact.quantity}\t{fact.price}\t{fact.amount}"
+    return f"{fact.ref}\t{texts}\t{terms}\t{fact.at.isoformat()}\t{fact.day.isoformat()}\n"
+
+
+def _text(text: str) -> str:
+    """Nothing for "": the side does not know it."""
+    return text.translate(_ESCAPED) if text else "\\N"
 
 
 def _match(rule: Rule, row: _Row) -> Match:

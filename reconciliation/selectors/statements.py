@@ -38,12 +38,16 @@ LEDGERS = frozenset({"kite-ledger"})
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """What is compared. `closing` is the statement's balance and ours at that moment; None where it names none."""
+    """What is compared. `closing` is the statement's balance and ours at that moment; None where it names none.
+
+    `note` says why a value that the statement names is not compared.
+    """
 
     told: Told
     booked: Booked
     steps: Mapping[str, InstrumentRule]
     closing: tuple[Decimal, Decimal] | None = None
+    note: str = ""
 
 
 def sides(statement: Statement) -> Sides:
@@ -54,11 +58,13 @@ def sides(statement: Statement) -> Sides:
     exact = all(line.amount is not None for line in lines if line.side)
     with_product = any(line.product for line in lines)
     told = _told(statement, lines, steps, exact)
+    note = _not_valued(statement)
     return Sides(
         told=told,
         booked=_booked(statement, lines, exact=exact, with_product=with_product),
         steps=steps,
-        closing=_closing(statement),
+        closing=_closing(statement) if not note else None,
+        note=note,
     )
 
 
@@ -266,9 +272,26 @@ def _held(account: Account, moment: datetime) -> dict[str, Decimal]:
     return {name: units for name, units in held.items() if units != 0}
 
 
+def _not_valued(statement: Statement) -> str:
+    """Why an account's value at the end of a statement is not compared: only without positions is it its cash."""
+    if statement.kind != Statement.Kind.NAV or statement.closing is None:
+        return ""
+    account, until = statement.account, statement.covers_until
+    kinds = LedgerAccount.objects.filter(account=account, kind=LedgerAccount.Kind.CASH)
+    others = kinds.exclude(commodity_id=account.currency).values_list("commodity_id", flat=True)
+    cash = {name for name in others if books.balance_at(account, "CASH", name, until) != 0}
+    held = sorted({*_held(account, until), *cash})
+    if not held:
+        return ""
+    return (
+        f"Its value was not compared: our books held {', '.join(held)} at its end, which the broker counts at its own "
+        "prices. Import a statement of cash and one of positions instead."
+    )
+
+
 def _closing(statement: Statement) -> tuple[Decimal, Decimal] | None:
     """The balance that the statement ends with, and ours at that moment with what has been decided about it since."""
-    if statement.kind != Statement.Kind.CASH or statement.closing is None:
+    if statement.kind not in (Statement.Kind.CASH, Statement.Kind.NAV) or statement.closing is None:
         return None
     account, currency, until = statement.account, statement.currency, statement.covers_until
     settled = statement.format in LEDGERS

@@ -158,6 +158,7 @@ def _post(row: Discrepancy, entry: dict[str, Any], application: Application, act
             instrument=Instrument.objects.get(symbol=entry["instrument"]),
             quantity=parse_decimal(entry["quantity"]),
             price=parse_decimal(entry["price"]),
+            estimated=entry.get("estimated", False),
             application=application,
             actor=actor,
         )

@@ -1,8 +1,7 @@
-"""The steps of a run written set-based, for runs that find thousands of differences at once.
+"""The steps of a run, written set-based: a run may find thousands of differences at once.
 
-What always holds: cases, events, audit and messages come out exactly as `discrepancies.carry_out` writes them row by
-row (only their numbers are drawn in another order); a thousand cases take as many statements as one; rows come first,
-append-only tables last.
+What always holds: a thousand cases take as many statements as one; each step leaves its case, its event and its
+audit as if it had been written alone (the tests do so beside it); rows come first, append-only tables last.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from psycopg.types.json import Jsonb
 
 from reconciliation.domain.lifecycle import QUIET, Step
 from reconciliation.models import Discrepancy, DiscrepancyEvent, Run
-from trading.models import Account, Instrument, Notification
+from trading.models import Account, Instrument
 from trading.services import audit
 from trading.services.audit import Actor
 
-from .discrepancies import audit_of, event_of, is_told, lock_instruments, notification, stepped
+from .discrepancies import audit_of, event_of, lock_instruments, stepped
 
 _Row = TypeVar("_Row")
 SLICE = 1_000
 """Cases a statement: no transaction stands idle for long while the next ones are made ready."""
-_STAYS = {"id", "account", "fingerprint", "owner"}
+_STAYS = {"id", "account", "fingerprint", "owner", "labels"}
 """Columns that no step of a run changes."""
 
 _Taken = tuple[Step, Discrepancy, str]
@@ -45,8 +44,6 @@ def carry_out(
             taken.append((step, row, before))
         done = taken[-len(some) :]
         _save([row for _, row, _ in done])
-        told = [notification(row) for step, row, _ in done if is_told(step, row)]
-        Notification.objects.bulk_create(told, ignore_conflicts=True)
     for loud in _slices([each for each in taken if each[0].kind not in QUIET]):
         _append(account, run, loud, actor)
     lock_instruments(account, actor)

@@ -1,8 +1,8 @@
-"""The one writer of discrepancies: every step of a case, with its event and its audit, in the caller's transaction.
+"""The steps of discrepancies: what one makes of a case, its event and its audit; people's are written here, too.
 
-What always holds: callers hold the account's lock; `state` changes only here, together with a DiscrepancyEvent; a
-new version of the matter takes the proposal off the case; the restriction on an instrument stands exactly while a
-confirmed case of high or critical severity about it is alive.
+What always holds: callers hold the account's lock; `state` changes only here and, for the steps of runs, in
+`cases_bulk`, together with a DiscrepancyEvent; a new version of the matter takes the proposal off the case; the
+restriction on an instrument stands exactly while a confirmed case of high or critical severity about it is alive.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from django.db.models import Max, Q
 from reconciliation.domain.findings import Finding
 from reconciliation.domain.fingerprint import fingerprint
 from reconciliation.domain.kinds import Action, Confidence
-from reconciliation.domain.lifecycle import ENDED, EVERY_PART, QUIET, Case, State, Step, StepKind, plan
+from reconciliation.domain.lifecycle import ENDED, EVERY_PART, Case, State, Step, StepKind, plan
 from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.models import Discrepancy, DiscrepancyEvent, Run
 from reconciliation.selectors.discrepancies import BLOCKING, application_of
 from reconciliation.statements.compare import STATEMENT
-from trading.clock import now, wall_now
-from trading.domain.canonical import canonical_json
+from trading.clock import now
+from trading.domain.canonical import simple
 from trading.domain.orders import TERMINAL, OrderState
-from trading.models import Account, Application, Instrument, Notification, Order, Proposal, Restriction
+from trading.models import Account, Application, Instrument, Order, Proposal, Restriction
 from trading.services import audit, restrictions
 from trading.services.audit import Actor
 
@@ -35,7 +35,6 @@ from .stop_payloads import is_under_way
 LOCK_SOURCE = restrictions.RECONCILIATION
 ACCEPTED = f"reconciliation.{Action.ACCEPT}"
 CONFIRMED = [State.OPEN, State.PROPOSED, State.APPROVED, State.APPLIED]
-TOLD = ("level", "text", "at")
 MATTER = ("events", "evidence", "explains", "actions", "suggestion", "substance", "relies_on")
 
 
@@ -65,7 +64,7 @@ def account_identity(account: Account) -> str:
 
 def stored(value: Any) -> Any:
     """A value as JSON columns keep it: decimals as plain text."""
-    return json.loads(canonical_json(value))
+    return simple(value)
 
 
 def told_by(row: Discrepancy) -> int | None:
@@ -149,23 +148,6 @@ def tally(steps: tuple[Step, ...], rows: Mapping[str, Discrepancy]) -> Observed:
     return observed
 
 
-def carry_out(
-    *, account: Account, run: Run, steps: tuple[Step, ...], rows: dict[str, Discrepancy], actor: Actor
-) -> None:
-    """Write the steps of a run."""
-    for step in steps:
-        symbol = step.finding.instrument if step.finding is not None else ""
-        instrument = Instrument.objects.filter(symbol=symbol).first() if symbol else None
-        row, before = stepped(rows.get(step.fingerprint), step, account=account, run=run, instrument=instrument)
-        row.save()
-        if step.kind not in QUIET:
-            _event(row, step.kind, before, run=run, actor=actor, reason=step.reason or row.cause)
-        if is_told(step, row):
-            told = notification(row)
-            Notification.objects.get_or_create(key=told.key, defaults={n: getattr(told, n) for n in TOLD})
-    lock_instruments(account, actor)
-
-
 def stepped(
     row: Discrepancy | None, step: Step, *, account: Account, run: Run, instrument: Instrument | None
 ) -> tuple[Discrepancy, str]:
@@ -223,8 +205,8 @@ def _describe(row: Discrepancy, finding: Finding, instrument: Instrument | None)
     row.broker_value = _storable(finding.broker_value)
     row.difference = _storable(finding.difference)
     row.cause = finding.cause
-    recorded = stored(finding.recorded())
-    row.evidence = {name: recorded[name] for name in MATTER}
+    recorded = finding.recorded()
+    row.evidence = stored({name: recorded[name] for name in MATTER})
 
 
 def _storable(value: Any) -> Any:
@@ -262,15 +244,14 @@ def _event(
     before: str,
     *,
     actor: Actor,
-    run: Run | None = None,
-    proposal: Proposal | None = None,
-    reason: str = "",
-    details: dict[str, Any] | None = None,
+    proposal: Proposal | None,
+    reason: str,
+    details: dict[str, Any] | None,
 ) -> None:
     last = DiscrepancyEvent.objects.filter(discrepancy=row).aggregate(last=Max("sequence"))["last"] or 0
-    at = run.at if run is not None else now(row.account)
+    at = now(row.account)
     event = event_of(row, kind, before, sequence=last + 1, at=at, actor=actor, reason=reason, details=details)
-    event.run, event.proposal = run, proposal
+    event.proposal = proposal
     event.save()
     audit.record_all([audit_of(row, kind, before, account=row.account, at=at, actor=actor, reason=reason)])
 
@@ -328,27 +309,13 @@ def audit_of(
     )
 
 
-def is_told(step: Step, row: Discrepancy) -> bool:
-    """Whether people are told of the case now: it is sure, and grave."""
-    return step.kind is StepKind.OPENED and row.severity in BLOCKING
-
-
-def notification(row: Discrepancy) -> Notification:
-    """What they are told, once per case and return, to be saved."""
-    return Notification(
-        key=f"discrepancy:{row.pk}:{row.times_reopened}",
-        level="CRITICAL" if row.severity == Discrepancy.Severity.CRITICAL else "WARNING",
-        text=f"{row.account.name}: {row.kind} {row.key}. {row.cause}",
-        at=wall_now(),
-    )
-
-
 def lock_instruments(account: Account, actor: Actor) -> None:
     """Entries on an instrument stop while a confirmed, grave case about it is alive."""
     grave = Discrepancy.objects.filter(
         account=account, state__in=CONFIRMED, severity__in=BLOCKING, instrument__isnull=False
     ).select_related("instrument")
-    wanted = {row.instrument_id: row for row in grave.order_by("pk")}
+    # Of each instrument the last one: there may be thousands of the others.
+    wanted = {row.instrument_id: row for row in grave.order_by("instrument_id", "-pk").distinct("instrument_id")}
     standing = Restriction.objects.filter(
         account=account, source=LOCK_SOURCE, lifted_at=None, instrument__isnull=False
     ).order_by("pk")

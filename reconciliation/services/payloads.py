@@ -21,10 +21,11 @@ from trading.domain.money import STORED_STEP, ZERO, parse_decimal, plain, round_
 from trading.domain.settlement import payment
 from trading.models import Account, BrokerEvent, Instrument, Trade
 from trading.selectors import books
+from trading.selectors.instruments import UnmappedInstrument, instrument_for
 from trading.services.booking import kind_of_fill
 from trading.services.errors import RuleBroken
 
-from . import approvals_needed, stop_payloads
+from . import approvals_needed, opening, stop_payloads
 from .correction_payloads import REVERSAL, correction_entries, sentence_of, symbol_change_entry
 from .discrepancies import stored
 
@@ -98,6 +99,8 @@ def _parameters(row: Discrepancy, action: Action, price: Decimal | None, realise
             raise RuleBroken(f"The {name} {given} cannot be booked: give a plain number with at most twelve decimals.")
     if price is not None and price <= 0:
         raise RuleBroken(f"The price {plain(price)} must be above zero.")
+    if opening.is_opening(row):
+        return opening.parameters(row, price, realised)
     if action is Action.CLOSE_AT_ESTIMATE:
         if row.instrument is not None and not row.instrument.is_margin:
             return _estimated_payment(row, row.instrument, price, realised)
@@ -111,6 +114,9 @@ def _parameters(row: Discrepancy, action: Action, price: Decimal | None, realise
 def _work(
     row: Discrepancy, action: Action, parameters: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    if opening.is_opening(row):
+        history = _fill_entries(row) if opening.has_fills(row) else []
+        return [*opening.adoptions(row, parameters), *history, *opening.cash(row)], []
     if row.kind == Kind.FILL_MISMATCH and action in (Action.BOOK_FILLS, Action.BOOK_CASH):
         return correction_entries(row, next(iter(_events(row)), None)), []
     if action is Action.BOOK_FILLS:
@@ -162,7 +168,7 @@ def _fill_entries(row: Discrepancy) -> list[dict[str, Any]]:
             "realised": fill.realised,
             "financing": fill.financing,
             "commission": fill.commission,
-            **_paid(row, fill),
+            **_paid(row.account, fill),
         }
         for event, fill, ours in _fills(row)
     ]
@@ -171,11 +177,15 @@ def _fill_entries(row: Discrepancy) -> list[dict[str, Any]]:
     return entries
 
 
-def _paid(row: Discrepancy, fill: FillData) -> dict[str, Decimal]:
+def _paid(account: Account, fill: FillData) -> dict[str, Decimal]:
     """What a fill of a cash instrument pays for the units themselves."""
-    if row.instrument is None or row.instrument.is_margin:
+    try:
+        instrument = instrument_for(account, fill.instrument)
+    except UnmappedInstrument:
         return {}
-    return {"paid": payment(fill.side, fill.quantity, fill.price, multiplier=row.instrument.multiplier)}
+    if instrument.is_margin:
+        return {}
+    return {"paid": payment(fill.side, fill.quantity, fill.price, multiplier=instrument.multiplier)}
 
 
 def _cash_entries(row: Discrepancy) -> list[dict[str, Any]]:
@@ -365,6 +375,7 @@ def _entry_sentence(entry: Mapping[str, Any], currency: str) -> str:
         return (
             f"Take {entry['quantity']} {entry['instrument']} at {entry['price']} into the books as a position that is "
             "not ours; no cash moves."
+            + (" The broker does not say what it cost: the price is an estimate." if "estimated" in entry else "")
         )
     if kind == "ESTIMATE":
         return (

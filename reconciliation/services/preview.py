@@ -7,15 +7,18 @@ may show it to anybody; the lines come from `trading.services.moves`, which book
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from reconciliation.models import Discrepancy
 from trading.clock import now, trading_day
+from trading.domain.books import OpenLot
 from trading.domain.broker import EventKind, Side
+from trading.domain.lots import Execution, LotMethod, step
 from trading.domain.money import ZERO, parse_decimal
 from trading.models import Account, BrokerEvent, Entry, Fill, Instrument, LedgerAccount
+from trading.selectors import lot_history
 from trading.selectors.instruments import UnmappedInstrument, instrument_for
 from trading.services import moves
 from trading.services.booking import CASH_SIDE
@@ -57,13 +60,40 @@ class Draft:
     refused: str = ""
 
 
+@dataclass(slots=True)
+class _Lots:
+    """The lots of each instrument as the entries before leave them: an entry may close what an earlier one opens."""
+
+    after: dict[str, tuple[OpenLot, ...]] = field(default_factory=dict)
+
+    def profit(
+        self,
+        account: Account,
+        instrument: Instrument,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        sequence: int | None = None,
+    ) -> Decimal:
+        """What an execution of a cash instrument realises, after those that were asked about before."""
+        known = self.after.get(instrument.symbol)
+        standing = known if known is not None else lot_history.standing(account, instrument)
+        execution = Execution(f"draft {len(standing)}", side, quantity, price, sequence)
+        method, multiplier = LotMethod(account.lot_method), instrument.multiplier
+        made, self.after[instrument.symbol] = step(method, standing, execution, multiplier=multiplier)
+        if known is not None:
+            return made.realised
+        return match(account, instrument, side, quantity, price, sequence=sequence).profit
+
+
 def draft(row: Discrepancy, payload: Mapping[str, Any]) -> Draft:
     """The lines of all entries of a payload, in the order in which they would be posted."""
     lines: list[Line] = []
     changes: dict[str, Decimal] = {}
+    lots = _Lots()
     try:
         for number, entry in enumerate(payload.get("entries", []), 1):
-            for move in _moves(row.account, entry):
+            for move in _moves(row.account, entry, lots):
                 lines.extend(_sides(row.account, number, entry["entry"], move))
                 for kind, sign in ((move.into, 1), (move.out_of, -1)):
                     if kind == Kind.POSITION or kind in CASH_KINDS:
@@ -73,7 +103,7 @@ def draft(row: Discrepancy, payload: Mapping[str, Any]) -> Draft:
     return Draft(tuple(lines), tuple(Effect(what, change) for what, change in changes.items() if change))
 
 
-def _moves(account: Account, entry: Mapping[str, Any]) -> list[moves.Move]:
+def _moves(account: Account, entry: Mapping[str, Any], lots: _Lots) -> list[moves.Move]:
     kind = entry["entry"]
     if kind == REVERSAL:
         return mirror(Entry.objects.get(pk=entry["reverses"], account=account))
@@ -84,10 +114,10 @@ def _moves(account: Account, entry: Mapping[str, Any]) -> list[moves.Move]:
         return [moves.Move(name, moved, Kind.POSITION, Kind.MARKET) for name, moved in sides]
     if kind in FILLS:
         instrument = instrument_for(account, entry["instrument"])
-        return moves.of_fill(_executed(account, instrument, entry))
+        return moves.of_fill(_executed(account, instrument, entry, lots))
     if kind in ("ADOPTION", "ESTIMATE"):
         instrument = Instrument.objects.get(symbol=entry["instrument"])
-        return moves.of_fill(_estimated(account, instrument, entry))
+        return moves.of_fill(_estimated(account, instrument, entry, lots))
     other = Kind.SUSPENSE if kind == "ADJUSTMENT" else CASH_SIDE[EventKind(kind)][0]
     return moves.of_cash(
         entry["currency"],
@@ -104,7 +134,7 @@ def mirror(entry: Entry) -> list[moves.Move]:
     return [moves.Move(t.commodity_id, t.amount, t.credit.kind, t.debit.kind) for t in transfers]
 
 
-def _executed(account: Account, instrument: Instrument, entry: Mapping[str, Any]) -> Fill:
+def _executed(account: Account, instrument: Instrument, entry: Mapping[str, Any], lots: _Lots) -> Fill:
     """The fill that booking would store, not stored."""
     side, quantity, price = Side(entry["side"]), parse_decimal(entry["quantity"]), parse_decimal(entry["price"])
     realised = parse_decimal(entry["realised"])
@@ -113,7 +143,7 @@ def _executed(account: Account, instrument: Instrument, entry: Mapping[str, Any]
     elif not instrument.is_margin:
         event = BrokerEvent.objects.filter(pk=entry.get("event", 0), account=account).first()
         sequence = event.sequence if event is not None else None
-        realised = match(account, instrument, side, quantity, price, sequence=sequence).profit
+        realised = lots.profit(account, instrument, side, quantity, price, sequence)
     return Fill(
         account=account,
         instrument=instrument,
@@ -127,14 +157,14 @@ def _executed(account: Account, instrument: Instrument, entry: Mapping[str, Any]
     )
 
 
-def _estimated(account: Account, instrument: Instrument, entry: Mapping[str, Any]) -> Fill:
+def _estimated(account: Account, instrument: Instrument, entry: Mapping[str, Any], lots: _Lots) -> Fill:
     """The fill of an adoption or an estimate that booking would store, not stored."""
     signed, price = parse_decimal(entry["quantity"]), parse_decimal(entry["price"])
     side, realised = Side.BUY if signed > 0 else Side.SELL, parse_decimal(entry.get("realised", "0"))
     settles_on = None
     if not instrument.is_margin:
         settles_on = trading_day(account, now(account)) if realised else None
-        realised = match(account, instrument, side, abs(signed), price).profit
+        realised = lots.profit(account, instrument, side, abs(signed), price)
     return Fill(
         account=account,
         instrument=instrument,

@@ -1,7 +1,8 @@
 """A run and everything it found, written in one transaction.
 
 What always holds: snapshots, run, steps of the cases, the post-trade mark and the audit commit together or not at
-all; a FAILED run has an error, no findings, and touches no case; a slot of the schedule is run once.
+all; a FAILED run has an error and no findings, and touches no case but those of what cannot be read; a slot of the
+schedule is run once; what was compared has one hash, whenever it was compared.
 """
 
 from __future__ import annotations
@@ -12,26 +13,50 @@ from typing import Any
 
 from django.db import transaction
 
+from reconciliation.domain.fetches import read_parts
 from reconciliation.domain.findings import Findings
+from reconciliation.domain.kinds import Confidence
+from reconciliation.domain.lifecycle import EVERY_PART
 from reconciliation.domain.policy import ReconciliationPolicy
+from reconciliation.domain.rules import RULES_VERSION
+from reconciliation.domain.run_hash import run_sha256
 from reconciliation.domain.snapshots import BooksSnapshot, broker_text
 from reconciliation.models import Run, Snapshot
 from reconciliation.selectors.books import POST_TRADE
 from reconciliation.selectors.discrepancies import blocking
+from reconciliation.selectors.opening import is_waiting
+from reconciliation.selectors.runs import COMPLETE_PARTS, WAIT, broken_off
 from trading.clock import now
 from trading.domain.broker import BrokerSnapshot, Completeness
-from trading.domain.canonical import canonical_json, sha256_hex
+from trading.domain.canonical import sha256_hex
 from trading.failpoints import failpoint
 from trading.locks import lock_account
-from trading.models import Account, Restriction
+from trading.models import Account, Notification, Restriction
 from trading.services import audit, cursors, restrictions
 from trading.services.audit import Actor
+from trading.services.inbox import INFLOW
+from trading.services.notifications import note
 
-from .discrepancies import CONFIRMED, Observed, carry_out, plan_steps, stored, tally
+from . import alerts
+from .cases_bulk import carry_out
+from .discrepancies import CONFIRMED, Observed, plan_steps, stored, tally
+from .fetches import of_the_sides, plan_fetches
+from .mass import judge
 
 STARTUP = "startup"
-# Of a run that is not complete: by which parts of the answer it may move cases all the same.
-PARTS = "complete_parts"
+STALLED, RESUMED = "run-overdue", "run-resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a run has read the broker: the requests it sent, and where the history's cursor stood before.
+
+    `wait_seconds`: the broker has broken the run off with "too many requests", and is left alone for so long.
+    """
+
+    requests: int
+    cursor_from: str
+    wait_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +80,7 @@ def record_run(
     findings: Findings,
     policy: ReconciliationPolicy,
     mark: str,
+    reading: Reading,
     actor: Actor,
 ) -> Recorded:
     """Store a comparison. `read_at` is the wall time at which the books were read, `mark` their post-trade mark."""
@@ -68,12 +94,18 @@ def record_run(
         at=at,
         read_at=read_at,
         policy=policy,
+        concerns=of_the_sides,
         parts=findings.complete_parts,
     )
-    observed = tally(steps, rows)
-    shown = broker_text(broker)
+    error = "" if complete else " ".join(findings.notes)[:500]
+    read = read_parts(EVERY_PART if complete else findings.complete_parts)
+    of_fetches, failing = plan_fetches(account=account, read=read, error=error, at=at, policy=policy)
+    every, rows = (*steps, *of_fetches), {**rows, **failing}
+    observed = tally(every, rows)
+    stood = alerts.stood_before(rows)
+    shown, kept = broker_text(broker), books.text()
     theirs = _snapshot(account, Snapshot.Side.BROKER, broker.completeness, broker.last_event_id, shown, at)
-    ours = _snapshot(account, Snapshot.Side.BOOKS, Completeness.COMPLETE, books.cut_event_id, books.text(), at)
+    ours = _snapshot(account, Snapshot.Side.BOOKS, Completeness.COMPLETE, books.cut_event_id, kept, at)
     run = Run.objects.create(
         at=at,
         account=account,
@@ -82,21 +114,34 @@ def record_run(
         started_at=started_at,
         status=Run.Status.COMPLETE if complete else Run.Status.INCOMPLETE,
         completeness=findings.completeness,
-        error="" if complete else " ".join(findings.notes)[:500],
+        error=error,
         cut_event_id=books.cut_event_id,
         broker_snapshot=theirs,
         books_snapshot=ours,
         policy_id=account.policy_id,
-        counts=_counts(findings, observed, policy),
+        counts={**_counts(findings, observed, policy), **_left_off(findings, reading)},
         findings=stored([finding.recorded() for finding in findings.findings]),
         proof=stored(findings.proof_recorded()),
-        sha256=sha256_hex(canonical_json([theirs.sha256, ours.sha256, policy.recorded(), findings.text()])),
+        sha256=run_sha256(broker=(shown, broker.at), books=(kept, books.at), policy=policy, findings=findings),
+        rules_version=RULES_VERSION,
+        requests=reading.requests,
+        cursor_from=reading.cursor_from,
+        cursor_to=books.cut_event_id,
+        resumes=broken_off(account),
     )
-    carry_out(account=account, run=run, steps=steps, rows=rows, actor=actor)
+    carry_out(account=account, run=run, steps=every, rows=rows, actor=actor)
+    mass = judge(account=account, steps=steps, complete=complete, limit=policy.mass_difference_at, actor=actor)
+    cap = policy.alert_cap
+    alerts.tell(account=account, run=run, steps=every, rows=rows, stood=stood, cap=cap, mass=mass)
+    alerts.tell_late(account=account, run=run, cap=cap)
     failpoint("cases_written")
     if complete:
         cursors.put(account=account, name=POST_TRADE, value=mark)
         _lift_startup(account, actor)
+    elif trigger == Run.Trigger.STARTUP:
+        block_until_reconciled(
+            account=account, reason=f"the start-up reconciliation is not complete: {error}"[:300], actor=actor
+        )
     audit.record(
         kind="reconciliation.run",
         actor=actor,
@@ -112,12 +157,26 @@ def record_run(
 
 @transaction.atomic
 def record_failure(
-    *, account: Account, trigger: str, scheduled_for: datetime | None, started_at: datetime, error: str, actor: Actor
+    *,
+    account: Account,
+    trigger: str,
+    scheduled_for: datetime | None,
+    started_at: datetime,
+    error: str,
+    policy: ReconciliationPolicy,
+    reading: Reading,
+    actor: Actor,
 ) -> Run:
-    """Store a run that could not read the broker. No case is touched; a failed start keeps entries blocked."""
+    """Store a run that could not read the broker. Only the cases of what cannot be read are touched.
+
+    A failed start keeps entries blocked.
+    """
     lock_account(account.pk)
+    at = now(account)
+    steps, rows = plan_fetches(account=account, read=(), error=error, at=at, policy=policy)
+    stood = alerts.stood_before(rows)
     run = Run.objects.create(
-        at=now(account),
+        at=at,
         account=account,
         trigger=trigger,
         scheduled_for=scheduled_for,
@@ -126,7 +185,16 @@ def record_failure(
         completeness=Completeness.FAILED,
         error=error[:500],
         policy_id=account.policy_id,
+        counts={COMPLETE_PARTS: [str(Confidence.ANSWER)]},
+        rules_version=RULES_VERSION,
+        requests=reading.requests,
+        cursor_from=reading.cursor_from,
+        cursor_to=cursors.get(account, INFLOW),
+        resumes=broken_off(account),
     )
+    carry_out(account=account, run=run, steps=steps, rows=rows, actor=actor)
+    alerts.tell(account=account, run=run, steps=steps, rows=rows, stood=stood, cap=policy.alert_cap)
+    alerts.tell_late(account=account, run=run, cap=policy.alert_cap)
     if trigger == Run.Trigger.STARTUP:
         block_until_reconciled(account=account, reason=f"the start-up reconciliation failed: {error}", actor=actor)
     audit.record(
@@ -156,13 +224,68 @@ def note_missed(*, account: Account, missed: int, actor: Actor) -> None:
     )
 
 
+@transaction.atomic
+def note_stalled(*, account: Account, last: Run | None, since: datetime, why: str, actor: Actor) -> None:
+    """Tell people that the account's run is overdue. Said once for each `last` look; `since` is wall time."""
+    lock_account(account.pk)
+    key = f"{STALLED}:{account.pk}:{last.pk if last is not None else 0}"
+    if Notification.objects.filter(key=key).exists():
+        return
+    text = (
+        f"{account.name} has not been compared with its broker since {since:%Y-%m-%d %H:%M:%S} UTC, though it is due. "
+        f"{why} Until then differences with the broker are not seen; orders and exits go on. Look at the workers with "
+        f"`manage.py health`, and run `manage.py reconcile --account {account.name}` if it lasts."
+    )
+    audit.record(
+        kind="reconciliation.stalled",
+        actor=actor,
+        account=account,
+        obj=account,
+        level="WARNING",
+        after={"since": since.isoformat(), "last_run": last.pk if last is not None else None},
+        reason=text,
+    )
+    note(key=key, level="WARNING", text=text)
+
+
+def stalled_after(account: Account) -> int | None:
+    """The look after which the account's runs were last told to be overdue, if their return was not told yet."""
+    told = Notification.objects.filter(key__startswith=f"{STALLED}:{account.pk}:").order_by("-id").first()
+    if told is None:
+        return None
+    last = int(told.key.rsplit(":", 1)[1])
+    return None if Notification.objects.filter(key=f"{RESUMED}:{account.pk}:{last}").exists() else last
+
+
+@transaction.atomic
+def note_resumed(*, account: Account, stalled: int, run: Run, actor: Actor) -> None:
+    """Tell people, once, that the account is compared again, after it was overdue since the look `stalled`."""
+    lock_account(account.pk)
+    key = f"{RESUMED}:{account.pk}:{stalled}"
+    if Notification.objects.filter(key=key).exists():
+        return
+    text = f"{account.name} is compared with its broker again: run {run.pk} ended {run.status}."
+    audit.record(
+        kind="reconciliation.resumed",
+        actor=actor,
+        account=account,
+        obj=run,
+        after={"run": run.pk},
+        reason=text,
+    )
+    note(key=key, text=text)
+
+
 def slot_is_taken(account: Account, trigger: str, scheduled_for: datetime) -> bool:
     """True when a run of that slot is stored already."""
     return Run.objects.filter(account=account, trigger=trigger, scheduled_for=scheduled_for).exists()
 
 
 def _lift_startup(account: Account, actor: Actor) -> None:
-    """After a complete run: entries begin, unless something grave stands that no lock of an instrument covers."""
+    """After a complete run: entries begin, unless something grave stands that no lock of an instrument covers.
+
+    While the opening balance of an account waits they are blocked, whether or not a start has blocked them.
+    """
     standing = list(Restriction.objects.filter(account=account, source=STARTUP, lifted_at=None).order_by("pk"))
     grave = blocking(account).exclude(instrument__isnull=False, state__in=CONFIRMED).order_by("pk").first()
     if grave is None:
@@ -172,7 +295,7 @@ def _lift_startup(account: Account, actor: Actor) -> None:
         standing = [restriction for restriction in standing if restriction.reason != reason]
     for restriction in standing:
         restrictions.lift(restriction=restriction, actor=actor, reason=reason)
-    if grave is not None and standing:
+    if grave is not None and (standing or is_waiting(account)):
         block_until_reconciled(account=account, reason=reason, actor=actor)
 
 
@@ -204,7 +327,15 @@ def _counts(findings: Findings, observed: Observed, policy: ReconciliationPolicy
             "books_positions": findings.books_positions,
             "notes": list(findings.notes),
             "tolerances": policy.recorded(),
-            **({} if findings.completeness is Completeness.COMPLETE else {PARTS: sorted(findings.complete_parts)}),
         }
     )
     return counts
+
+
+def _left_off(findings: Findings, reading: Reading) -> dict[str, Any]:
+    """Of a run that is not complete: what it has read nevertheless, and when it may be taken up again."""
+    if findings.completeness is Completeness.COMPLETE:
+        return {}
+    parts = {str(part) for part in (*findings.complete_parts, Confidence.ANSWER)}
+    wait = {} if reading.wait_seconds is None else {WAIT: reading.wait_seconds}
+    return {COMPLETE_PARTS: sorted(parts), **wait}

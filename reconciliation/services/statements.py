@@ -30,12 +30,15 @@ from trading.models import Account
 from trading.services import audit
 from trading.services.audit import Actor
 
-from .discrepancies import ACCEPTED, Observed, account_identity, carry_out, plan_steps, stored, tally, told_by
+from . import alerts
+from .cases_bulk import carry_out
+from .discrepancies import ACCEPTED, Observed, account_identity, plan_steps, stored, tally, told_by
 from .runs import Recorded
 
 BATCH = 2_000
 MARK = "books_mark"
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
+"""What is being done, and how much of how many; zero of what nobody can count beforehand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def store(
         part = document.lines[start : start + BATCH]
         StatementLine.objects.bulk_create(_row(row, line) for line in part)
         if progress is not None:
-            progress(start + len(part), len(document.lines))
+            progress("Storing lines", start + len(part), len(document.lines))
     audit.record(
         kind="statement.imported",
         actor=actor,
@@ -140,6 +143,7 @@ def record_statement_run(
         account=account, findings=new, complete=True, at=at, read_at=read_at, policy=policy, concerns=concerns
     )
     observed = tally(steps, rows)
+    stood = alerts.stood_before(rows)
     theirs = _snapshot(account, Snapshot.Side.BROKER, at, {"statement": statement.sha256, "kind": statement.kind})
     ours = _snapshot(account, Snapshot.Side.BOOKS, at, _books(sides))
     run = Run.objects.create(
@@ -159,8 +163,10 @@ def record_statement_run(
             canonical_json([theirs.sha256, ours.sha256, RULES_VERSION, policy.recorded(), findings.text()])
         ),
         statement=statement,
+        rules_version=RULES_VERSION,
     )
     carry_out(account=account, run=run, steps=steps, rows=rows, actor=actor)
+    alerts.tell(account=account, run=run, steps=steps, rows=rows, stood=stood, cap=policy.alert_cap)
     audit.record(
         kind="reconciliation.run",
         actor=actor,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from reconciliation.domain.facts import Fact, Matched
 from reconciliation.domain.fees import fee_findings
@@ -42,6 +42,16 @@ _MOVES: Mapping[str, Kind] = MappingProxyType(
 )
 
 
+class Matcher(Protocol):
+    """Whoever says which facts are the same: `domain.matching`, or the database with the same answers."""
+
+    def __call__(
+        self, broker: Sequence[Fact], books: Sequence[Fact], *, steps: Mapping[str, InstrumentRule]
+    ) -> Matched:
+        """What became of every fact of both sides."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """The statement's side. `words` is what its rows call their movements of cash, by the fact's ref."""
@@ -69,12 +79,12 @@ class Booked:
     positions: Mapping[str, Decimal] = field(default_factory=dict)
 
 
-def compare(told: Told, booked: Booked, steps: Mapping[str, InstrumentRule]) -> Findings:
+def compare(told: Told, booked: Booked, steps: Mapping[str, InstrumentRule], *, matcher: Matcher = match) -> Findings:
     """Every difference of executions, movements and positions that the statement shows."""
     waits = [fact for fact in told.facts if fact.external_id and fact.external_id in booked.waiting]
     waiting = {fact.ref for fact in waits}
     theirs = [fact for fact in told.facts if fact.ref not in waiting]
-    matched = match(theirs, booked.facts, steps=steps)
+    matched = matcher(theirs, booked.facts, steps=steps)
     sides = _Sides(told, booked, {fact.ref: fact for fact in theirs}, {fact.ref: fact for fact in booked.facts})
     fees = fee_findings(matched, sides.theirs, sides.ours, steps, {STATEMENT: told.statement})
     findings = [*sides.findings(matched), *fees, *_positions(told, booked), *_unmapped(told)]

@@ -65,6 +65,8 @@ def test_ticks_expire_before_the_next_one_so_that_they_never_pile_up() -> None:
         "orders.watch": 2.0,
         "reconciliation.tick": 5.0,
         "slow.settle": 30.0,
+        "slow.overdue": 15.0,
+        "slow.alerts": 15.0,
         "slow.anchor": 60.0,
         "slow.instruments": 600.0,
         "slow.snapshot": 600.0,

@@ -85,10 +85,7 @@ BOOKS = {
     "F-112": "the same inputs twice",
 }
 ROWS = {**WIRE, **CONTENT, **BEHAVIOUR, **BOOKS}
-OPEN: dict[str, str] = {
-    "F-109": "differences of one run are not grouped, and alerts about them are not capped",
-    "F-110": "a run that is overdue is told of only by the next one",
-}
+OPEN: dict[str, str] = {}
 BROKERS = tuple(BY_NAME)
 
 _OWN_CLOCK = "its history has no day roll: orders of earlier days stay listed"

@@ -8,13 +8,18 @@ import time
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
+from django.db import connection
 
+from reconciliation.engine.run import lease_key
+from reconciliation.management.commands import reconcile
 from reconciliation.management.commands.reconcile import Command
 from reconciliation.models import Discrepancy, Run
 from tests.reconciliation.conftest import EURUSD, Desk
 from tests.servers import Simulator
 from trading.models import Account
+from trading.services import leases
 
 FIELDS = {
     "ok", "broker_positions", "journal_positions", "flattened", "linked", "errors", "opened", "resolved", "proposals",
@@ -170,6 +175,47 @@ def test_report_only_tells_and_stores_nothing(desk: Desk, capsys: pytest.Capture
     block, code = recon(capsys, "--report-only")
     assert (block["ok"], block["findings"], block["run_id"], code) == (True, 2, None, 0)
     assert not Run.objects.exists()
+
+
+def test_report_only_writes_nothing_at_all(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    recon(capsys)
+    desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
+    desk.external("silent_cash", currency="USD", amount="9")
+
+    def written() -> dict[str, int]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name, value, updated_at FROM trading_cursor ORDER BY id")
+            cursors = cursor.fetchall()
+        return {f"{model._meta.label}": model._default_manager.count() for model in apps.get_models()} | {
+            "cursors": hash(tuple(cursors))
+        }
+
+    before = written()
+    block, code = recon(capsys, "--report-only")
+    assert (block["ok"], block["findings"], code) == (True, 2, 0) and written() == before
+
+
+def test_an_account_that_is_being_reconciled_says_so(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "BUSY_SECONDS", 0.0)
+    assert leases.acquire(key=lease_key(desk.account), holder="another", seconds=60) is not None
+    block, code = recon(capsys)
+    assert (block["ok"], code, block["run_id"], block["accounts"][0]["status"]) == (False, 1, None, "BUSY")
+    assert "under way" in block["error"] and not Run.objects.exists()
+
+
+def test_several_accounts_have_a_bar_on_standard_error_and_the_block_stays_alone(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIMULATOR_URL", desk.simulator.control_url)
+    monkeypatch.setenv("ALPACA_API_KEY", "SIMKEY")
+    monkeypatch.setenv("ALPACA_SECRET_KEY", "sim-alpaca-secret")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    call_command("reconcile")
+    said = capsys.readouterr()
+    assert "Reconciling alpaca-SIMALPACA" in said.err and "/2" in said.err
+    assert said.out.startswith("###BEGIN-AXFL-RECON###\n") and len(said.out.splitlines()) == 3
 
 
 def test_json_prints_the_findings_before_the_block(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

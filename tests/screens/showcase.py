@@ -15,7 +15,7 @@ from django.db import transaction
 
 from reconciliation.engine.run import run_reconciliation
 from reconciliation.models import Discrepancy
-from reconciliation.services import applying, resolutions
+from reconciliation.services import applying, notes, resolutions
 from tests.screens.telling import TellingBroker, bracket, event_of_fill, event_of_leg, exchange, gates_of, signal_of
 from trading.clock import replay_clock, store_broker_clock, wall_now
 from trading.domain.broker import BrokerEvent as PortEvent
@@ -203,6 +203,7 @@ def build_showcase(*, now: datetime | None = None, trades: int = len(TRADES)) ->
         heartbeats.beat(f"stream.{kind}:{desk.oanda.name}", connected=True)
     store_broker_clock(account=desk.oanda, broker_at=wall_now(), speed=Decimal(1))
     open_case = Discrepancy.objects.get(account=desk.oanda, key="EURUSD")
+    _work_on(open_case, proposed, ada, bob)
     closed.refresh_from_db()
     return Showcase(desk.paper, desk.oanda, entry, mirrored, open_case, proposed, closed)
 
@@ -224,6 +225,17 @@ def _resolve(case: Discrepancy, action: str, ada: User, bob: User, reason: str) 
         applied = applying.apply(proposal_id=proposal.pk, actor=Actor.of(bob, via="admin"), applied_by=bob)
     assert not applied.refused, applied.refused
     assert books.cash_balances(case.account)
+
+
+def _work_on(case: Discrepancy, other: Discrepancy, ada: User, bob: User) -> None:
+    """What people wrote on a case before anybody decided it."""
+    by_ada: dict[str, Any] = {"discrepancy_id": case.pk, "person": ada, "actor": Actor.of(ada, via="admin")}
+    by_bob: dict[str, Any] = {"discrepancy_id": case.pk, "person": bob, "actor": Actor.of(bob, via="admin")}
+    notes.take(**by_ada)
+    notes.label(add=["dealing desk", "ticket 7731"], **by_ada)
+    notes.comment(text="Asked the broker's dealing desk who bought these. They call back before noon.", **by_ada)
+    notes.relate(other_id=other.pk, reason="both came by phone, under the same ticket", **by_bob)
+    notes.comment(text="Seen on their statement, too: ticket 7731.\nSo it is real, and it is ours.", **by_bob)
 
 
 def _refused(desk: _Desk, like: Decision, at: datetime) -> None:

@@ -34,6 +34,9 @@ def test_every_main_screen_in_both_themes(screens: Screens, showcase: Showcase, 
         "15-mirrored-order": f"trading/order/{showcase.mirrored.pk}/change/",
         "16-decision": f"trading/decision/{showcase.entry.decision_id}/change/",
         "17-account": f"trading/account/{showcase.oanda.pk}/change/",
+        "18-account-reconciled": f"reconciliation/run/account/{showcase.oanda.pk}/",
+        "19-statistics": "reconciliation/discrepancy/statistics/?days=7",
+        "19-alike": "reconciliation/discrepancy/groups/?standing=all",
         **{f"20-{name}": f"trading/{name}/" for name in LISTS},
     }
     with chromium() as browser:
@@ -109,6 +112,10 @@ def test_a_phone_has_the_menu_behind_a_button_and_no_sideways_scrolling(
             ("case", case_page(showcase.open_case.pk)),
             ("order", f"trading/order/{showcase.mirrored.pk}/change/"),
             ("account", f"trading/account/{showcase.oanda.pk}/change/"),
+            ("queue", "reconciliation/discrepancy/"),
+            ("reconciled", f"reconciliation/run/account/{showcase.oanda.pk}/"),
+            ("statistics", "reconciliation/discrepancy/statistics/"),
+            ("alike", "reconciliation/discrepancy/groups/"),
         ):
             page.goto(f"{screens.url}/admin/{address}")
             screens.picture(page, f"30-phone-{name}")

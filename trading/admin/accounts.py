@@ -12,6 +12,7 @@ from trading.selectors.balances import with_balance
 
 from . import columns, filters, values
 from .pages import Panel, Raw, ReadOnlyAdmin, Table, audit_panel
+from .policies import UnderAPolicy
 
 CASH_NAMES: dict[str, str] = {
     LedgerAccount.Kind.CASH: "Cash, settled",
@@ -21,7 +22,7 @@ CASH_NAMES: dict[str, str] = {
 
 
 @admin.register(Account)
-class AccountAdmin(ReadOnlyAdmin):
+class AccountAdmin(UnderAPolicy):
     """An account: PAPER or LIVE in words, and what the books say it holds."""
 
     change_form_template = "admin/trading/account/change_form.html"
@@ -47,14 +48,17 @@ class AccountAdmin(ReadOnlyAdmin):
         return values.BROKERS.get(account.broker, account.broker)
 
     def tools(self, request: HttpRequest, subject: Account) -> list[tuple[str, str]]:
-        """Its books, and the sign-off of its days."""
-        shown = [("Trial balance", reverse("admin:trading_ledgeraccount_trial_balance") + f"?account={subject.pk}")]
+        """Its policy, its books, and the sign-off of its days."""
+        balance = ("Trial balance", reverse("admin:trading_ledgeraccount_trial_balance") + f"?account={subject.pk}")
+        shown = [*super().tools(request, subject), balance]
         if subject.is_paper_book:
             return shown
-        return [*shown, ("Sign off days", reverse("admin:reconciliation_signoff_account", args=[subject.pk]))]
+        reconciled = reverse("admin:reconciliation_run_account", args=[subject.pk])
+        signed_off = reverse("admin:reconciliation_signoff_account", args=[subject.pk])
+        return [*shown, ("Reconciliation", reconciled), ("Sign off days", signed_off)]
 
     def panels(self, request: HttpRequest, subject: Account) -> list[Panel]:
-        """Cash and positions of the books, live restrictions, mirrors, the policy."""
+        """Cash and positions of the books, live restrictions, mirrors."""
         kinds = (LedgerAccount.Kind.CASH, LedgerAccount.Kind.UNSETTLED, LedgerAccount.Kind.SUSPENSE)
         cash: Any = with_balance(subject.ledger_accounts.filter(kind__in=kinds)).order_by("kind", "commodity_id")
         positions = Position.objects.filter(account=subject).exclude(quantity=0).select_related("instrument")
@@ -94,7 +98,6 @@ class AccountAdmin(ReadOnlyAdmin):
                 "None: trading is open.",
             ),
             Table("Mirrors", ("Account", "Scale"), [(mirror, mirror.mirror_scale) for mirror in subject.mirrors.all()]),
-            Raw("Policy in force", subject.policy.body),
             audit_panel(subject),
         ]
 

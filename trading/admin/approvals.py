@@ -96,6 +96,8 @@ class ProposalAdmin(ReadOnlyAdmin):
         shown = super().tools(request, subject)
         if subject.kind == "REVERSAL":
             return [*shown, ("Decide on its page", reverse("admin:trading_entry_reverse", args=[subject.subject_id]))]
+        if subject.kind == "POLICY":
+            return [*shown, ("Decide on its page", reverse("admin:trading_account_policy", args=[subject.subject_id]))]
         if subject.kind == "SIGN_OFF":
             place = [subject.subject_id, json.loads(subject.payload)["day"]]
             return [*shown, ("Review on its page", reverse("admin:reconciliation_signoff_day", args=place))]

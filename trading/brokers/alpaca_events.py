@@ -38,6 +38,7 @@ from trading.brokers.transport import storable
 from trading.domain.broker import (
     BrokerOrderStatus,
     CashData,
+    CorporateAction,
     EventKind,
     FillData,
     OrderNews,
@@ -74,6 +75,20 @@ _CASH = {
     "INTTW": EventKind.TAX,
     "WH": EventKind.TAX,
 }
+# What happens to shares without a trade: its units are no execution, and what it makes of ours people decide.
+_CORPORATE = {
+    "ACATS": "transfer of securities",
+    "JNLS": "transfer of securities",
+    "MA": "merger",
+    "NC": "change of name",
+    "REORG": "reorganisation",
+    "SC": "change of symbol",
+    "SPIN": "spin-off",
+    "SPLIT": "split",
+    "SSO": "spin-off",
+    "SSP": "split",
+}
+_STOCK_DIVIDEND = "stock dividend"
 # An execution that still counts: as it was first, or with what it was corrected to. A busted one is canceled.
 _FILLED = frozenset({"", "executed", "correct"})
 _ENDS = {
@@ -117,7 +132,9 @@ def _typed(
     cash_kind = _CASH.get(kind)
     amount = optional_number(row, "net_amount")
     if cash_kind is None or status not in ("", "executed") or not amount:
-        return Draft(at, ACTIVITY, external_id, EventKind.OTHER, raw)
+        corporate = _corporate(row, kind) if status in ("", "executed") else None
+        event_kind = EventKind.OTHER if corporate is None else EventKind.CORPORATE_ACTION
+        return Draft(at, ACTIVITY, external_id, event_kind, raw, corporate=corporate)
     moved = CashData(
         external_id=external_id,
         kind=cash_kind,
@@ -126,6 +143,13 @@ def _typed(
         instrument=optional_text(row, "symbol"),
     )
     return Draft(at, ACTIVITY, external_id, cash_kind, raw, cash=(moved,))
+
+
+def _corporate(row: Row, kind: str) -> CorporateAction | None:
+    """A dividend of shares and no cash is one, too."""
+    units, symbol = optional_number(row, "qty"), optional_text(row, "symbol")
+    word = _CORPORATE.get(kind) or (_STOCK_DIVIDEND if kind == "DIV" and units else "")
+    return CorporateAction(word, symbol, units) if word and symbol else None
 
 
 def activity_at(row: Row) -> datetime:

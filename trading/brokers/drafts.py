@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from trading.domain.broker import BrokerEvent, CashData, DayOver, EventKind, FillData, OrderNews
+from trading.domain.broker import BrokerEvent, CashData, CorporateAction, DayOver, EventKind, FillData, OrderNews
 
 # Within one microsecond: beginnings, then executions and cash, then ends; a thousand of each.
 BEGIN, ACTIVITY, END = 0, 1, 2
@@ -32,6 +32,7 @@ class Draft:
     cash: tuple[CashData, ...] = ()
     orders: tuple[OrderNews, ...] = ()
     day_over: DayOver | None = None
+    corporate: CorporateAction | None = None
 
 
 def numbered(drafts: Iterable[Draft]) -> tuple[BrokerEvent, ...]:
@@ -54,6 +55,7 @@ def numbered(drafts: Iterable[Draft]) -> tuple[BrokerEvent, ...]:
                     cash=draft.cash,
                     orders=draft.orders,
                     day_over=draft.day_over,
+                    corporate=draft.corporate,
                 )
             )
     return tuple(found)

@@ -198,27 +198,36 @@ def positions(net: Iterable[Row], holdings: Iterable[Row]) -> tuple[tuple[Broker
     """What is held in all: shares delivered or on their way, and what was traded today or is carried on margin.
 
     Shares for delivery are in two lists: what was there when the day began in the holdings, what changed today in the
-    positions. They are one position here.
+    positions. They are one position here. Shares that came from elsewhere cost nothing in the list: their cost is not
+    known, and they have its market price instead.
     """
     problems: list[str] = []
+    market: dict[tuple[str, str], Decimal | None] = {}
     held: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
     for listed, read in ((holdings, _holding), (net, _net)):
+        told: set[tuple[str, str]] = set()
         for row in listed:
             try:
                 key, quantity, price = read(row)
+                market[key] = optional_number(row, "last_price")
             except BadData as error:
                 problems.append(str(error))
                 continue
+            if key in told:
+                problems.append(f"{key[0]}: one list names it twice as {key[1]}")
+                continue
+            told.add(key)
             held[key] = _joined(held.get(key, (_ZERO, _ZERO)), (quantity, price))
     found = []
     for (name, product), (quantity, price) in held.items():
         if quantity == 0:
             continue
-        if price <= 0:
+        last = None if price else market[name, product]
+        if price < 0 or (price == 0 and (last is None or last <= 0)):
             problems.append(f"{name}: its average price is {price}")
             continue
         side = Side.BUY if quantity > 0 else Side.SELL
-        found.append(BrokerPosition(name, side, abs(quantity), price, product))
+        found.append(BrokerPosition(name, side, abs(quantity), price, product, market_price=last))
     return tuple(found), _part(problems)
 
 
@@ -245,6 +254,8 @@ def _joined(one: tuple[Decimal, Decimal], other: tuple[Decimal, Decimal]) -> tup
         return total, other[1]
     if other[0] == 0 or one[0] * other[0] < 0:
         return total, one[1] if abs(one[0]) > abs(other[0]) or other[0] == 0 else other[1]
+    if one[1] == 0 or other[1] == 0:
+        return total, _ZERO  # of a part it is not known
     return total, round((one[0] * one[1] + other[0] * other[1]) / total, 12)
 
 

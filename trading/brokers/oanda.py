@@ -125,7 +125,8 @@ class OandaBroker:
     def events_since(self, cursor: str) -> EventPage:
         """All transactions after the cursor ("" from the beginning), COMPLETE when they reach OANDA's newest one.
 
-        Raises `BrokerWentBack` when OANDA's newest transaction is older than the cursor.
+        Pages that were read before OANDA stopped answering are a PARTIAL page. Raises `BrokerWentBack` when OANDA's
+        newest transaction is older than the cursor.
         """
         from oandapyV20.endpoints.transactions import TransactionsSinceID
 
@@ -140,7 +141,12 @@ class OandaBroker:
                 self._refuse_others({"id": who.account_id}, "id", "the identity")
                 newest, listed = int(who.last_event_id), []
             else:
-                body = self._client.good_answer(exchange, "the history")
+                try:
+                    body = self._client.good_answer(exchange, "the history")
+                except BrokerUnreachable as error:
+                    if not events:
+                        raise
+                    return EventPage(tuple(events), Completeness.PARTIAL, str(last), str(error))
                 try:
                     newest = int(oanda_parse.identifier(body, "lastTransactionID"))
                     listed = fields.rows(body, "transactions")

@@ -30,6 +30,7 @@ import requests
 import urllib3.exceptions
 
 from trading.brokers.budget import Lane, RateBudget
+from trading.brokers.counting import one_request, one_too_many
 from trading.brokers.errors import BadData, ExchangeFailed
 from trading.brokers.wire import CONNECT_SECONDS, Exchange, GuardedAdapter, current_exchange
 from trading.domain.broker import Evidence
@@ -98,7 +99,9 @@ class BrokerSession(requests.Session):
         if not self._budget.take(getattr(self._thread, "lane", "general"), wait=self._deadline):
             exchange.error = "our own budget of requests for this account is spent; nothing was sent"
             exchange.finished_at = datetime.now(UTC)
+            one_too_many()
             raise ExchangeFailed(exchange.error, request=request)
+        one_request()
         exchange.restart_clock()
         timer = self._alarm(self._deadline, exchange.expire)
         timer.daemon = True
@@ -134,7 +137,9 @@ class BrokerSession(requests.Session):
         response._content = exchange.body
         response._content_consumed = True  # type: ignore[attr-defined]
         if response.status_code == 429:
-            self._budget.back_off(_retry_after(exchange.headers))
+            asked = _retry_after(exchange.headers)
+            one_too_many(asked)
+            self._budget.back_off(1.0 if asked is None else asked)
         return response
 
     @staticmethod
@@ -177,9 +182,7 @@ def read_document(exchange: Exchange) -> Any:
         raise BadData(exchange.error or "no answer")
     try:
         text = exchange.body.decode("utf-8-sig")
-        document = json.loads(
-            text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_object_of
-        )
+        document = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_object_of)
         _refuse_depth(document)
     except (ValueError, RecursionError, ArithmeticError) as error:
         raise BadData(f"the answer is not readable JSON: {_said(error)}") from error
@@ -248,7 +251,7 @@ def _said(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a 429 asks us to be quiet: its Retry-After when that is a plain number, one second otherwise."""
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a 429 asks us to be quiet: its Retry-After when that is a plain number, None otherwise."""
     text = headers.get("retry-after", "")
-    return min(float(text), _LONGEST_BACK_OFF) if text.isascii() and text.isdigit() else 1.0
+    return min(float(text), _LONGEST_BACK_OFF) if text.isascii() and text.isdigit() else None

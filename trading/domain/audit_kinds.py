@@ -61,6 +61,7 @@ FIELDS: dict[str, str] = {
     "program": "part", "projections": "projections", "proposal": "proposal", "quantity": "quantity", "queue": "queue",
     "year": "year", "restated": "restated entries",
     "result": "what it did",
+    "labels": "labels", "owner": "owner", "related": "related case",
     "realised": "realised", "reopened": "reopened cases", "replaces": "replaces entry", "reverses": "reverses entry",
     "rows": "rows", "run": "run", "scope": "scope", "sha256": "SHA-256", "side": "side", "sink": "where it is kept",
     "source": "source", "split": "split", "staff": "may use these screens", "standing": "standing", "state": "state",
@@ -68,7 +69,8 @@ FIELDS: dict[str, str] = {
     "symbols": "instruments", "tag": "leg", "task": "task", "tick_size": "tick",
     "time_zone": "time zone", "tolerances": "tolerances",
     "transaction": "transaction", "trigger": "trigger", "units": "units", "until": "until", "username": "user name",
-    "verdict": "verdict", "version": "version",
+    "verdict": "verdict", "version": "version", "wait_seconds": "seconds to wait", "last_run": "last run",
+    "since": "since",
 }  # fmt: skip
 """What people call each name that a before or after may hold."""
 
@@ -77,7 +79,7 @@ _ACCOUNT = "name broker environment mode external_id scope currency time_zone lo
 _ACCOUNT += " endpoint active"
 _USER = "username person active staff superuser groups email first_name last_name changed"
 _RUN = "status trigger findings suspected opened reopened closed cleared accepted flattened linked broker_positions"
-_RUN += " books_positions notes tolerances complete_parts"
+_RUN += " books_positions notes tolerances complete_parts wait_seconds"
 _LIMIT = "level source until scope strategy instrument lifted_at lift_reason"
 _CASE = "state version"
 _SCHEDULE = "name task interval crontab queue enabled"
@@ -122,6 +124,8 @@ _ALL = (
     _kind("reconciliation.run", "{about} ended {after_status}: {after_findings} findings", _RUN),
     _kind("reconciliation.failed", "{about} failed: {reason}", "status trigger", _W),
     _kind("reconciliation.overdue", "{reason}", "missed", _W),
+    _kind("reconciliation.stalled", "{reason}", "since last_run", _W),
+    _kind("reconciliation.resumed", "{reason}", "run"),
     _kind("reconciliation.requested", "{who} asked for a run of {about}"),
     _kind("statement.imported", "{who} imported {about}: {reason}", "kind format rows sha256 replaces"),
     _kind("discrepancy.seen", "{about} was seen for the first time", _CASE),
@@ -141,6 +145,11 @@ _ALL = (
     _kind("discrepancy.expired", "the proposal about {about} expired", _CASE),
     _kind("discrepancy.applied", "the resolution of {about} was carried out: {reason}", _CASE),
     _kind("discrepancy.not_applied", "the resolution of {about} was not carried out: {reason}", _CASE),
+    _kind("discrepancy.assigned", "{who} made {about} the case of {after_owner}", "owner"),
+    _kind("discrepancy.labelled", "{who} labelled {about}: {after_labels}", "labels"),
+    _kind("discrepancy.commented", "{who} wrote on {about}: {reason}"),
+    _kind("discrepancy.related", "{who} related {about} to case {after_related}: {reason}", "related"),
+    _kind("discrepancy.reopened_by_person", "{who} reopened {about}: {reason}", _CASE),
     # --- accounts, instruments, settings -----------------------------------------------------------------------------
     _kind("account.opened", "{who} opened {about}", _ACCOUNT),
     _kind("account.changed", "{who} changed {about}: {reason}", _ACCOUNT),

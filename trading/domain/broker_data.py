@@ -81,6 +81,7 @@ class EventKind(StrEnum):
     FEE = "FEE"
     TAX = "TAX"
     CONVERSION = "CONVERSION"
+    CORPORATE_ACTION = "CORPORATE_ACTION"
     OTHER = "OTHER"
 
 
@@ -189,11 +190,23 @@ class DayOver:
 
 
 @dataclass(frozen=True, slots=True)
+class CorporateAction:
+    """What happened to an instrument's units without a trade. `word` is for people: `merger`, `spin-off`.
+
+    `units` are those that came (below zero: went) where the broker says how many.
+    """
+
+    word: str
+    instrument: str
+    units: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerEvent:
     """One row of the broker's history. `sequence` orders events within an account; `raw` is the broker's own body.
 
     `balance_after` is the account's cash after the event where the broker says it. `day_over` comes once a day from
-    a broker whose orders are for the day.
+    a broker whose orders are for the day. A `corporate` action moves nothing in the books: people decide on it.
     """
 
     external_id: str
@@ -206,6 +219,7 @@ class BrokerEvent:
     orders: tuple[OrderNews, ...] = ()
     balance_after: Decimal | None = None
     day_over: DayOver | None = None
+    corporate: CorporateAction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +234,10 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True)
 class BrokerPosition:
-    """One position as the broker shows it; quantity > 0, flat positions are not listed."""
+    """One position as the broker shows it; quantity > 0, flat positions are not listed.
+
+    An `average_price` of zero: the broker does not say what it cost; then it has the `market_price` of the same list.
+    """
 
     instrument: str
     side: Side
@@ -228,6 +245,7 @@ class BrokerPosition:
     average_price: Decimal
     product: str = ""
     unrealised: Decimal | None = None
+    market_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,8 @@ class GateContext:
     open_on_symbol: int | None
     # What the account can still pay with, in its currency.
     available_cash: Decimal | None
+    # Why what the strategy believes of its own position cannot be right; "" where it agrees or says nothing of it.
+    position_fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

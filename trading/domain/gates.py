@@ -186,6 +186,10 @@ def _external_position(context: GateContext, _: _Sized) -> _Outcome:
     return _check(not context.external_position, f"a position on {context.symbol} is not ours; it is never added to")
 
 
+def _position_features(context: GateContext, _: _Sized) -> _Outcome:
+    return _check(not context.position_fault, f"{context.strategy} is wrong of its position: {context.position_fault}")
+
+
 def _pending_order(context: GateContext, _: _Sized) -> _Outcome:
     if context.pending_order is None:
         return _unknown("whether an order is pending on the symbol")
@@ -336,6 +340,7 @@ def _freeze_quantity(context: GateContext, sized: _Sized) -> _Outcome:
 
 
 PRICE_COLLAR = ONE / 20
+POSITION_FEATURES = "position_features"
 GATES: Mapping[str, _Gate] = {
     "trading_state": _trading_state,
     "session_window": _session_window,
@@ -345,6 +350,7 @@ GATES: Mapping[str, _Gate] = {
     "one_entry_per_day": _one_per_day,
     "bar_had_position": _bar_had_position,
     "external_position": _external_position,
+    POSITION_FEATURES: _position_features,
     "pending_order": _pending_order,
     "global_daily_stop": _global_daily_stop,
     "strategy_day": _strategy_day,
@@ -362,4 +368,13 @@ GATES: Mapping[str, _Gate] = {
     "freeze_quantity": _freeze_quantity,
 }
 
-__all__ = ["GATES", "PRICE_COLLAR", "GateContext", "GateResult", "TradingState", "Verdict", "evaluate"]
+__all__ = [
+    "GATES",
+    "POSITION_FEATURES",
+    "PRICE_COLLAR",
+    "GateContext",
+    "GateResult",
+    "TradingState",
+    "Verdict",
+    "evaluate",
+]

@@ -40,7 +40,7 @@ class Tolerances:
     quantity_steps: NotBelowZero = Decimal(0)
     average_price_steps: NotBelowZero = Decimal(1)
     cash: Mapping[Text, NotBelowZero] = Field(default_factory=dict)
-    cash_default: NotBelowZero = Decimal("0.01")
+    cash_default: NotBelowZero = Decimal(0)
 
     def cash_in(self, currency: str) -> Decimal:
         """The tolerance of a currency's cash."""
@@ -53,6 +53,8 @@ class AccountPolicy:
 
     A difference opens once `k_confirmations` complete runs saw it, or once it is older than `race_window_seconds`.
     `quarantine_seconds` is how long after a send's deadline an absent order may still arrive at the broker.
+    A run that finds `mass_difference_at` differences or more pauses entries on the account; more than `alert_cap` cases
+    that people are to hear of in one run are told as one message, which names so many of them.
     A resolution that moves more than `materiality` (account currency) needs two approvals; 0: one is always enough.
     With `ask_about_late_fills` a fill of ours that the broker shows only once a difference about its instrument is open
     is booked by people, not by itself. Risk and loss limits are percent of equity, `max_allocation_per_symbol_pct` is
@@ -73,6 +75,8 @@ class AccountPolicy:
     quarantine_seconds: Seconds = 15
     stale_order_minutes: Minutes = 60
     unmapped_alert_above: Annotated[Whole, Field(ge=0)] = 3
+    mass_difference_at: Annotated[Whole, Field(ge=1)] = 100
+    alert_cap: Annotated[Whole, Field(ge=1)] = 10
     materiality: NotBelowZero = Decimal(0)
     tolerances: Tolerances = Field(default_factory=Tolerances)
     # Resolving

@@ -32,6 +32,10 @@ _SHAPES = (
 )
 
 
+# What every one of the shapes has in it: most texts have none, and are looked at once instead of five times.
+_SIGNS = re.compile(r"\$|bearer |://|/api/webhooks/|-----BEGIN ", re.IGNORECASE)
+
+
 def redacted(value: Any, secrets: Iterable[str] = ()) -> Any:
     """A value as plain JSON (decimals and times as text), every secret replaced by `[secret]`.
 
@@ -77,6 +81,7 @@ def _clean(value: Any, known: list[str]) -> Any:
 def _text(text: str, known: list[str]) -> str:
     for secret in known:
         text = text.replace(secret, HIDDEN)
-    for shape in _SHAPES:
-        text = shape.sub(HIDDEN, text)
+    if _SIGNS.search(text):
+        for shape in _SHAPES:
+            text = shape.sub(HIDDEN, text)
     return text

@@ -25,7 +25,10 @@ class BrokerEvent(Fact):
     class Meta:
         ordering = ["account", "sequence"]
         constraints = [models.UniqueConstraint(fields=["account", "external_id"], name="one_event_per_external_id")]
-        indexes = [models.Index(fields=["account", "sequence"], name="events_in_broker_order")]
+        indexes = [
+            models.Index(fields=["account", "sequence"], name="events_in_broker_order"),
+            models.Index(fields=["account", "at"], condition=Q(kind="CORPORATE_ACTION"), name="corporate_actions"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.external_id}"

@@ -9,17 +9,25 @@ from typing import Any
 from trading.domain.money import BadNumber, parse_decimal
 from trading.domain.policy import AccountPolicy
 from trading.domain.settings_text import validate
-from trading.models import Account
+from trading.models import Account, ConfigVersion
 
 
 def policy_of(account: Account) -> AccountPolicy:
-    """The account's policy, from its config version."""
-    return _parsed(account.policy.body)
+    """The account's policy, from the config version that this object was read with."""
+    return read_policy(account.policy.body)
+
+
+def standing_policy(account: Account) -> AccountPolicy:
+    """The policy that the account stands under now: for whoever keeps an account for long."""
+    return read_policy(ConfigVersion.objects.get(pk=Account.objects.values("policy").filter(pk=account.pk)[:1]).body)
 
 
 @lru_cache(maxsize=64)
-def _parsed(body: str) -> AccountPolicy:
-    """The same text reads the same, in whatever database it lies."""
+def read_policy(body: str) -> AccountPolicy:
+    """A config version's text as the policy it is. Raises `BadSettings` for a text that is none.
+
+    The same text reads the same, in whatever database it lies.
+    """
     return validate(AccountPolicy, _numbers(json.loads(body)), "policy")
 
 

@@ -125,12 +125,15 @@ def adopt_position(
     price: Decimal,
     application: Application,
     actor: Actor,
+    estimated: bool = False,
 ) -> Fill:
     """Take units of the broker's into the books as external, at `price`; `quantity` is the signed difference.
 
-    No cash moves: shares that are taken over so count as brought in, at what they are said to have cost.
+    No cash moves: shares that are taken over so count as brought in, at what they are said to have cost; `estimated`
+    where their broker does not say that.
     """
-    return _approved_fill(account, instrument, quantity, price, ZERO, application, Entry.Kind.ADOPTION, actor)
+    kind = Entry.Kind.ADOPTION
+    return _approved_fill(account, instrument, quantity, price, ZERO, application, kind, actor, estimated=estimated)
 
 
 @transaction.atomic
@@ -218,6 +221,8 @@ def _approved_fill(
     application: Application,
     kind: str,
     actor: Actor,
+    *,
+    estimated: bool = False,
 ) -> Fill:
     external_id = f"application:{application.pk}:{instrument.symbol}"
     booked = Fill.objects.filter(account=account, external_id=external_id).first()
@@ -246,7 +251,7 @@ def _approved_fill(
         price=price,
         realised=realised if instrument.is_margin else matched.profit,
         reason=str(kind),
-        is_estimate=kind == Entry.Kind.ESTIMATE,
+        is_estimate=estimated or kind == Entry.Kind.ESTIMATE,
         settles_on=due,
     )
     _post_fill(row, matched, kind=kind, actor=actor)

@@ -16,10 +16,11 @@ from django.db import transaction
 
 from trading import context
 from trading.clock import trading_day
-from trading.domain.broker import OrderType
+from trading.domain import position_features
+from trading.domain.broker import OrderType, Side
 from trading.domain.canonical import canonical_json, sha256_hex
 from trading.domain.chase import furthest
-from trading.domain.gates import GateContext, TradingState, Verdict, evaluate
+from trading.domain.gates import POSITION_FEATURES, GateContext, TradingState, Verdict, evaluate
 from trading.domain.ids import signal_key
 from trading.domain.money import HUNDRED, ZERO, floor_to_step, plain
 from trading.domain.orders import Tag
@@ -27,11 +28,21 @@ from trading.domain.policy import AccountPolicy
 from trading.domain.session import SessionConfig, window_end_after
 from trading.failpoints import failpoint
 from trading.locks import lock_account
-from trading.models import Account, AuditEvent, ConfigVersion, Decision, Instrument, OrderGroup, RiskEvent, Signal
+from trading.models import (
+    Account,
+    AuditEvent,
+    ConfigVersion,
+    Decision,
+    Instrument,
+    OrderGroup,
+    RiskEvent,
+    Signal,
+    Trade,
+)
 from trading.selectors import risk
 from trading.selectors.instruments import spec_of
 from trading.selectors.orders import has_pending_order
-from trading.selectors.policies import policy_of
+from trading.selectors.policies import standing_policy
 from trading.strategies.base import SignalIntent
 
 from . import audit
@@ -105,6 +116,7 @@ def decide(
         reason=intent.reason[:200],
     )
     decision, event = _record(account, version, intent, signal, verdict)
+    _tell_a_wrong_view(decision, verdict)
     failpoint("decided")
     if verdict.approved:
         with context.part(cause=event.pk):
@@ -117,7 +129,7 @@ def decide(
 def _until(account: Account, session: SessionConfig, intent: SignalIntent) -> datetime | None:
     """When the entry ends that has not filled: with its strategy's window, a resting one also after its time-out."""
     windows = next(item.windows for item in session.strategies if item.name == intent.strategy)
-    until, policy = window_end_after(windows, intent.bar_start), policy_of(account)
+    until, policy = window_end_after(windows, intent.bar_start), standing_policy(account)
     if intent.order_type is OrderType.MARKET:  # the signal of the window's last bar comes with its end
         return until + policy.price_age_limit if until is not None else None
     if policy.entry_timeout is None:
@@ -130,7 +142,7 @@ def _context(
     account: Account, session: SessionConfig, intent: SignalIntent, instrument: Instrument, market: MarketView
 ) -> GateContext:
     day = trading_day(account, intent.bar_start)
-    portfolio, policy = session.portfolio, policy_of(account)
+    portfolio, policy = session.portfolio, standing_policy(account)
     state, reasons = trading_state(account, intent.strategy, instrument, at=market.now)
     numbers = risk.numbers(
         account, strategy=intent.strategy, instrument=instrument, side=intent.side, day=day, until=market.now
@@ -193,7 +205,34 @@ def _context(
         open_positions=numbers.open_positions,
         open_on_symbol=numbers.open_on_symbol,
         available_cash=None if market.cash is None else market.cash - numbers.reserved_cash,
+        position_fault=_position_fault(account, intent, instrument, market),
     )
+
+
+def _position_fault(account: Account, intent: SignalIntent, instrument: Instrument, market: MarketView) -> str:
+    """Why what the strategy says of its position is not what the books hold at the last price; "" where it is."""
+    if not position_features.said(intent.features):
+        return ""
+    held = Trade.objects.filter(
+        account=account, strategy=intent.strategy, instrument=instrument, state=Trade.State.OPEN
+    ).first()
+    side, entry = (Side(held.side), held.entry_price) if held is not None else (None, None)
+    view = position_features.BooksView(side, entry, market.last_price, instrument.pip_size)
+    return position_features.fault(intent.features, view)
+
+
+def _tell_a_wrong_view(decision: Decision, verdict: Verdict) -> None:
+    """A strategy that is wrong of its own position is a matter for people, not one refusal among others."""
+    for gate in verdict.gates:
+        if gate.name == POSITION_FEATURES and not gate.passed:
+            RiskEvent.objects.create(
+                account=decision.account,
+                decision=decision,
+                at=decision.at,
+                kind="POSITION_VIEW",
+                reason=gate.reason[:300],
+                numbers=position_features.said(decision.signal.features),
+            )
 
 
 def _worst_entry(intent: SignalIntent, policy: AccountPolicy, instrument: Instrument) -> Decimal:

@@ -20,7 +20,7 @@ from trading.domain.money import parse_decimal
 from trading.models import Account, BrokerEvent, RiskEvent
 
 BODY_CHANGED = "EVENT_BODY_CHANGED"
-DAY_OVER = "day_over"
+DAY_OVER, CORPORATE = "day_over", "corporate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,10 @@ class Reading:
 
 
 def facts_of(event: PortEvent) -> dict[str, Any]:
-    """JSON of the event's fills and cash movements, numbers as plain strings; and whether it begins a day."""
-    stored: dict[str, Any] = json.loads(canonical_json({"fills": event.fills, "cash": event.cash}))
+    """JSON of the event's fills, cash and corporate action, numbers as plain strings; and whether it begins a day."""
+    parts = {"fills": event.fills, "cash": event.cash}
+    told = {CORPORATE: event.corporate} if event.corporate is not None else {}
+    stored: dict[str, Any] = json.loads(canonical_json(parts | told))
     return stored | ({DAY_OVER: True} if event.day_over is not None else {})
 
 

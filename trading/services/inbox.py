@@ -21,7 +21,7 @@ from trading.domain.policy import AccountPolicy
 from trading.locks import lock_account
 from trading.models import Account, BrokerEvent, Fill, Order, RiskEvent
 from trading.selectors.instruments import UnmappedInstrument, instrument_for
-from trading.selectors.policies import policy_of
+from trading.selectors.policies import standing_policy
 
 from . import attempts, booking, cursors, orders, plausibility, restrictions
 from .audit import Actor
@@ -54,7 +54,7 @@ def receive(*, account: Account, events: Sequence[PortEvent], cursor: str | None
     """Store and apply a batch; `cursor` is moved in the same transaction."""
     lock_account(account.pk)
     result = Received()
-    policy = policy_of(account)
+    policy = standing_policy(account)
     said = _said(account, [event.external_id for event in events])
     for event in sorted(events, key=lambda e: e.sequence):
         row = _store(account, event, said, result)

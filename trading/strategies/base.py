@@ -28,8 +28,9 @@ class SignalIntent:
     """What a strategy wants: an order with its stop and target, and what it saw.
 
     `entry` is the mid that the order aims at (for MARKET the signal bar's close), before costs. `features` are for
-    people and for later study, as text. The order may be placed from `bar_end` on. A strategy that rates its signals
-    gives a `confidence` from 1 to 5, a `score` from 0 to 1, and what each part of it scored.
+    people and for later study, as text; what a strategy believes of its own position is among them, named as
+    `position_features` says, and is checked. The order may be placed from `bar_end` on. A strategy that rates its
+    signals gives a `confidence` from 1 to 5, a `score` from 0 to 1, and what each part of it scored.
     """
 
     strategy: str

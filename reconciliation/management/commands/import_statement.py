@@ -85,10 +85,12 @@ def _import(options: dict[str, Any]) -> Outcome:
     """The import, with a bar of its lines on standard error."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        part = bar.add_task("Reading", total=None)
+        parts = {"Reading": bar.add_task("Reading", total=None)}
 
-        def progress(done: int, total: int) -> None:
-            bar.update(part, description="Lines", completed=done, total=total)
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in parts:
+                parts[what] = bar.add_task(what, total=total or None)
+            bar.update(parts[what], completed=done)
 
         return import_file(
             account=named(options["account"]),

@@ -6,12 +6,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from reconciliation.engine.accounts import UnknownAccount, named, to_reconcile
 from reconciliation.engine.run import BUSY, RunResult, run_reconciliation
@@ -51,16 +53,11 @@ class Command(BlockCommand):
             stopped = isinstance(error, BrokerUnreachable) and named_simulator_is_stopped(os.environ)
             print_block("RECON", self.refusal(NOT_RUNNING if stopped else str(error)))
             sys.exit(1)
-        results: list[RunResult] = []
-        for account in accounts:
-            try:
-                result = _look(account, options)
-            except BadStatement as error:
-                print_block("RECON", self.refusal(f"{error} {self.not_done}"))
-                sys.exit(1)
-            results.append(result)
-            self._tell(result, as_json=options["json"])
-        block = _block(results)
+        try:
+            block = _block(list(self._looks(accounts, options)))
+        except BadStatement as error:
+            print_block("RECON", self.refusal(f"{error} {self.not_done}"))
+            sys.exit(1)
         print_block("RECON", block)
         if not block["ok"]:
             sys.exit(1)
@@ -68,6 +65,23 @@ class Command(BlockCommand):
     def refusal(self, sentence: str) -> dict[str, Any]:
         """All fields of the block, as of no account at all, and why."""
         return {**_block([]), "ok": False, "error": sentence, "errors": [sentence]}
+
+    def _looks(self, accounts: Sequence[Account], options: dict[str, Any]) -> Iterator[RunResult]:
+        """Each account's result, told as it comes, with a bar of them on standard error where there are several.
+
+        Raises BadStatement.
+        """
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        shown = len(accounts) > 1 and sys.stderr.isatty()
+        bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)
+        part = bar.add_task("Reconciling", total=len(accounts))
+        for account in accounts:
+            bar.update(part, description=f"Reconciling {account.name}")
+            with bar:  # gone while the account is told about
+                result = _look(account, options)
+            bar.advance(part)
+            self._tell(result, as_json=options["json"])
+            yield result
 
     def _tell(self, result: RunResult, *, as_json: bool) -> None:
         findings = result.findings.findings if result.findings is not None else ()

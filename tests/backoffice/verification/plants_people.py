@@ -10,6 +10,14 @@ _CLOSED = "(SELECT min(id) FROM reconciliation_discrepancy WHERE state = 'CLOSED
 _COMPLETE = "(SELECT min(id) FROM reconciliation_run WHERE status = 'COMPLETE')"
 _FAILED = "(SELECT min(id) FROM reconciliation_run WHERE status = 'FAILED')"
 _LATER = "interval '2 days'"
+# The closed case is made one of positions that could not be read, which a run without any positions has closed.
+_UNREAD = (
+    "WITH a_case AS (UPDATE reconciliation_discrepancy SET kind = 'FETCH_FAILED', key = 'positions' WHERE id = "
+    f"{_CLOSED} RETURNING id), its_steps AS (UPDATE reconciliation_discrepancyevent SET details = details || "
+    f"'{{\"relies_on\": \"answer\"}}' WHERE discrepancy_id = {_CLOSED} RETURNING id) UPDATE reconciliation_run SET "
+    "status = 'INCOMPLETE', completeness = 'PARTIAL', counts = counts || '{\"complete_parts\": [\"answer\", "
+    "\"cash\"]}' WHERE id IN (SELECT run_id FROM reconciliation_discrepancyevent WHERE to_state = 'CLOSED')"
+)
 
 
 def _unaudited(type_: str, kind: str) -> str:
@@ -52,6 +60,17 @@ PEOPLE: dict[str, dict[str, str]] = {
         f"{_APPLICATION}, decision_id = NULL WHERE id = (SELECT min(id) FROM trading_order)",
         "another order": "UPDATE trading_order SET quantity = quantity + 1 WHERE tag = 'FLATTEN'",
     },
+    "I-43": {
+        "another policy": "UPDATE trading_account SET policy_id = (SELECT id FROM trading_configversion c "
+        "WHERE c.id <> trading_account.policy_id ORDER BY id LIMIT 1)",
+        "another than was decided": "INSERT INTO trading_proposal (at, recorded_at, kind, account_id, subject_type, "
+        "subject_id, subject_version, payload, payload_sha256, reason, proposer_id, approvals_required, expires_at) "
+        "SELECT at, recorded_at, 'POLICY', account_id, 'trading.Account', account_id, 1, '{\"to\":\"other\"}', 'x', "
+        f"reason, proposer_id, 1, expires_at FROM trading_proposal WHERE id = {_APPLIED}; "
+        "INSERT INTO trading_application (at, recorded_at, proposal_id, applied_by_id, result) SELECT at, recorded_at, "
+        f"(SELECT max(id) FROM trading_proposal), applied_by_id, '{{}}' FROM trading_application WHERE id = "
+        f"{_APPLICATION}",
+    },
     "I-31": {
         "a failed run with findings": "UPDATE reconciliation_run SET findings = '[{}]' WHERE status = 'FAILED'",
         "a failed run without an error": "UPDATE reconciliation_run SET error = '' WHERE status = 'FAILED'",
@@ -63,8 +82,13 @@ PEOPLE: dict[str, dict[str, str]] = {
         "'PARTIAL' "
         "WHERE id IN (SELECT run_id FROM reconciliation_discrepancyevent WHERE kind = 'OPENED')",
         "a case seen by a failed run": f"UPDATE reconciliation_discrepancy SET last_run_id = {_FAILED}",
+        "a failed run that has read something": "UPDATE reconciliation_run SET counts = '{\"complete_parts\": "
+        "[\"answer\", \"cash\"]}' WHERE status = 'FAILED'",
+        "a difference that needs no answer": "UPDATE reconciliation_discrepancyevent SET details = details || "
+        "'{\"relies_on\": \"answer\"}'",
     },
     "I-32": {
+        "read again by a run that has not read it": _UNREAD,
         "closed by nobody": "UPDATE reconciliation_discrepancyevent SET run_id = NULL WHERE to_state = 'CLOSED'",
         "closed by an earlier run": "UPDATE reconciliation_discrepancyevent SET recorded_at = recorded_at + interval "
         "'1 hour' "
@@ -78,6 +102,10 @@ PEOPLE: dict[str, dict[str, str]] = {
     "P-05": {
         "another state": f"UPDATE reconciliation_discrepancy SET state = 'OPEN' WHERE id = {_CLOSED}",
         "another count": f"UPDATE reconciliation_discrepancy SET times_reopened = 9 WHERE id = {_CLOSED}",
+        "an owner out of nowhere": "UPDATE reconciliation_discrepancy SET owner_id = "
+        f"(SELECT min(id) FROM trading_user) WHERE id = {_CLOSED}",
+        "a label out of nowhere": f"UPDATE reconciliation_discrepancy SET labels = '[\"fine\"]' WHERE id = {_CLOSED}",
+        "a comment that moves": "UPDATE reconciliation_discrepancyevent SET kind = 'COMMENTED' WHERE kind = 'OPENED'",
         "a step from nowhere": "UPDATE reconciliation_discrepancyevent SET from_state = 'CLEARED' WHERE kind = "
         "'PROPOSED'",
         "no proposal": "UPDATE reconciliation_discrepancy SET proposal_id = NULL WHERE state = 'PROPOSED'",

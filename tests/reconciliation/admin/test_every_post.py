@@ -80,7 +80,7 @@ def state() -> str:
 EVERYTHING = {
     "post": "yes", "_save": "1", "confirmed": "1", "reason": "because of a test", "verdict": "approve",
     "username": "eve", "password1": "a-long-password-7", "password2": "a-long-password-7", "usable_password": "true",
-    "is_active": "on", "name": "x",
+    "is_active": "on", "name": "x", "verb": "comment", "text": "written by a test",
 }  # fmt: skip
 
 

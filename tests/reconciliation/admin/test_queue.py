@@ -15,8 +15,10 @@ from django.test import Client
 from django.urls import reverse
 
 from reconciliation.models import Discrepancy
+from reconciliation.services import notes
 from tests.trading.admin.world import World
 from trading.models import Approval, Position, Proposal
+from trading.services.audit import Actor
 
 SignIn = Callable[[str], Client]
 QUEUE = "admin:reconciliation_discrepancy_changelist"
@@ -172,3 +174,128 @@ def test_the_export_has_the_rows_of_the_filter_and_no_formula(case: Discrepancy,
     two = next(row for row in rows("") if row["key"] == "COPY2")
     assert (two["cause"], two["difference"], two["broker"]) == ('\'=HYPERLINK("x")', "-12.5", "10700")
     assert Client().get(address).status_code == 302, "to the login"
+
+
+def owned(case: Discrepancy, world: World, name: str) -> None:
+    user = world.people[name]
+    notes.take(discrepancy_id=case.pk, person=user, actor=Actor.of(user, via="admin"))
+
+
+def test_the_queue_is_filtered_by_owner_label_state_instrument_and_term(
+    case: Discrepancy, signed_in: SignIn, world: World
+) -> None:
+    copy_of(case, 1, state="CLOSED", closed_at=case.last_seen_at)
+    late = copy_of(case, 2, severity="CRITICAL", opened_at=case.last_seen_at - timedelta(minutes=16))
+    copy_of(case, 3, instrument=None, commodity="USD", severity="LOW")
+    copy_of(case, 4, severity="CRITICAL", state="APPLIED", opened_at=case.last_seen_at - timedelta(days=9))
+    owned(late, world, "ada")
+    bob = world.people["bob"]
+    notes.label(discrepancy_id=late.pk, add=["broker ticket", "fees"], person=bob, actor=Actor.of(bob, via="admin"))
+    ada = signed_in("ada")
+    everything = {"EURUSD", "COPY2", "COPY3", "COPY4"}
+    assert set(listed(ada)) == everything
+    for query, wanted in {
+        "?owner=me": {"COPY2"},
+        "?owner=nobody": everything - {"COPY2"},
+        f"?owner={world.people['ada'].pk}": {"COPY2"},
+        "?owner=nonsense": everything,
+        "?label=fees": {"COPY2"},
+        "?label=fee": set(),
+        "?term=overdue": {"COPY2"},
+        "?term=running": {"EURUSD", "COPY3"},
+        "?state__exact=CLOSED": {"COPY1"},
+        "?state__exact=CLOSED&standing=live": set(),
+        "?instrument=EURUSD": everything - {"COPY3"},
+        "?kind=QUANTITY_MISMATCH&severity__exact=LOW": {"COPY3"} if case.kind == "QUANTITY_MISMATCH" else set(),
+    }.items():
+        assert set(listed(ada, query)) == wanted, query
+    assert listed(signed_in("bob"), "?owner=me") == []
+    page = ada.get(reverse(QUEUE)).content.decode()
+    assert "overdue " in page and "broker ticket, fees" in page and "ada" in page
+
+
+def test_cases_that_are_alike_stand_in_one_line_that_leads_to_all_of_them(case: Discrepancy, signed_in: SignIn) -> None:
+    for number in range(1, 13):
+        copy_of(case, number)
+    copy_of(case, 20, instrument=None, commodity="USD", severity="CRITICAL")
+    copy_of(case, 21, state="CLOSED")
+    client = signed_in("charlie")
+    address = reverse("admin:reconciliation_discrepancy_groups")
+    answer = client.get(address)
+    lines = answer.context["lines"]
+    assert [(line.number, line.about, len(line.cases), line.more) for line in lines] == [
+        (1, "USD", 1, 0), (13, "EURUSD", 10, 3),
+    ]  # fmt: skip
+    assert "All 13, 3 more than here" in answer.content.decode()
+    assert [client.get(line.address).context["cl"].result_count for line in lines] == [1, 13]
+    assert [line.number for line in client.get(address + "?instrument=EURUSD").context["lines"]] == [13]
+    assert "there is nothing to put together" in client.get(address + "?owner=me").content.decode()
+    assert Client().get(address).status_code == 302
+
+
+def test_several_are_rejected_each_with_what_was_seen_and_refusals_stop_nobody(
+    case: Discrepancy, signed_in: SignIn, world: World
+) -> None:
+    other = copy_of(case, 1)
+    ada, bob = signed_in("ada"), signed_in("bob")
+    proposals = {f"action-{one.pk}": "accept" for one in (case, other)}
+    act(ada, "propose_selected", [case, other], confirmed="1", reason="ticket 12", **proposals)
+    idle = copy_of(case, 2, state="OPEN", proposal=None)
+    for one in (case, other):
+        one.refresh_from_db()
+    page = act(bob, "reject_selected", [case, other, idle]).content.decode()
+    assert "2 of 3 selected" in page and "It is open: no proposal waits." in page and "ticket 12" in page
+    assert "a second person must decide" in act(signed_in("ada2"), "reject_selected", [case]).content.decode()
+    seen = {f"do-{one.pk}": "1" for one in (case, other, idle)}
+    seen |= {f"proposal-{case.pk}": str(case.proposal_id), f"proposal-{other.pk}": "999999"}
+    told_of = told(act(bob, "reject_selected", [case, other, idle], confirmed="1", reason="no", **seen))
+    assert sum("five characters" in line for line in told_of) == 1 and len(told_of) == 3, told_of
+    told_of = told(act(bob, "reject_selected", [case, other, idle], confirmed="1", reason="it is ours", **seen))[-3:]
+    assert any("EURUSD: rejected. The case is open again." in line for line in told_of), told_of
+    assert sum("not this case's any more" in line for line in told_of) == 2
+    case.refresh_from_db()
+    other.refresh_from_db()
+    assert (case.state, other.state) == ("OPEN", "PROPOSED")
+    assert Approval.objects.get(verdict="REJECT").proposal.subject_id == case.pk
+    assert told(act(bob, "reject_selected", [case], confirmed="1", reason="it is ours"))[-1].startswith("No case was")
+
+
+def test_several_are_withdrawn_by_their_proposer_alone(case: Discrepancy, signed_in: SignIn, world: World) -> None:
+    ada = signed_in("ada")
+    act(ada, "propose_selected", [case], confirmed="1", reason="ticket 12", **{f"action-{case.pk}": "accept"})
+    case.refresh_from_db()
+    seen = {f"do-{case.pk}": "1", f"proposal-{case.pk}": str(case.proposal_id), "reason": "wrong ticket"}
+    assert "withdraw_selected" not in signed_in("bob").get(reverse(QUEUE)).content.decode()
+    act(signed_in("bob"), "withdraw_selected", [case], confirmed="1", **seen)
+    case.refresh_from_db()
+    assert case.state == "PROPOSED"
+    assert "Accept the difference" in act(ada, "withdraw_selected", [case]).content.decode()
+    assert "withdrawn" in " ".join(told(act(ada, "withdraw_selected", [case], confirmed="1", **seen)))
+    case.refresh_from_db()
+    assert (case.state, case.proposal) == ("OPEN", None)
+
+
+def test_several_are_taken_and_labelled_by_whoever_may_work_on_them(
+    case: Discrepancy, signed_in: SignIn, world: World
+) -> None:
+    mine, others = copy_of(case, 1), copy_of(case, 2)
+    owned(mine, world, "bob")
+    owned(others, world, "ada")
+    cases = [case, mine, others]
+    bob = signed_in("bob")
+    page = act(bob, "take_selected", cases).content.decode()
+    assert "1 of 3 selected" in page and "It is yours already." in page and "ada&#x27;s" in page
+    ticked = {f"do-{one.pk}": "1" for one in cases}
+    told_of = told(act(bob, "take_selected", cases, confirmed="1", **ticked))
+    assert len(told_of) == 3 and sum("yours now" in line for line in told_of) == 1, told_of
+    told_of = told(act(bob, "label_selected", cases, confirmed="1", add="Fees, dealing desk", remove="", **ticked))
+    assert sum("labelled dealing desk, fees." in line for line in told_of) == 3, told_of
+    told_of = told(act(bob, "label_selected", [case], confirmed="1", add="", remove="fees,dealing desk", **ticked))
+    assert "has no label any more" in told_of[-1]
+    charlie = signed_in("charlie")
+    for action in ("take_selected", "label_selected"):
+        assert action not in charlie.get(reverse(QUEUE)).content.decode()
+        act(charlie, action, cases, confirmed="1", add="x", **ticked)
+    owners = {one.key: one.owner.username for one in Discrepancy.objects.exclude(owner=None).select_related("owner")}
+    assert owners == {"EURUSD": "bob", "COPY1": "bob", "COPY2": "ada"}
+    assert not Discrepancy.objects.filter(labels__contains=["x"]).exists()

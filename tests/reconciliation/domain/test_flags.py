@@ -10,6 +10,7 @@ from reconciliation.domain.snapshots import broker_text
 from tests.reconciliation.domain.sides import EXACT, FAILED, books, broker, kinds, one
 
 
+@pytest.mark.fault("F-104", broker="every")
 def test_each_thing_that_the_broker_blocks_is_a_case_of_its_own() -> None:
     finding = one(broker(flags=("trading_blocked",)), books())
     assert (finding.kind, finding.key, finding.severity) == (

@@ -97,6 +97,7 @@ def test_flattening_books_the_fills_closes_at_the_broker_and_counts_as_flattened
 
 
 def test_a_position_without_any_history_is_adopted_at_the_brokers_price(desk: Desk, people: People) -> None:
+    desk.reconcile()
     desk.external("silent_position", instrument=EURUSD, quantity="500")
     case = opened(desk)
     assert case.kind == "EXTERNAL_POSITION" and "book_fills" not in case.evidence["actions"]

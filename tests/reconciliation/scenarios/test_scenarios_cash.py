@@ -14,11 +14,9 @@ from tests.reconciliation.conftest import Desk
 from tests.reconciliation.scenarios.showing import shows
 from tests.servers import Simulator
 from trading.brokers.registry import Connection, open_broker, simulator_url
-from trading.domain.policy import Tolerances
 from trading.models import CashEvent, Entry, Notification
 from trading.selectors import books
-from trading.selectors.policies import policy_of
-from trading.services.setup import ensure_account, ensure_version
+from trading.services.setup import ensure_account
 
 D = Decimal
 
@@ -74,9 +72,6 @@ def test_tenths_that_no_binary_fraction_holds_add_up_to_the_last_digit_in_a_curr
     committed_db: object, simulator: Simulator
 ) -> None:
     with opened(simulator, "oanda", "JPY", "1000000") as desk:
-        exact = replace(policy_of(desk.account), tolerances=Tolerances(cash={}, cash_default=D(0)))
-        desk.account.policy = ensure_version(kind="POLICY", name="exact", body=exact.canonical)
-        desk.account.save(update_fields=["policy"])
         desk.reconcile()
         for amount in ("-0.1", "-0.2", "0.3", "-7"):
             desk.external("financing", currency="JPY", amount=amount)

@@ -87,7 +87,8 @@ def test_one_more_than_was_ordered_is_booked_is_critical_and_locks_its_instrumen
     assert (case.state, case.severity) == ("OPEN", "CRITICAL")
     assert books.positions(desk.account)[AAPL].quantity == 101
     assert Restriction.objects.filter(account=desk.account, lifted_at=None, instrument__symbol=AAPL).exists()
-    assert Notification.objects.filter(key=f"discrepancy:{case.pk}:0", level="CRITICAL").exists()
+    key = f"discrepancy:{case.pk}:0:v{case.version}:CRITICAL"
+    assert Notification.objects.filter(key=key, level="CRITICAL").exists()
 
 
 @pytest.mark.scenario("S-25")

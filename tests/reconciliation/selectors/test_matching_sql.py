@@ -121,6 +121,15 @@ def test_ids_go_by_their_code_points_and_numbers_are_exact() -> None:
     assert matching.match(broker, books, steps=INSTRUMENTS).matches == ()
 
 
+def test_ids_may_be_any_text() -> None:
+    names = ["\\N", "\\", "a\tb", "a\nb", "a\r", "\\.", "\\t", "'", '"', "é", " "]
+    broker = [fact(ref, external_id=name) for ref, name in enumerate(names)]
+    books = [fact(100 + ref, external_id=name) for ref, name in enumerate(names)]
+    found = matching.match(broker, books, steps=INSTRUMENTS)
+    assert found == pure.match(broker, books, steps=INSTRUMENTS)
+    assert {(each.books[0] - each.broker[0], each.rule) for each in found.matches} == {(100, 1)}
+
+
 def test_nothing_is_left_behind_nor_seen_by_the_next_matching() -> None:
     with matching.loaded([fact(1)], [fact(1), fact(2)], steps=INSTRUMENTS) as ladder:
         assert len(ladder.climb(RULES[0])) == 0  # what an id alone matches is only counted

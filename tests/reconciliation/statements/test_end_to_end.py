@@ -142,6 +142,7 @@ def test_what_the_history_has_told_and_waits_for_people_is_told_of_once(desk: De
 
 
 def test_a_case_from_a_live_run_stays_as_it_is_when_a_statement_says_the_same(desk: Desk, tmp_path: Path) -> None:
+    desk.reconcile()
     desk.external("silent_position", instrument=EURUSD, quantity="1000")
     desk.reconcile()
     desk.reconcile()
@@ -255,14 +256,38 @@ def test_the_same_history_as_csv_says_the_same(traded: Desk, tmp_path: Path) -> 
     assert outcome.result.findings.linked == 5
 
 
-def test_a_statement_of_value_is_kept_and_followed_and_not_compared(desk: Desk, tmp_path: Path) -> None:
+def test_statements_of_value_follow_one_another(desk: Desk, tmp_path: Path) -> None:
     desk.reconcile()
-    text = generic(desk, "2024-01-02", "2024-01-02", opening="5", closing="7", kind="NAV") + "2024-01-02,2\n"
+    text = generic(desk, "2024-01-02", "2024-01-02", opening="5", closing="0", kind="NAV") + "2024-01-02,-5\n"
     outcome = import_file(account=desk.account, path=save(tmp_path / "nav.csv", text), actor=TEST)
-    assert outcome.imported.statement.closing == 7 and statement_cases() == []
-    text = generic(desk, "2024-01-03", "2024-01-03", opening="8", closing="8", kind="NAV")
+    assert outcome.imported.statement.opening == 5 and statement_cases() == []
+    text = generic(desk, "2024-01-03", "2024-01-03", opening="8", closing="0", kind="NAV")
     import_file(account=desk.account, path=save(tmp_path / "next.csv", text), actor=TEST)
     assert statement_cases() == [("STATEMENT_GAP", "NAV:2024-01-03")]
+
+
+def value(desk: Desk, closing: str) -> str:
+    """A statement of the account's value at this moment."""
+    at = now(desk.account)
+    notes = generic(desk, str(at.date()), str(at.date()), opening="0", closing=closing, kind="NAV")
+    return f"{notes}{at.isoformat()},{closing}\n"
+
+
+def test_the_value_of_an_account_that_holds_nothing_is_its_cash(desk: Desk, tmp_path: Path) -> None:
+    desk.reconcile()
+    import_file(account=desk.account, path=save(tmp_path / "good.csv", value(desk, "100000")), actor=TEST)
+    assert statement_cases() == []
+    import_file(account=desk.account, path=save(tmp_path / "bad.csv", value(desk, "99990.5")), actor=TEST)
+    assert statement_cases() == [("CASH_UNEXPLAINED", "USD")]
+    assert Discrepancy.objects.get(kind="CASH_UNEXPLAINED").difference == Decimal("-9.5")
+
+
+def test_the_value_of_positions_is_the_brokers_prices_and_not_compared(traded: Desk, tmp_path: Path) -> None:
+    path = save(tmp_path / "nav.csv", value(traded, "123456"))
+    outcome = import_file(account=traded.account, path=path, actor=TEST)
+    assert statement_cases() == [] and outcome.result.findings is not None
+    (note,) = outcome.result.findings.notes
+    assert "held EURUSD at its end" in note
 
 
 def test_positions_at_the_end_of_a_day_are_compared_by_their_net(traded: Desk, tmp_path: Path) -> None:

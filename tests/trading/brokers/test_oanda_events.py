@@ -265,6 +265,17 @@ def test_a_history_of_several_pages_is_read_to_its_end() -> None:
     assert (found.completeness, found.cursor, len(found.events)) == (Completeness.COMPLETE, "20", 15)
 
 
+@pytest.mark.parametrize("turned_away", [(429, {"errorMessage": "Too many requests"}), (503, {})])
+def test_pages_that_were_read_before_it_was_turned_away_are_kept(turned_away: tuple[int, Any]) -> None:
+    def answering(request: Request) -> tuple[int, Any]:
+        after = int(request.path.partition("id=")[2])
+        return history(*chain(5, first=after + 1), last=20) if after < 15 else turned_away
+
+    found = page(answering, cursor="5")
+    assert (found.completeness, found.cursor, len(found.events)) == (Completeness.PARTIAL, "15", 10)
+    assert str(turned_away[0]) in found.reason
+
+
 def test_a_hole_makes_the_page_partial_and_the_cursor_waits_before_it() -> None:
     found = page(history(market(10), market(12)))
     assert (found.completeness, found.cursor, sequences(found.events)) == (Completeness.PARTIAL, "10", [10])

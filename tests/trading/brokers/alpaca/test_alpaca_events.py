@@ -35,7 +35,7 @@ from trading.brokers.alpaca_events import (
 from trading.brokers.alpaca_parse import flat, legs
 from trading.brokers.drafts import Draft, numbered
 from trading.brokers.errors import BadData
-from trading.domain.broker import BrokerOrderStatus, EventKind, LegRole, Side
+from trading.domain.broker import BrokerOrderStatus, CorporateAction, EventKind, LegRole, Side
 from trading.domain.canonical import canonical_json
 
 IDS = {ORDER: BUY.client_id}
@@ -86,7 +86,6 @@ def test_cash_moves_by_its_kind(kind: str, amount: str, event: EventKind) -> Non
 @pytest.mark.parametrize(
     "row",
     [
-        cash_row("SPLIT", "0", qty="30", symbol="AAPL"),
         cash_row("A_NEW_KIND", "7"),
         cash_row("DIV", "1.02", status="canceled"),
         cash_row("DIV", "1.02", status="correct"),
@@ -99,6 +98,24 @@ def test_what_is_not_known_or_does_not_stand_is_kept_and_moves_nothing(row: dict
     draft = activity(row, IDS, "USD")
     assert draft.kind is EventKind.OTHER and draft.fills == () and draft.cash == ()
     assert draft.raw["id"] == row["id"]
+
+
+@pytest.mark.parametrize(
+    ("row", "word", "units"),
+    [
+        (cash_row("SPLIT", "0", qty="30", symbol="AAPL"), "split", Decimal(30)),
+        (cash_row("MA", "0", qty="-5", symbol="AAPL"), "merger", Decimal(-5)),
+        (cash_row("SPIN", "0", symbol="AAPL"), "spin-off", None),
+        (cash_row("DIV", "0", qty="2", symbol="AAPL"), "stock dividend", Decimal(2)),
+    ],
+)
+def test_what_happens_to_shares_themselves_is_named_and_moves_nothing(
+    row: dict[str, Any], word: str, units: Decimal | None
+) -> None:
+    draft = activity(row, {}, "USD")
+    assert draft.corporate == CorporateAction(word, "AAPL", units) and draft.kind is EventKind.CORPORATE_ACTION
+    assert draft.fills == () and draft.cash == ()
+    assert activity({**row, "status": "canceled"}, {}, "USD").corporate is None
 
 
 def test_an_unreadable_row_has_an_id_of_its_own_and_always_the_same() -> None:

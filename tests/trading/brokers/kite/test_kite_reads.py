@@ -272,6 +272,17 @@ def test_a_snapshot_joins_holdings_and_todays_trades() -> None:
     assert shown.last_event_id == page(kite).cursor
 
 
+@pytest.mark.parametrize("bought", [[], [position_row(5) | {"last_price": 1490.5}]], ids=["alone", "and bought"])
+def test_shares_that_came_from_elsewhere_have_no_cost_and_the_price_of_the_market(bought: list[dict[str, Any]]) -> None:
+    gift = holding_row(10, price=0) | {"last_price": 1490.5}
+    with serving(SmallKite(net=bought, holdings=[gift])) as server:
+        shown = broker_at(server.url).snapshot()
+    assert shown.positions_part.completeness is Completeness.COMPLETE
+    assert [(held.average_price, held.market_price) for held in shown.positions] == [(0, Decimal("1490.5"))]
+    with serving(SmallKite(holdings=[holding_row(10, price=0)])) as server:
+        assert broker_at(server.url).snapshot().positions_part.completeness is Completeness.PARTIAL
+
+
 def test_what_cannot_be_read_makes_its_part_incomplete() -> None:
     kite = SmallKite(orders=[order_row(status=None)], routes={"GET /portfolio/holdings": (500, "no")})
     kite.margins = {"equity": {"available": {"cash": "1"}}}
