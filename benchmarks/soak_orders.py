@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -124,7 +125,8 @@ class Soak:
         self.tally.verified += 1
         for result in report.results:
             for row in result.rows[:3]:
-                self.tally.violations.append(f"{result.invariant.id} {row.object} {row.id} {row.problem}"[:300])
+                told = f"{datetime.now(UTC):%H:%M:%S} {result.invariant.id} {row.object} {row.id} {row.problem}"
+                self.tally.violations.append(told[:300] + self._again(lambda row=row: _story(row.object, row.id)))  # type: ignore[misc]
 
     # what happens
 
@@ -274,6 +276,18 @@ class Soak:
 
         unfinished = Order.objects.filter(state__in=["PLANNED", "SENDING", "UNKNOWN"], rides_on=None)
         return unfinished.exclude(account__broker=Account.Broker.PAPER).count()
+
+
+def _story(noun: str, identity: str) -> str:
+    """What happened to a trade's orders, in the order in which it was learned; the database is gone after the run."""
+    from trading.models import OrderEvent, Trade
+
+    if noun != "trade":
+        return ""
+    trade = Trade.objects.get(pk=identity)
+    events = OrderEvent.objects.filter(order__account_id=trade.account_id, order__decision_id=trade.decision_id)
+    told = events.order_by("recorded_at").values_list("recorded_at", "order__tag", "order_id", "to_state")
+    return "; then " + ", ".join(f"{at:%H:%M:%S.%f} {tag} {order} {state}" for at, tag, order, state in told)
 
 
 def _queue_errors() -> tuple[type[Exception], ...]:

@@ -12,8 +12,8 @@ from trading.domain.orders import OrderState
 from trading.engine.desk import live_setups
 from trading.engine.instruments import read_all
 from trading.engine.live import evaluate_due
+from trading.engine.oco import send_and_cover
 from trading.engine.postbacks import read_on
-from trading.engine.sender import send_planned
 from trading.engine.settling import settle_all
 from trading.engine.watcher import watch_once
 from trading.failpoints import failpoint
@@ -38,10 +38,10 @@ def tick() -> int:
 
 @shared_task(name="orders.send")  # type: ignore[untyped-decorator]
 def send(order_id: int) -> str:
-    """Send a planned order, and with it what else of its account may leave; what happened is on the orders."""
+    """Send a planned order, with it what else of its account may leave, and cover what fills: the orders say how."""
     order = Order.objects.get(pk=order_id)
     if order.state == OrderState.PLANNED:
-        send_planned(account_id=order.account_id)
+        send_and_cover(account_id=order.account_id)
         order.refresh_from_db(fields=["state"])
     failpoint("before_ack")
     return str(order.state)

@@ -17,6 +17,7 @@ import pytest
 from reconciliation.engine.run import run_reconciliation
 from reconciliation.models import Discrepancy, Run
 from tests.faults.world import World
+from trading import tasks
 from trading.brokers.oanda import OandaBroker
 from trading.brokers.registry import Connection
 from trading.clock import now
@@ -74,6 +75,16 @@ def entered(world: World, **how: Any) -> Order:
     look(world)
     entry.refresh_from_db()
     return entry
+
+
+def test_what_fills_at_once_is_covered_by_whoever_sent_it_and_waits_for_no_round(world: World) -> None:
+    """Rounds of the watcher are dropped while the queue is full of orders to send."""
+    entry = world.plan()
+    with world.no_sweep():
+        tasks.send(entry.pk)
+    assert Trade.objects.get(decision=entry.decision).open_quantity == entry.quantity
+    stop = Order.objects.get(decision=entry.decision, tag="STOP", state="WORKING")
+    assert stop.quantity == entry.quantity and len(world.posts(stop)) == 1
 
 
 def look(world: World) -> None:

@@ -24,7 +24,7 @@ from .canceller import RESTING, cancel_order
 from .connections import connected
 from .inflow import catch_up
 from .messages import keep
-from .sender import send_order
+from .sender import send_order, send_planned
 
 log = logging.getLogger(__name__)
 # Steps of one group within one look: a cancel that is confirmed at once, the leg that follows, and its target.
@@ -45,6 +45,19 @@ def look_after(account: Account, broker: OrderPort | None = None) -> int:
         if port.capabilities.native_bracket:
             return 0
         return sum(_settle(group_id, port) for group_id in wanted)
+
+
+def send_and_cover(*, account_id: int) -> int:
+    """Send everything of an account that may leave now, and cover what filled at once; returns how many were sent.
+
+    The next round of the watcher would cover it, too, but a round may have to wait behind a burst of orders, and what
+    is held must not. Raises MissingCredentials as `send_planned` does.
+    """
+    sent = send_planned(account_id=account_id)
+    if sent:
+        with suppress(BrokerUnreachable):  # the watcher goes on
+            look_after(Account.objects.get(pk=account_id))
+    return sent
 
 
 def _settle(group_id: int, broker: OrderPort) -> int:

@@ -91,12 +91,13 @@ def decide(
         signal__instrument=instrument,
         signal__bar_start=intent.bar_start,
     ).first()
-    until = _until(account, session, intent)
+    policy = standing_policy(account)
+    until = _until(policy, session, intent)
     if standing is not None:
         # A paper run that is mirrored now for the first time: the mirror gets what it would have got.
         _plan_missing(mirrors, standing, until)
         return standing
-    verdict = evaluate(_context(account, session, intent, instrument, market))
+    verdict = evaluate(_context(account, policy, session, intent, instrument, market))
     signal = Signal.objects.create(
         at=intent.bar_end,
         account=account,
@@ -126,10 +127,10 @@ def decide(
     return decision
 
 
-def _until(account: Account, session: SessionConfig, intent: SignalIntent) -> datetime | None:
+def _until(policy: AccountPolicy, session: SessionConfig, intent: SignalIntent) -> datetime | None:
     """When the entry ends that has not filled: with its strategy's window, a resting one also after its time-out."""
     windows = next(item.windows for item in session.strategies if item.name == intent.strategy)
-    until, policy = window_end_after(windows, intent.bar_start), standing_policy(account)
+    until = window_end_after(windows, intent.bar_start)
     if intent.order_type is OrderType.MARKET:  # the signal of the window's last bar comes with its end
         return until + policy.price_age_limit if until is not None else None
     if policy.entry_timeout is None:
@@ -139,10 +140,15 @@ def _until(account: Account, session: SessionConfig, intent: SignalIntent) -> da
 
 
 def _context(
-    account: Account, session: SessionConfig, intent: SignalIntent, instrument: Instrument, market: MarketView
+    account: Account,
+    policy: AccountPolicy,
+    session: SessionConfig,
+    intent: SignalIntent,
+    instrument: Instrument,
+    market: MarketView,
 ) -> GateContext:
     day = trading_day(account, intent.bar_start)
-    portfolio, policy = session.portfolio, standing_policy(account)
+    portfolio = session.portfolio
     state, reasons = trading_state(account, intent.strategy, instrument, at=market.now)
     numbers = risk.numbers(
         account, strategy=intent.strategy, instrument=instrument, side=intent.side, day=day, until=market.now
