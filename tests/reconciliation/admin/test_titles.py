@@ -83,4 +83,5 @@ def test_the_tile_counts_what_the_list_behind_it_shows(case: Discrepancy, signed
 def test_a_fill_of_ours_that_waits_says_why_people_are_asked(stored: bool) -> None:
     nothing = Decimal(0)
     fill = FillData("1", "7", "", "USD_JPY", Side.BUY, Decimal(8000), Decimal(150), nothing, nothing, nothing)
-    assert ("the account's policy asks people about such fills" in own_fill_cause(fill, stored=stored)) is stored
+    cause = own_fill_cause(fill, stored=stored, of_order=[fill])
+    assert ("the account's policy asks people about such fills" in cause) is stored
