@@ -178,7 +178,9 @@ def _fits(value: Any) -> None:
         raise Wrong(f"sequence {value.sequence} fits no column")
     if isinstance(value, FillData | BrokerPosition):
         price = value.price if isinstance(value, FillData) else value.average_price
-        if value.quantity <= 0 or price <= 0:
+        # What shares cost that came from elsewhere is not known; then they have a price of the market.
+        unknown = isinstance(value, BrokerPosition) and price == 0 and (value.market_price or 0) > 0
+        if value.quantity <= 0 or (price <= 0 and not unknown):
             raise Wrong(f"a {type(value).__name__} of {value.quantity} at {price}")
     if isinstance(value, BrokerOrder) and (
         (value.quantity is not None and value.quantity <= 0)
