@@ -6,6 +6,7 @@ from celery import shared_task
 
 from reconciliation.engine.applications import apply_proposal, sweep
 from reconciliation.engine.due import due, reconcilable, run_if_due
+from reconciliation.engine.guard import alone
 from reconciliation.engine.overdue import watch_runs
 from reconciliation.engine.run import run_reconciliation
 from reconciliation.models import Run
@@ -22,10 +23,14 @@ def tick() -> dict[str, int]:
     watch_runs()
     accounts = reconcilable()
     applied = 0
+    waiting = []
     for account in accounts:
-        with context.part():
+        with alone(f"{account.name}, what was approved"), context.part():
             applied += sweep(account)
-    waiting = [account for account in accounts if due(account) is not None]
+    for account in accounts:
+        with alone(f"{account.name}, whether a run is due"):
+            if due(account) is not None:
+                waiting.append(account)
     if len(waiting) == 1:
         run_if_due(waiting[0])
     else:

@@ -51,8 +51,11 @@ def _make(channel: str) -> None:
     if not _is_whole():
         return
     told = Notification.objects.filter(channel=channel, key__startswith=PREFIX).order_by("-pk").first()
-    known = int(told.key.rsplit(":", 1)[1]) if told is not None else 0
-    new = Notification.objects.filter(channel="", pk__gt=known, at__gt=wall_now() - FRESH)
+    new = Notification.objects.filter(channel="")
+    if told is not None:  # whatever stood still since, nothing that came after it is passed over
+        new = new.filter(pk__gt=int(told.key.rsplit(":", 1)[1]))
+    else:
+        new = new.filter(at__gt=wall_now() - FRESH)
     rows = list(new.exclude(key__startswith="digest:").order_by("pk"))
     if rows:
         notifications.note(

@@ -218,7 +218,7 @@ INVARIANTS = (
         find="""
             SELECT a.id AS account_id, 'account' AS object, a.id::text AS id,
                    concat('stands under ', v.name, ' ', left(v.sha256, 8), CASE WHEN decided.id IS NULL
-                          THEN concat(', and was opened under ', opened.policy)
+                          THEN concat(', and was opened under ', coalesce(opened.policy, 'none that is on record'))
                           ELSE concat(', and proposal ', decided.id, ' put ', left(decided.sha256, 8), ' in force') END)
                        AS problem
             FROM trading_account a JOIN trading_configversion v ON v.id = a.policy_id
@@ -229,7 +229,8 @@ INVARIANTS = (
             LEFT JOIN LATERAL (SELECT e.after->>'policy' AS policy FROM trading_auditevent e
                                WHERE e.object_type = 'trading.Account' AND e.object_id = a.id::text
                                  AND e.kind = 'account.opened' ORDER BY e.id LIMIT 1) opened ON true
-            WHERE CASE WHEN decided.id IS NULL THEN opened.policy <> concat(v.name, ' ', left(v.sha256, 8))
+            WHERE CASE WHEN decided.id IS NULL
+                       THEN opened.policy IS DISTINCT FROM concat(v.name, ' ', left(v.sha256, 8))
                        ELSE decided.sha256 IS DISTINCT FROM v.sha256 END
         """,
     ),

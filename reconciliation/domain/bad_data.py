@@ -133,7 +133,7 @@ def _lacks_our_currency(broker: BrokerSnapshot, books: BooksSnapshot) -> bool:
 
 
 def _position_fault(position: BrokerPosition, times: int) -> str:
-    unknown_cost = position.average_price == 0 and position.market_price is not None
+    unknown_cost = position.average_price == 0 and position.market_price is not None and position.market_price > 0
     if position.quantity <= 0 or (position.average_price <= 0 and not unknown_cost):
         return (
             f"the broker's position in {position.instrument} has quantity {plain(position.quantity)} at average price "

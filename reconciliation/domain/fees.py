@@ -2,9 +2,9 @@
 commission, a fee or a realised profit that differs.
 
 What always holds here: what the price explains is no such drift: the cash of a match may differ by anything up to what
-its prices differ by (a statement that rounds its prices keeps exact amounts), and of a margin instrument, whose cash
-is its profit, nothing is concluded where the prices differ. A finding explains nothing anew: the match that it is
-about does.
+its prices differ by (a statement that rounds its prices keeps exact amounts); of a margin instrument, whose cash is its
+profit and its charges, the price explains nothing: profits are exact on both sides, and another one is a difference. A
+finding explains nothing anew: the match that it is about does.
 """
 
 from __future__ import annotations
@@ -42,10 +42,8 @@ def fee_findings(
 def _drift(made: Match, theirs: Sequence[Fact], ours: Sequence[Fact], rule: InstrumentRule | None) -> Decimal:
     """The cash that the prices do not explain."""
     apart = _notional(theirs) - _notional(ours)
-    if apart == 0:
+    if apart == 0 or rule is None or not rule.pays_cash:
         return made.amount
-    if rule is None or not rule.pays_cash:
-        return ZERO
     by_price = apart * rule.multiplier * (-1 if ours[0].side == "BUY" else 1)
     low, high = min(ZERO, by_price), max(ZERO, by_price)
     return made.amount - min(max(made.amount, low), high)

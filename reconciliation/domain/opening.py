@@ -9,14 +9,14 @@ together make the broker's account, to the last digit. A cost that the broker do
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from reconciliation.domain.bad_data import Inspection
 from reconciliation.domain.causes import held
 from reconciliation.domain.findings import Finding
-from reconciliation.domain.kinds import Action, Confidence, Kind
+from reconciliation.domain.kinds import POSITION_KINDS, Action, Confidence, Kind
 from reconciliation.domain.policy import DefaultProposal, ReconciliationPolicy
 from reconciliation.domain.severity import severity_of
 from reconciliation.domain.snapshots import BooksSnapshot
@@ -56,8 +56,10 @@ def with_opening(
     seen: Inspection,
 ) -> list[Finding]:
     """The findings of a first look, those that are the account's past put together as one."""
-    if not books.opening or broker.completeness is not Completeness.COMPLETE:
+    if not books.opening:
         return list(found)
+    if broker.completeness is not Completeness.COMPLETE:
+        return [_held_back(finding) for finding in found]
     costs = {symbol: _cost(symbol, broker, seen) for symbol in seen.quantities}
     past = [finding for finding in found if _is_past(finding, costs, policy, seen)]
     adopted = [made for finding in past if (made := _adopted(finding, costs.get(finding.key))) is not None]
@@ -66,6 +68,13 @@ def with_opening(
     cash = [finding for finding in found if finding.kind is Kind.CASH_UNEXPLAINED]
     folded = {id(finding) for finding in (*past, *cash)}
     return [*(finding for finding in found if id(finding) not in folded), _opening(adopted, past, cash, policy)]
+
+
+def _held_back(finding: Finding) -> Finding:
+    """A part of the past that only a whole answer says how to take over: booked alone, it would be booked twice."""
+    if finding.kind not in {*_SHAPES, *POSITION_KINDS, Kind.CASH_UNEXPLAINED}:
+        return finding
+    return replace(finding, actions=(), suggestion=None)
 
 
 def _is_past(
@@ -86,7 +95,7 @@ def _cost(symbol: str, broker: BrokerSnapshot, seen: Inspection) -> tuple[Decima
         units = sum((position.quantity for position in shown), ZERO)
         paid = sum((position.quantity * position.average_price for position in shown), ZERO)
         return round_to_step(paid / units, STORED_STEP), False
-    market = next((position.market_price for position in shown if position.market_price), None)
+    market = next((p.market_price for p in shown if p.market_price is not None and p.market_price > 0), None)
     return (market, True) if market is not None else None
 
 
@@ -120,6 +129,7 @@ def _opening(
         for commodity, amount in finding.explains.items():
             explains[commodity] = explains.get(commodity, ZERO) + amount
     left = {finding.commodity: finding.difference or ZERO for finding in cash}
+    counted = {finding.commodity: (finding.broker_value or ZERO) - left[finding.commodity] for finding in cash}
     fills = [told for finding in past for told in finding.evidence["fills"]]
     ordered = sorted(adopted, key=lambda position: position.instrument)
     return Finding(
@@ -133,6 +143,7 @@ def _opening(
         evidence={
             "positions": [position.told() for position in ordered],
             "cash": {currency: plain(amount) for currency, amount in sorted(left.items())},
+            "counted": {currency: plain(amount) for currency, amount in sorted(counted.items())},
             "fills": fills,
         },
         actions=(Action.ADOPT_POSITION,),

@@ -7,7 +7,7 @@ is no orphan, and what our books have just sent, or are just taking back, is lef
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -68,7 +68,8 @@ def compare_protection(
     positions = broker.positions_part.completeness
     all_listed = broker.orders_part.completeness is Completeness.COMPLETE and not seen.bad_orders
     if all_listed and positions is not Completeness.FAILED:
-        found.extend(finding for holding in books.holdings if (finding := _uncovered(holding, sides)) is not None)
+        left = _excuses(sides)
+        found.extend(finding for holding in books.holdings if (finding := _uncovered(holding, sides, left)) is not None)
     if positions is Completeness.COMPLETE:
         for order, ours in working:
             rule = seen.by_broker_symbol.get(order.instrument)
@@ -111,8 +112,22 @@ def _left(order: BrokerOrder) -> Decimal | None:
     return order.quantity - order.filled if order.quantity is not None else None
 
 
-def _uncovered(holding: BooksHolding, sides: _Sides) -> Finding | None:
-    """What is held without a stop, or with one for only a part; an exit that the broker has counts as one."""
+def _excuses(sides: _Sides) -> dict[tuple[str, str], Decimal]:
+    """Units of a side that need no stop of ours: held only by our books, or guarded by a stop that we cannot name."""
+    excuses = dict(sides.foreign)
+    for key, here in sides.here.items():
+        excuses[key] = excuses.get(key, ZERO) + max(here - sides.there.get(key, ZERO), ZERO)
+    return excuses
+
+
+def _uncovered(
+    holding: BooksHolding, sides: _Sides, excuses: MutableMapping[tuple[str, str], Decimal]
+) -> Finding | None:
+    """What is held without a stop, or with one for only a part; an exit that the broker has counts as one.
+
+    `excuses` are the side's units that need no stop of ours. Whoever lacks no more than they are takes its part of
+    them: units excuse one holding, not each.
+    """
     key = (holding.instrument, holding.side)
     there = sides.there.get(key, ZERO)
     if not holding.stop_planned or holding.quantity <= 0 or there <= 0:
@@ -125,8 +140,9 @@ def _uncovered(holding: BooksHolding, sides: _Sides) -> Finding | None:
     if any(part is None for part in parts):
         return None
     covered = sum((part for part in parts if part is not None), ZERO)
-    only_here = max(sides.here[key] - there, ZERO)
-    if covered + on_its_way + only_here + sides.foreign.get(key, ZERO) >= holding.quantity:
+    lacking = max(holding.quantity - covered - on_its_way, ZERO)
+    if lacking <= excuses.get(key, ZERO):
+        excuses[key] = excuses.get(key, ZERO) - lacking
         return None
     return _partly(holding, covered, covering)
 

@@ -2,7 +2,8 @@
 
 What always holds: a run is due because of rows (a run that the broker has broken off, a start-up restriction, fills and
 ended orders past the mark, an empty slot of the schedule), never because of a message; at most one run per account is
-due at a time, the most urgent first; a broker that has asked for quiet has it.
+due at a time, the most urgent first; a broker that has asked for quiet has it; a start whose block waits for people
+alone makes no further runs.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from reconciliation.domain.lifecycle import State
 from reconciliation.engine.run import ACTOR, RunResult, run_reconciliation
 from reconciliation.engine.statements import look_again
 from reconciliation.models import Run
 from reconciliation.selectors.books import POST_TRADE, post_trade_mark
 from reconciliation.selectors.policies import reconciliation_policy
-from reconciliation.selectors.runs import broken_off, goes_on_at
-from reconciliation.services.runs import STARTUP, note_missed, slot_is_taken
+from reconciliation.selectors.runs import broken_off, goes_on_at, looks
+from reconciliation.services.runs import STARTUP, keep_entries_waiting, note_missed, slot_is_taken
 from trading.clock import now, wall_now
-from trading.models import Account, Restriction
+from trading.models import Account, Application, Restriction
 from trading.services import cursors
 
 log = logging.getLogger(__name__)
@@ -86,14 +88,24 @@ def _startup_is_due(account: Account) -> bool:
     put = Restriction.objects.filter(account=account, source=STARTUP, lifted_at=None).order_by("-id").first()
     if put is None:
         return False
+    seen = looks(account).filter(status=Run.Status.COMPLETE, recorded_at__gte=put.recorded_at).first()
+    if seen is not None and _waits_for_people(account, seen):
+        return False
     tried = Run.objects.filter(account=account, trigger=Run.Trigger.STARTUP, recorded_at__gte=put.recorded_at)
     return not tried.exists() or not _ran_lately(account)
+
+
+def _waits_for_people(account: Account, seen: Run) -> bool:
+    """Whether what the complete run has let block entries is confirmed, and nobody has decided on anything since."""
+    suspected = keep_entries_waiting(account).filter(state=State.SUSPECTED)
+    decided = Application.objects.filter(proposal__account=account, recorded_at__gt=seen.recorded_at)
+    return not suspected.exists() and not decided.exists()
 
 
 def _post_trade_is_due(account: Account) -> bool:
     if _pair(post_trade_mark(account)) == _pair(cursors.get(account, POST_TRADE)):
         return False
-    last = Run.objects.filter(account=account).exclude(trigger=Run.Trigger.STATEMENT).order_by("-id").first()
+    last = looks(account).first()
     got_through = last is None or last.status == Run.Status.COMPLETE
     return got_through or not _ran_lately(account)
 
@@ -103,7 +115,7 @@ def _periodic(account: Account) -> Due | None:
     slot = slot_of(now(account), interval)
     if slot_is_taken(account, Run.Trigger.PERIODIC, slot):
         return None
-    last = Run.objects.filter(account=account, trigger=Run.Trigger.PERIODIC).order_by("-id").first()
+    last = looks(account).filter(trigger=Run.Trigger.PERIODIC, scheduled_for__isnull=False).first()
     missed = 0
     if last is not None and last.scheduled_for is not None and wall_now() - last.recorded_at > OVERDUE_AFTER:
         missed = max(int((slot - last.scheduled_for).total_seconds()) // interval - 1, 0)
@@ -111,8 +123,7 @@ def _periodic(account: Account) -> Due | None:
 
 
 def _ran_lately(account: Account) -> bool:
-    lately = Run.objects.filter(account=account, recorded_at__gt=wall_now() - AGAIN_AFTER)
-    return lately.exclude(trigger=Run.Trigger.STATEMENT).exists()
+    return looks(account).filter(recorded_at__gt=wall_now() - AGAIN_AFTER).exists()
 
 
 def _pair(mark: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from reconciliation.engine.due import is_periodic_due, reconcilable
+from reconciliation.engine.guard import alone
 from reconciliation.engine.run import ACTOR, lease_key
 from reconciliation.models import Run
 from reconciliation.selectors.policies import reconciliation_policy
@@ -27,7 +28,11 @@ NOBODY = "Nobody runs it: the workers are busy with something else, or stopped."
 
 def watch_runs() -> int:
     """Tell people of every account whose run is overdue, or runs again. Returns how many are overdue now."""
-    return sum(watch(account) for account in reconcilable())
+    overdue = 0
+    for account in reconcilable():
+        with alone(f"{account.name}, the watch over its runs"):
+            overdue += watch(account)
+    return overdue
 
 
 def watch(account: Account) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
 
 from reconciliation.domain.compare import nothing_compared, reconcile
@@ -53,6 +54,8 @@ ACTOR = Actor.system("reconciliation")
 LEASE_SECONDS = 60
 CUTS = 3
 PATIENT_SECONDS, HASTY_SECONDS = 2.0, 0.5
+LONGEST_WAIT_SECONDS = 40.0
+"""How long a run waits between its tries altogether: well below what a task may take, so that its failure is stored."""
 BUSY, SKIPPED = "BUSY", "SKIPPED"
 QUIET_SECONDS = 15
 """How long a broker is left alone that has had too many requests and does not say for how long."""
@@ -60,6 +63,7 @@ BROKEN_OFF = (
     "The broker has had too many requests for now, and is left alone for {seconds} s: {error} What it had told by then "
     "is kept, nothing was concluded from the rest, and the run goes on by itself."
 )
+TOO_LONG = "It took longer than a task may; nothing was compared."
 OVERLAP = "Another reconciliation of this account is under way; its result is the one to look at."
 
 
@@ -171,10 +175,15 @@ def _attempt(
         keep.lease()  # whoever lost it must not write: a later run may have seen more
     except _Overtaken:
         return _result(account, BUSY, error=OVERLAP)
-    except (BrokerUnreachable, MissingCredentials, BadConnection) as error:
-        log.warning("%s: reconciliation failed: %s", account.name, error)
+    except (BrokerUnreachable, MissingCredentials, BadConnection, SoftTimeLimitExceeded) as error:
+        why = TOO_LONG if isinstance(error, SoftTimeLimitExceeded) else str(error)
+        log.warning("%s: reconciliation failed: %s", account.name, why)
         if report_only:
-            return _result(account, Run.Status.FAILED, error=str(error))
+            return _result(account, Run.Status.FAILED, error=why)
+        try:
+            keep.lease()
+        except _Overtaken:
+            return _result(account, BUSY, error=OVERLAP)
         if isinstance(error, BrokerNeedsLogin):
             logins.turned_away(account, error)
         run = record_failure(
@@ -182,12 +191,12 @@ def _attempt(
             trigger=trigger,
             scheduled_for=scheduled_for,
             started_at=started_at,
-            error=str(error),
+            error=why,
             policy=policy,
             reading=Reading(wire.requests, cursor),
             actor=ACTOR,
         )
-        return _result(account, Run.Status.FAILED, run_id=run.pk, error=str(error))
+        return _result(account, Run.Status.FAILED, run_id=run.pk, error=why)
     findings = nothing or reconcile(sides.broker, sides.books, policy)
     complete = findings.completeness is Completeness.COMPLETE
     doubt = "" if complete else " ".join(findings.notes)
@@ -229,7 +238,7 @@ def _read_with_patience(
     keep: _Keep,
     wire: Wire,
 ) -> _Sides:
-    """Both sides, with the policy's retries.
+    """Both sides, with the policy's retries, whose waits grow as far as they fit into `LONGEST_WAIT_SECONDS`.
 
     Raises BrokerUnreachable when the last try fails too, and _BrokenOff when no further try would be welcome.
     """
@@ -245,7 +254,7 @@ def _read_with_patience(
                 raise _BrokenOff(str(error)) from error
             if number == tries - 1:
                 raise
-            time.sleep(base * 2**number)
+            time.sleep(min(base * 2**number, LONGEST_WAIT_SECONDS / (tries - 1)))
     raise AssertionError("unreachable: the last try returns or raises")
 
 

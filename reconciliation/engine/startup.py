@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from reconciliation.engine.due import reconcilable
 from reconciliation.engine.run import ACTOR
-from reconciliation.services.runs import block_until_reconciled
+from reconciliation.services.runs import block_anew
 
 REASON = "the desk has just started; entries wait for a complete reconciliation"
 
@@ -16,5 +16,5 @@ def block_entries_until_reconciled() -> int:
     """Put the start-up restriction on every account that the desk reconciles. Returns how many there are."""
     accounts = reconcilable()
     for account in accounts:
-        block_until_reconciled(account=account, reason=REASON, actor=ACTOR)
+        block_anew(account=account, reason=REASON, actor=ACTOR)
     return len(accounts)

@@ -27,16 +27,25 @@ from reconciliation.selectors.statements import (
     Sides,
     books_mark,
     busy_days,
+    held_between,
     parts,
+    period,
     replaced_by,
     series,
     sides,
     standing_statements,
 )
 from reconciliation.services.discrepancies import told_by
-from reconciliation.services.statements import MARK, Imported, Progress, already, record_statement_run, store
+from reconciliation.services.statements import (
+    MARK,
+    Imported,
+    Progress,
+    already,
+    record_statement_run,
+    store,
+)
 from reconciliation.statements import formats
-from reconciliation.statements.compare import compare, finding
+from reconciliation.statements.compare import compare, end_of, finding
 from reconciliation.statements.continuity import Gap, gaps
 from reconciliation.statements.document import About, BadStatement
 from reconciliation.statements.text import MOST_BYTES, decoded
@@ -93,12 +102,12 @@ def import_file(
 
 def run_statement(statement: Statement) -> RunResult:
     """Compare a statement that is stored with the books; one that was replaced, by the one that stands."""
-    statement = _standing(statement)
     account = statement.account
     policy = reconciliation_policy(account)
     started_at = wall_now()
     with transaction.atomic():
         lock_account(account.pk)
+        statement = _standing(statement)  # a corrected one may have come while this waited
         if statement.line_count >= LARGE:  # it takes longer than other work may
             with connection.cursor() as cursor:
                 cursor.execute(PATIENCE)
@@ -132,11 +141,15 @@ def run_statement(statement: Statement) -> RunResult:
 
 def look_again(account: Account) -> list[RunResult]:
     """Compare again the statements whose cases may have changed: the books went on, or a case waits for a proof."""
-    mark = books_mark(account)
     wanted: dict[int, None] = {}
+    moved: dict[int, bool] = {}
     for row in live(account).order_by("pk"):
         told = told_by(row)
-        if told is not None and told not in wanted and _may_have_changed(row, told, mark):
+        if told is None or told in wanted:
+            continue
+        if told not in moved:
+            moved[told] = _books_have_moved(told)
+        if moved[told] or _may_have_changed(row, told):
             wanted[told] = None
     found = {_standing(Statement.objects.get(pk=pk)).pk for pk in wanted}
     return [run_statement(row) for row in Statement.objects.filter(pk__in=found).order_by("pk")]
@@ -196,7 +209,7 @@ def _with_balances(statement: Statement, both: Sides, findings: Findings) -> Fin
     more = finding(
         statement.pk,
         Kind.CASH_UNEXPLAINED,
-        key=currency,
+        key=end_of(period(statement), currency),
         cause=(
             f"{both.told.name} closes with {plain(theirs)} {currency}; our books, with what is to be booked, held "
             f"{plain(ours)} at that moment, and its lines explain {plain(explained)}: {plain(left)} is left over."
@@ -214,7 +227,9 @@ def _with_gaps(statement: Statement, findings: Findings) -> Findings:
     account = statement.account
     rows = standing_statements(statement)
     busy = busy_days(account, rows[0].first_day, max(row.last_day for row in rows))
-    found = tuple(_gap(account, series(statement), gap) for gap in gaps(parts(rows), busy=busy))
+    found = tuple(
+        _gap(account, series(statement), gap) for gap in gaps(parts(rows), busy=busy, held=held_between(statement))
+    )
     return replace(findings, findings=(*findings.findings, *found))
 
 
@@ -224,12 +239,17 @@ def _gap(account: Account, name: str, gap: Gap) -> Finding:
     return replace(made, severity=severity_of(Kind.STATEMENT_GAP, age=age), difference=gap.difference)
 
 
-def _may_have_changed(row: Discrepancy, told: int, mark: int) -> bool:
+def _may_have_changed(row: Discrepancy, told: int) -> bool:
     if row.state in (Discrepancy.State.SUSPECTED, Discrepancy.State.APPLIED):
         return True
     if row.kind == Kind.STATEMENT_GAP:
         age = now(row.account) - Statement.objects.values_list("at", flat=True).get(pk=told)
         if severity_of(Kind.STATEMENT_GAP, age=age) != row.severity:
             return True
-    last = Run.objects.filter(statement=told).order_by("-id").first()
-    return last is None or last.counts.get(MARK) != mark
+    return False
+
+
+def _books_have_moved(told: int) -> bool:
+    last = Run.objects.filter(statement=told).order_by("-id").values_list("counts", flat=True).first()
+    statement = Statement.objects.defer("body").select_related("account").get(pk=told)
+    return last is None or last.get(MARK) != books_mark(statement)

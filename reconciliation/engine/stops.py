@@ -21,7 +21,7 @@ from reconciliation.domain.lifecycle import State
 from reconciliation.models import Discrepancy
 from reconciliation.services.resolutions import KIND_PREFIX
 from reconciliation.services.stop_payloads import CANCEL, RESIZE
-from trading.brokers.registry import MissingCredentials
+from trading.brokers.registry import BadConnection, MissingCredentials
 from trading.domain.broker import Accepted, BrokerUnreachable, OrderPort
 from trading.domain.money import parse_decimal
 from trading.domain.orders import TERMINAL, OrderState
@@ -54,7 +54,7 @@ def ask_for(account: Account) -> int:
     try:
         with connected(account) as broker:
             return sum(_ask(stop, broker) for stop in wanted)
-    except (BrokerUnreachable, MissingCredentials) as error:
+    except (BrokerUnreachable, MissingCredentials, BadConnection) as error:
         log.warning("%s: stops that two people decided on could not be asked for: %s", account.name, error)
         return 0
 

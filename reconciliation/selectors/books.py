@@ -68,8 +68,8 @@ def books_snapshot(
         orders=tuple(_orders(account, broker)),
         holdings=tuple(_holdings(account)),
         over_closed=tuple(over_closed(account)),
-        unposted=(*_stored(account), *_unread(account, unread)),
-        changed=tuple(_changed(account)),
+        unposted=(*stored(account), *_unread(account, unread)),
+        changed=tuple(changed(account)),
         instruments=instrument_rules(account),
         hedging=account.hedging,
         late=tuple(late_orders(account)),
@@ -226,7 +226,8 @@ def _ours(account: Account, fills: Sequence[FillData]) -> frozenset[str]:
     )
 
 
-def _stored(account: Account) -> list[UnpostedEvent]:
+def stored(account: Account) -> list[UnpostedEvent]:
+    """The stored events of which something is not in the books."""
     rows = unposted(account)
     gone = (reversed_fills(account), reversed_cash(account)) if rows else ((), ())
     return [unposted_parts(account, row, gone) for row in rows]
@@ -244,7 +245,8 @@ def _unread(account: Account, events: Sequence[PortEvent]) -> list[UnpostedEvent
     ]
 
 
-def _changed(account: Account) -> list[ChangedBody]:
+def changed(account: Account) -> list[ChangedBody]:
+    """The events that the broker says otherwise now, where the books do not follow yet."""
     return [
         ChangedBody(
             external_id=change.row.external_id,

@@ -19,8 +19,9 @@ WAIT = "wait_seconds"
 
 
 def looks(account: Account) -> QuerySet[Run]:
-    """The account's runs that looked at the broker, the newest first."""
-    return Run.objects.filter(account=account).exclude(trigger=Run.Trigger.STATEMENT).order_by("-id")
+    """The account's runs that looked at the broker, the newest first; what they have found is read when asked for."""
+    runs = Run.objects.filter(account=account).exclude(trigger=Run.Trigger.STATEMENT).order_by("-id")
+    return runs.defer("findings", "proof")
 
 
 def broken_off(account: Account) -> Run | None:

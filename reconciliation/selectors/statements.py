@@ -6,18 +6,18 @@ what came from the broker's events is compared (adjustments, estimates and adopt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q, Sum
+from django.db.models import Q
 from django.db.models.functions import TruncDate
 
 from reconciliation.domain.facts import Fact
 from reconciliation.domain.snapshots import InstrumentRule, cash_of, sides_of
-from reconciliation.models import Statement, StatementLine
+from reconciliation.models import DiscrepancyEvent, Run, Statement, StatementLine
 from reconciliation.selectors.books import instrument_rules, unposted_parts
 from reconciliation.statements.compare import Booked, Told
 from reconciliation.statements.continuity import Part
@@ -73,6 +73,11 @@ def series(row: Statement) -> str:
     return "SETTLED" if row.format in LEDGERS else str(row.kind)
 
 
+def period(row: Statement) -> str:
+    """What names the end of a statement, and of those that correct it: its series and its last day."""
+    return f"{series(row)}:{row.last_day}"
+
+
 def standing_statements(like: Statement) -> list[Statement]:
     """The statements of the same series that no corrected one has replaced, without their texts."""
     rows = Statement.objects.filter(account=like.account, kind=like.kind, replaced_by=None).defer("body")
@@ -105,6 +110,21 @@ def busy_days(account: Account, first: date, last: date) -> set[date]:
     return {found for rows in (fills, cash) for found in rows.order_by().values_list("day", flat=True).distinct()}
 
 
+def held_between(like: Statement) -> Callable[[datetime, datetime], bool]:
+    """Whether our books hold something of what such a statement tells, strictly between two moments."""
+
+    def held(begin: datetime, end: datetime) -> bool:
+        of_broker = {"account": like.account, "broker_event__isnull": False, "at__gt": begin, "at__lt": end}
+        cash = like.kind == Statement.Kind.CASH and CashEvent.objects.filter(**of_broker).exists()
+        return cash or (like.kind in (Statement.Kind.CASH, Statement.Kind.TRADES) and _filled(of_broker))
+
+    return held
+
+
+def _filled(of_broker: Mapping[str, object]) -> bool:
+    return Fill.objects.filter(**of_broker).exists()
+
+
 def replaced_by(statement: Statement) -> set[int]:
     """The statement and all that it has replaced."""
     found = {statement.pk}
@@ -115,10 +135,15 @@ def replaced_by(statement: Statement) -> set[int]:
     return found
 
 
-def books_mark(account: Account) -> int:
-    """How far the account's books have come: a statement need not be compared again before this changes."""
-    last = Entry.objects.filter(account=account).order_by("-id").values_list("id", flat=True).first()
-    return last or 0
+def books_mark(statement: Statement) -> int:
+    """How far the books of a statement have come: it need not be compared again before this changes.
+
+    They are what was booked of its days and those before, and all that people decide: that may be about its days.
+    """
+    entries = Entry.objects.filter(account=statement.account)
+    end = day_bounds(statement.account, statement.last_day)[1]
+    found = entries.filter(Q(at__lt=end) | Q(kind__in=Entry.NEEDS_APPROVAL))
+    return found.order_by("-id").values_list("id", flat=True).first() or 0
 
 
 def _told(
@@ -148,6 +173,7 @@ def _told(
         words=words,
         positions={symbol: units for symbol, units in positions.items() if units != 0},
         unmapped=unmapped,
+        period=period(statement),
     )
 
 
@@ -296,9 +322,30 @@ def _closing(statement: Statement) -> tuple[Decimal, Decimal] | None:
     account, currency, until = statement.account, statement.currency, statement.covers_until
     settled = statement.format in LEDGERS
     ours = books.balance_at(account, "CASH", currency, until) if settled else books.cash_at(account, currency, until)
-    decided = CashEvent.objects.filter(Q(broker_event=None), account=account, currency=currency, at__gt=until)
-    later = decided.exclude(pk__in=reversed_cash(account)).aggregate(sum=Sum("amount"))["sum"] or ZERO
+    later = _decided_since(account, currency, until)
     return statement.closing, ours + later + _unbooked_cash(account, currency, until, settled=settled)
+
+
+def _decided_since(account: Account, currency: str, until: datetime) -> Decimal:
+    """What people have booked since about differences that were there at a moment."""
+    decided = CashEvent.objects.filter(broker_event=None, account=account, currency=currency, at__gt=until)
+    rows = decided.exclude(pk__in=reversed_cash(account)).select_related("application")
+    return sum((row.amount for row in rows if _was_there(row, until)), ZERO)
+
+
+def _was_there(decided: CashEvent, moment: datetime) -> bool:
+    """Whether the difference behind a decision was there at a moment: no complete look since then went without it."""
+    assert decided.application is not None  # the database says so
+    begun = DiscrepancyEvent.objects.filter(
+        Q(from_state="") | Q(kind="REOPENED"),
+        discrepancy__events__proposal=decided.application.proposal_id,
+        at__lte=decided.at,
+    )
+    first = begun.order_by("-at").values_list("at", flat=True).first()
+    if first is None or first <= moment:
+        return True
+    looks = Run.objects.filter(account=decided.account_id, status=Run.Status.COMPLETE, at__gte=moment, at__lt=first)
+    return not looks.exclude(trigger=Run.Trigger.STATEMENT).exists()
 
 
 def _unbooked_cash(account: Account, currency: str, until: datetime, *, settled: bool) -> Decimal:

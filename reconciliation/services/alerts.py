@@ -1,8 +1,9 @@
 """What people are told of an account's cases, as notifications of the transaction that writes the run.
 
 What always holds: callers hold the account's lock and have written the steps; a key says what was told, so that the
-same is told once: a case in its version and severity, that it is late, and that it has ended; more of one kind of news
-than the policy's cap is one message; of a mass of differences people hear when it begins and when it is over.
+same is told once: a case in its version and severity, that it is late, that what was approved was not carried out, and
+that it has ended; more of one kind of news than the policy's cap is one message; of a mass of differences people hear
+when it begins and when it is over, and of the cases that come beside it.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ from reconciliation.domain.telling import (
 from reconciliation.models import Discrepancy, DiscrepancyEvent, Run
 from reconciliation.selectors.discrepancies import age
 from trading.clock import wall_now
-from trading.models import Account, Notification
+from trading.models import Account, Notification, Restriction
 
 from .mass import Mass, Phase
 
-CASE, LATE, ENDED = "discrepancy", "late-discrepancy", "ended-discrepancy"
+CASE, LATE, ENDED, UNDONE = "discrepancy", "late-discrepancy", "ended-discrepancy", "undone-resolution"
 MASS, MASS_OVER = "mass", "mass-over"
 UNDECIDED = (State.OPEN, State.PROPOSED)
+TOLD_BY_MASS = (News.CONFIRMED, News.CHANGED)
 _HOW = {
     StepKind.CLEARED: "gone by itself",
     StepKind.CLOSED: "resolved",
@@ -68,36 +70,74 @@ def tell(
     begun or ended.
     """
     told = [
-        *_news(account, run, steps, stood, cap, is_mass=mass is not None and mass.restriction is not None),
+        *_news(account, run, steps, stood, cap, mass.restriction if mass is not None else None),
         *_ended(account, run, steps, rows, stood, cap, is_over=mass is not None and mass.phase is Phase.ENDS),
         *(_mass(account, run, steps, stood, cap, mass) if mass is not None else ()),
     ]
     Notification.objects.bulk_create(told, ignore_conflicts=True)
 
 
-def tell_late(*, account: Account, run: Run, cap: int) -> None:
-    """Tell people of cases that should have been decided since the run before this one, on the account's clock."""
-    runs = Run.objects.filter(account=account, pk__lt=run.pk).exclude(trigger=Run.Trigger.STATEMENT)
-    since = runs.order_by("-pk").values_list("at", flat=True).first()
-    if since is None:
-        return
+def tell_waiting(*, account: Account, run: Run, cap: int) -> None:
+    """Tell people what waits for them: cases that are late, and what they approved in vain.
+
+    A case is late by the account's clock; each is told once as it stands, whenever it was that nobody looked.
+    """
+    told = [*_late(account, run, cap), *_undone(account)]
+    Notification.objects.bulk_create(told, ignore_conflicts=True)
+
+
+def _late(account: Account, run: Run, cap: int) -> list[Notification]:
     undecided = Discrepancy.objects.filter(account=account, state__in=UNDECIDED)
-    late = [
-        row
+    late = {
+        f"{LATE}:{row.pk}:{row.times_reopened}:{row.opened_at:%Y%m%dT%H%M%S.%f}:{row.severity}": row
         for severity in AT_ONCE
-        for row in undecided.filter(
-            severity=severity, opened_at__gt=since - SLA[severity], opened_at__lte=run.at - SLA[severity]
-        ).order_by("pk")
+        for row in undecided.filter(severity=severity, opened_at__lte=run.at - SLA[severity]).order_by("pk")
+    }
+    known = set(Notification.objects.filter(key__in=late).values_list("key", flat=True))
+    new = [key for key, row in late.items() if key not in known]
+    if new:
+        together = _told_together(account, [late[key] for key in new])
+        new = [key for key in new if late[key].pk not in together]
+    if len(new) <= cap:
+        return [_message(key, Severity(late[key].severity), account, _late_text(late[key])) for key in new]
+    rows = [late[key] for key in new]
+    text = f"{len(rows):,} differences wait for a decision longer than they should: {_list(map(_told, rows), cap)}"
+    return [_message(f"{LATE}:{account.name}:run {run.pk}", _gravest(rows), account, text)]
+
+
+def _told_together(account: Account, rows: Sequence[Discrepancy]) -> set[int]:
+    """Those that were late already when many were told in one message, and have not become graver since."""
+    many = Notification.objects.filter(key__startswith=f"{LATE}:{account.name}:run ").order_by("-pk").first()
+    if many is None:
+        return set()
+    then = Run.objects.values_list("at", flat=True).get(pk=int(many.key.rpartition(" ")[2]))
+    late = {
+        f"{CASE}:{row.pk}:{row.times_reopened}:v{row.version}:{row.severity}": row.pk
+        for row in rows
+        if row.opened_at is not None and row.opened_at + SLA[Severity(row.severity)] <= then
+    }
+    since = Notification.objects.filter(key__in=late, pk__gt=many.pk).values_list("key", flat=True)
+    return set(late.values()) - {late[key] for key in since}
+
+
+def _undone(account: Account) -> list[Notification]:
+    """What two people approved and what then was not carried out, while its case waits for another decision."""
+    given_back = DiscrepancyEvent.objects.filter(
+        discrepancy__account=account,
+        discrepancy__state=State.OPEN,
+        from_state=State.APPROVED,
+        kind__in=("NOT_APPLIED", "EXPIRED"),
+    )
+    return [
+        _message(
+            f"{UNDONE}:{event.pk}",
+            gravest([Severity(event.discrepancy.severity), Severity.HIGH]),
+            account,
+            f"{event.discrepancy.kind} {event.discrepancy.key}: the resolution was approved and could not be carried "
+            f"out; the case is open again. {event.reason}",
+        )
+        for event in given_back.select_related("discrepancy").order_by("pk")
     ]
-    if len(late) > cap:
-        text = f"{len(late):,} differences wait for a decision longer than they should: {_list(map(_told, late), cap)}"
-        notes = [_message(f"{LATE}:{account.name}:run {run.pk}", _gravest(late), account, text)]
-    else:
-        notes = [
-            _message(f"{LATE}:{row.pk}:{row.times_reopened}", Severity(row.severity), account, _late_text(row))
-            for row in late
-        ]
-    Notification.objects.bulk_create(notes, ignore_conflicts=True)
 
 
 def _late_text(row: Discrepancy) -> str:
@@ -109,10 +149,13 @@ def _late_text(row: Discrepancy) -> str:
 
 
 def _news(
-    account: Account, run: Run, steps: Sequence[Step], stood: Mapping[str, Stood], cap: int, *, is_mass: bool
+    account: Account, run: Run, steps: Sequence[Step], stood: Mapping[str, Stood], cap: int, mass: Restriction | None
 ) -> list[Notification]:
     news = {step.fingerprint: why for step in steps if (why := news_of(step, stood.get(step.fingerprint)))}
-    if not news or (is_mass and len(news) > cap):
+    if mass is not None and len(news) > cap:
+        beside = _came_after(account, mass)
+        news = {name: why for name, why in news.items() if why not in TOLD_BY_MASS or name in beside}
+    if not news:
         return []
     if len(news) > cap:
         found = [step.finding for step in steps if step.fingerprint in news and step.finding is not None]
@@ -130,6 +173,14 @@ def _news(
         )
         for row in rows
     ]
+
+
+def _came_after(account: Account, mass: Restriction) -> set[str]:
+    """The cases that were found, or came back, only after the run with which the mass began."""
+    began = DiscrepancyEvent.objects.filter(
+        discrepancy__account=account, recorded_at__gt=mass.recorded_at, from_state__in=("", State.CLOSED, State.CLEARED)
+    )
+    return set(began.values_list("discrepancy__fingerprint", flat=True))
 
 
 def _news_text(row: Discrepancy, why: News) -> str:
@@ -185,6 +236,14 @@ def _ended_text(row: Discrepancy, step: Step) -> str:
 
 def _were_told(rows: Iterable[Discrepancy]) -> set[int]:
     """Those of which people were told since they last came back, although they are of little weight now."""
+    rows = list(rows)
+    by_name = {
+        f"{CASE}:{row.pk}:{row.times_reopened}:v{version}:{severity}": row.pk
+        for row in rows
+        for version in range(1, row.version + 1)
+        for severity in AT_ONCE
+    }  # a rise of severity alone leaves no step
+    said = Notification.objects.filter(key__in=by_name).values_list("key", flat=True)
     steps = DiscrepancyEvent.objects.filter(discrepancy__in=[row.pk for row in rows]).order_by("sequence")
     told: set[int] = set()
     for case, kind, state, severity in steps.values_list("discrepancy", "kind", "to_state", "details__severity"):
@@ -192,7 +251,7 @@ def _were_told(rows: Iterable[Discrepancy]) -> set[int]:
             told.discard(case)
         elif state in CONFIRMED and severity in AT_ONCE:
             told.add(case)
-    return told
+    return told | {by_name[key] for key in said}
 
 
 def _mass(

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from reconciliation.domain.kinds import Action
+from reconciliation.domain.kinds import Action, Kind
 from reconciliation.models import Discrepancy
 from trading.domain.money import ONE, ZERO, parse_decimal
-from trading.models import Account, Entry, Instrument, InstrumentAlias, Rate
+from trading.models import Account, Entry, Instrument, InstrumentAlias, Mark, Rate
 from trading.selectors.policies import policy_of
 
 USUALLY, WHEN_MATERIAL = 1, 2
@@ -52,9 +52,9 @@ def at_stake(row: Discrepancy, payload: Mapping[str, Any]) -> Decimal | None:
 
     None where a part of it has no price, or no rate to the account's currency is known.
     """
-    parts = [_entry(row.account, entry) for entry in payload["entries"]]
+    parts = [part for entry in payload["entries"] for part in _parts(row, entry)]
     parts += [_units(row.account, s["instrument"], s["quantity"], s.get("price")) for s in payload.get("stops", ())]
-    if payload["action"] == Action.ACCEPT and row.difference is not None:
+    if payload["action"] == Action.ACCEPT:
         parts.append(_accepted(row))
     total = ZERO
     for part in parts:
@@ -65,13 +65,36 @@ def at_stake(row: Discrepancy, payload: Mapping[str, Any]) -> Decimal | None:
 
 
 def _accepted(row: Discrepancy) -> Decimal | None:
-    """What a difference that is left as it is comes to."""
-    assert row.difference is not None
+    """What a difference that is left as it is comes to; None where units are at stake and nobody says how many."""
+    if row.difference is None:
+        return None if row.instrument is not None or row.kind == Kind.UNMAPPED_INSTRUMENT else ZERO
     if row.instrument is None or row.commodity != row.instrument.symbol:
         return _money(row.account, row.commodity, row.difference) if row.commodity else ZERO
     evidence = row.evidence.get("evidence", {})
     price = evidence.get("broker_average_price") or evidence.get("books_average_price")
     return _units(row.account, row.instrument.symbol, row.difference, price)
+
+
+def _parts(row: Discrepancy, entry: Mapping[str, Any]) -> list[Decimal | None]:
+    """What an entry moves: its units or its amount, and the cash that goes with a fill or an estimate."""
+    account = row.account
+    if entry["entry"] in ("ADOPTION", "ESTIMATE"):
+        entry = {**entry, "price": _dearest(row, entry)}
+    elif entry["entry"] == "REVERSAL":
+        undone = Entry.objects.select_related("fill").get(pk=entry["reverses"]).fill
+        moved = (undone.realised, undone.financing, undone.commission) if undone is not None else ()
+        return [_entry(account, entry), *(_money(account, account.currency, each) for each in moved)]
+    told = [entry[name] for name in ("realised", "financing", "commission") if name in entry]
+    return [_entry(account, entry), *(_money(account, account.currency, each) for each in told)]
+
+
+def _dearest(row: Discrepancy, entry: Mapping[str, Any]) -> Decimal:
+    """The highest price that is known of units whose price the proposer chose: a low one makes nothing immaterial."""
+    evidence = row.evidence.get("evidence", {})
+    known = [entry["price"], *(evidence[n] for n in ("broker_average_price", "books_average_price") if n in evidence)]
+    marks = Mark.objects.filter(account=row.account, instrument__symbol=entry["instrument"])
+    mark = marks.order_by("-at", "-id").first()
+    return max(*(_number(price) for price in known), mark.price if mark is not None else ZERO)
 
 
 def _entry(account: Account, entry: Mapping[str, Any]) -> Decimal | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Max, Q
@@ -25,12 +25,12 @@ from reconciliation.selectors.discrepancies import BLOCKING, application_of
 from reconciliation.statements.compare import STATEMENT
 from trading.clock import now
 from trading.domain.canonical import simple
-from trading.domain.orders import TERMINAL, OrderState
+from trading.domain.orders import OrderState
 from trading.models import Account, Application, Instrument, Order, Proposal, Restriction
 from trading.services import audit, restrictions
 from trading.services.audit import Actor
 
-from .stop_payloads import is_under_way
+from .stop_payloads import closing_is_under_way, is_under_way
 
 LOCK_SOURCE = restrictions.RECONCILIATION
 ACCEPTED = f"reconciliation.{Action.ACCEPT}"
@@ -99,11 +99,11 @@ def plan_steps(
     concerned = Q(state__in=Discrepancy.LIVE) | Q(fingerprint__in=found) | accepted
     locked_rows = Discrepancy.objects.select_for_update(no_key=True, of=("self",)).filter(account=account)
     rows = {row.fingerprint: row for row in locked_rows.filter(concerned).order_by("pk")}
-    standing = {name: _case(row, read_at) for name, row in rows.items() if name in found or concerns(row)}
+    standing = {name: _case(row, read_at, at, policy) for name, row in rows.items() if name in found or concerns(row)}
     return plan(standing=standing, found=found, complete=complete, at=at, policy=policy, parts=parts), rows
 
 
-def _case(row: Discrepancy, read_at: datetime) -> Case:
+def _case(row: Discrepancy, read_at: datetime, at: datetime, policy: ReconciliationPolicy) -> Case:
     application = application_of(row)
     accepted = ""
     pending = failed = False
@@ -111,12 +111,14 @@ def _case(row: Discrepancy, read_at: datetime) -> Case:
         payload = json.loads(application.proposal.payload)
         if payload["action"] == Action.ACCEPT:
             accepted = str(payload["substance"])
+        # Another window for the run itself: what it took for on its way must not count as arrived.
+        since = at - 2 * timedelta(seconds=policy.race_window_seconds)
         if payload["action"] == Action.FLATTEN:
-            states = set(Order.objects.filter(application=application).values_list("state", flat=True))
-            pending = bool(states - {str(state) for state in TERMINAL})
-            failed = not pending and states != {str(OrderState.FILLED)}
+            orders = Order.objects.filter(application=application)
+            pending = closing_is_under_way(orders, since=since)
+            failed = not pending and set(orders.values_list("state", flat=True)) != {str(OrderState.FILLED)}
         if payload["action"] == Action.RESIZE_STOP:
-            pending = is_under_way(payload)
+            pending = is_under_way(payload, since=since)
     return Case(
         state=State(row.state),
         substance=str(row.evidence.get("substance", "")),
@@ -319,19 +321,31 @@ def lock_instruments(account: Account, actor: Actor) -> None:
     standing = Restriction.objects.filter(
         account=account, source=LOCK_SOURCE, lifted_at=None, instrument__isnull=False
     ).order_by("pk")
+    since: dict[int | None, datetime] = {}
     for restriction in standing:
-        if restriction.instrument_id not in wanted:
+        row = wanted.get(restriction.instrument_id)
+        if row is None:
             reason = "no difference about it is open any more"
-            restrictions.lift(restriction=restriction, actor=actor, reason=reason)
+        elif restriction.reason != (reason := _reason_of_lock(row)):
+            since[row.instrument_id] = restriction.at  # it goes on, for another reason
+        else:
+            continue
+        restrictions.lift(restriction=restriction, actor=actor, reason=reason)
     for row in wanted.values():
         restrictions.restrict(
             account=account,
             instrument=row.instrument,
             level=restrictions.REDUCE_ONLY,
             source=LOCK_SOURCE,
-            reason=f"{row.kind} {row.key}: no entries until the difference is resolved",
+            reason=_reason_of_lock(row),
+            at=since.get(row.instrument_id),
             actor=actor,
         )
+
+
+def _reason_of_lock(row: Discrepancy) -> str:
+    """It names the case that stands: an order's lock lets that very order pass, and no other case's may."""
+    return f"{row.kind} {row.key}: no entries until the difference is resolved"[:300]
 
 
 def application_recorded(row: Discrepancy, application: Application, actor: Actor, reason: str) -> None:

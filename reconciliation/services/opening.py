@@ -13,8 +13,11 @@ from typing import Any
 
 from reconciliation.domain.kinds import Kind
 from reconciliation.models import Discrepancy
-from trading.domain.money import parse_decimal
+from reconciliation.selectors.opening import has_not_begun
+from trading.domain.money import STORED_STEP, ZERO, parse_decimal, plain
 from trading.services.errors import RuleBroken
+
+from . import remaining
 
 PRICE_OF = "price "
 """A parameter of the proposal begins so: the price of which instrument."""
@@ -56,6 +59,24 @@ def adoptions(row: Discrepancy, chosen: Mapping[str, str]) -> list[dict[str, Any
         }
         for position in _positions(row)
     ]
+
+
+def refuse_when_begun(row: Discrepancy) -> None:
+    """Raises RuleBroken when the books have begun, or hold other cash than the run saw: it would be booked twice."""
+    if not has_not_begun(row.account):
+        raise RuleBroken(
+            f"The books of {row.account.name} have begun: they hold a fill or an order already, which the opening "
+            "balance does not know of. Run a reconciliation again; what is left then are differences of their own."
+        )
+    expected: Mapping[str, str] = row.evidence["evidence"].get("counted", {})
+    found = remaining.counted(row.account)
+    for currency in row.evidence["evidence"]["cash"]:
+        has = found.get(currency, ZERO)
+        if currency not in expected or abs(has - parse_decimal(expected[currency])) > STORED_STEP:
+            raise RuleBroken(
+                f"Our books, with what waits to be booked, have {plain(has)} {currency} by now: what the opening "
+                "balance takes over may be in them already. Run a reconciliation again."
+            )
 
 
 def cash(row: Discrepancy) -> list[dict[str, Any]]:

@@ -20,14 +20,14 @@ from trading.domain.canonical import canonical_json, sha256_hex
 from trading.domain.money import STORED_STEP, ZERO, parse_decimal, plain, round_to_step
 from trading.domain.settlement import payment
 from trading.models import Account, BrokerEvent, Instrument, Trade
-from trading.selectors import books
 from trading.selectors.instruments import UnmappedInstrument, instrument_for
 from trading.services.booking import kind_of_fill
 from trading.services.errors import RuleBroken
 
-from . import approvals_needed, opening, stop_payloads
+from . import approvals_needed, opening, remaining, stop_payloads
 from .correction_payloads import REVERSAL, correction_entries, sentence_of, symbol_change_entry
 from .discrepancies import stored
+from .remaining import held
 
 MARKET = "MARKET"
 FILLS = {
@@ -65,6 +65,8 @@ def preview(row: Discrepancy, action: str, *, price: Decimal | None = None, real
 def build(row: Discrepancy, action: Action, parameters: Mapping[str, str]) -> dict[str, Any]:
     """The payload of an action with these parameters, from current facts. Raises RuleBroken when it does not fit."""
     entries, orders = _work(row, action, parameters)
+    if not opening.is_opening(row):
+        remaining.refuse_when_moved(row, action)
     payload: dict[str, Any] = stored(
         {
             "action": action,
@@ -104,7 +106,7 @@ def _parameters(row: Discrepancy, action: Action, price: Decimal | None, realise
     if action is Action.CLOSE_AT_ESTIMATE:
         if row.instrument is not None and not row.instrument.is_margin:
             return _estimated_payment(row, row.instrument, price, realised)
-        moved = realised if realised is not None else _unexplained_cash(row.account)
+        moved = realised if realised is not None else remaining.likely_profit(row)
         return {"price": plain(price or _estimated_price(row, moved)), "realised": plain(moved)}
     if action is Action.ADOPT_POSITION or (action is Action.FLATTEN and not _fills(row)):
         return {"price": plain(price or _adoption_price(row))}
@@ -115,6 +117,7 @@ def _work(
     row: Discrepancy, action: Action, parameters: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     if opening.is_opening(row):
+        opening.refuse_when_begun(row)
         history = _fill_entries(row) if opening.has_fills(row) else []
         return [*opening.adoptions(row, parameters), *history, *opening.cash(row)], []
     if row.kind == Kind.FILL_MISMATCH and action in (Action.BOOK_FILLS, Action.BOOK_CASH):
@@ -133,7 +136,7 @@ def _work(
         return entries, [_closing_order(row)]
     if action is Action.ADJUST and row.kind == Kind.CORPORATE_ACTION:
         into = row.evidence.get("evidence", {}).get("into")
-        return [symbol_change_entry(row, _held(row), into) if into else _split(row)], []
+        return [symbol_change_entry(row, held(row), into) if into else _split(row)], []
     if action is Action.ADJUST:
         return [{"entry": "ADJUSTMENT", "currency": row.commodity, "amount": _difference(row)}], []
     return [], []
@@ -221,12 +224,6 @@ def _difference(row: Discrepancy) -> Decimal:
     return Decimal(row.difference)
 
 
-def _held(row: Discrepancy) -> Decimal:
-    assert row.instrument is not None  # position cases name an instrument of ours
-    position = books.positions(row.account).get(row.instrument.symbol)
-    return position.quantity if position is not None else ZERO
-
-
 def _adoption(row: Discrepancy, parameters: Mapping[str, str]) -> dict[str, Any]:
     return {
         "entry": "ADOPTION",
@@ -237,10 +234,11 @@ def _adoption(row: Discrepancy, parameters: Mapping[str, str]) -> dict[str, Any]
 
 
 def _estimate(row: Discrepancy, parameters: Mapping[str, str]) -> dict[str, Any]:
-    held = _held(row)
-    quantity = estimated_close(books=held, broker=held + _difference(row))
+    has = held(row)
+    quantity = estimated_close(books=has, broker=has + _difference(row))
     if quantity == 0:
         raise RuleBroken(f"Our books no longer hold more of {row.key} than the broker. Run a reconciliation again.")
+    remaining.refuse_beyond_cash(row, parameters["realised"])
     return {
         "entry": "ESTIMATE",
         "instrument": row.instrument.symbol if row.instrument else "",
@@ -251,12 +249,12 @@ def _estimate(row: Discrepancy, parameters: Mapping[str, str]) -> dict[str, Any]
 
 
 def _split(row: Discrepancy) -> dict[str, Any]:
-    held = _held(row)
+    has = held(row)
     return {
         "entry": "SPLIT",
         "instrument": row.instrument.symbol if row.instrument else "",
-        "before": held,
-        "after": held + _difference(row),
+        "before": has,
+        "after": has + _difference(row),
     }
 
 
@@ -288,11 +286,11 @@ def _adoption_price(row: Discrepancy) -> Decimal:
     if "broker_average_price" not in evidence:
         raise RuleBroken("The broker named no average price: give the price at which the position is taken over.")
     theirs = parse_decimal(evidence["broker_average_price"])
-    held, difference = _held(row), _difference(row)
-    if held == 0 or "books_average_price" not in evidence:
+    has, difference = held(row), _difference(row)
+    if has == 0 or "books_average_price" not in evidence:
         return theirs
     ours = parse_decimal(evidence["books_average_price"])
-    implied = round_to_step((theirs * (held + difference) - ours * held) / difference, STORED_STEP)
+    implied = round_to_step((theirs * (has + difference) - ours * has) / difference, STORED_STEP)
     return implied if implied > 0 else theirs
 
 
@@ -302,8 +300,8 @@ def _estimated_price(row: Discrepancy, realised: Decimal) -> Decimal:
     if row.instrument is None or "books_average_price" not in evidence:
         raise RuleBroken("Our books have no cost for this position: give the price at which it is to be closed.")
     cost = parse_decimal(evidence["books_average_price"])
-    held = _held(row)
-    closed = -estimated_close(books=held, broker=held + _difference(row))
+    has = held(row)
+    closed = -estimated_close(books=has, broker=has + _difference(row))
     if closed == 0 or row.instrument.quote != row.account.currency:
         return round_to_step(cost, STORED_STEP)
     implied = round_to_step(cost + realised / (closed * row.instrument.multiplier), STORED_STEP)
@@ -317,11 +315,11 @@ def _estimated_payment(
 
     Left out, `realised` (what cash moves by) is the unexplained cash when that has the sign of such a sale, else 0.
     """
-    held = _held(row)
-    units = estimated_close(books=held, broker=held + _difference(row))
+    has = held(row)
+    units = estimated_close(books=has, broker=has + _difference(row))
     if units == 0:
         raise RuleBroken(f"Our books no longer hold more of {row.key} than the broker. Run a reconciliation again.")
-    moved = _unexplained_cash(row.account) if realised is None else realised
+    moved = remaining.likely_profit(row) if realised is None else realised
     if realised is None and moved * units >= 0:
         moved = ZERO
     implied = round_to_step(abs(moved / (units * instrument.multiplier)), STORED_STEP)
@@ -333,14 +331,6 @@ def _estimated_payment(
             f"{plain(moved)}: give that amount, 0 when no cash moved, or no price."
         )
     return {"price": plain(chosen), "realised": plain(paid if moved else ZERO)}
-
-
-def _unexplained_cash(account: Account) -> Decimal:
-    """What the broker's cash moved without an event: the best witness of what a vanished position realised."""
-    case = Discrepancy.objects.filter(
-        account=account, kind=Kind.CASH_UNEXPLAINED, key=account.currency, state__in=Discrepancy.LIVE
-    ).first()
-    return case.difference if case is not None and case.difference is not None else ZERO
 
 
 def sentences(row: Discrepancy, payload: Mapping[str, Any]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from reconciliation.domain.fetches import read_parts
 from reconciliation.domain.findings import Findings
@@ -21,12 +22,13 @@ from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.domain.rules import RULES_VERSION
 from reconciliation.domain.run_hash import run_sha256
 from reconciliation.domain.snapshots import BooksSnapshot, broker_text
-from reconciliation.models import Run, Snapshot
+from reconciliation.models import Discrepancy, Run, Snapshot
 from reconciliation.selectors.books import POST_TRADE
 from reconciliation.selectors.discrepancies import blocking
 from reconciliation.selectors.opening import is_waiting
 from reconciliation.selectors.runs import COMPLETE_PARTS, WAIT, broken_off
-from trading.clock import now
+from reconciliation.statements.compare import STATEMENT
+from trading.clock import now, wall_now
 from trading.domain.broker import BrokerSnapshot, Completeness
 from trading.domain.canonical import sha256_hex
 from trading.failpoints import failpoint
@@ -35,7 +37,6 @@ from trading.models import Account, Notification, Restriction
 from trading.services import audit, cursors, restrictions
 from trading.services.audit import Actor
 from trading.services.inbox import INFLOW
-from trading.services.notifications import note
 
 from . import alerts
 from .cases_bulk import carry_out
@@ -133,7 +134,7 @@ def record_run(
     mass = judge(account=account, steps=steps, complete=complete, limit=policy.mass_difference_at, actor=actor)
     cap = policy.alert_cap
     alerts.tell(account=account, run=run, steps=every, rows=rows, stood=stood, cap=cap, mass=mass)
-    alerts.tell_late(account=account, run=run, cap=cap)
+    alerts.tell_waiting(account=account, run=run, cap=cap)
     failpoint("cases_written")
     if complete:
         cursors.put(account=account, name=POST_TRADE, value=mark)
@@ -194,7 +195,7 @@ def record_failure(
     )
     carry_out(account=account, run=run, steps=steps, rows=rows, actor=actor)
     alerts.tell(account=account, run=run, steps=steps, rows=rows, stood=stood, cap=policy.alert_cap)
-    alerts.tell_late(account=account, run=run, cap=policy.alert_cap)
+    alerts.tell_waiting(account=account, run=run, cap=policy.alert_cap)
     if trigger == Run.Trigger.STARTUP:
         block_until_reconciled(account=account, reason=f"the start-up reconciliation failed: {error}", actor=actor)
     audit.record(
@@ -208,6 +209,16 @@ def block_until_reconciled(*, account: Account, reason: str, actor: Actor) -> Re
     return restrictions.restrict(
         account=account, level=restrictions.REDUCE_ONLY, source=STARTUP, reason=reason, actor=actor
     )
+
+
+@transaction.atomic
+def block_anew(*, account: Account, reason: str, actor: Actor) -> Restriction:
+    """The same for a start: a block that stands from before ends with it, so that its time is that of the start."""
+    lock_account(account.pk)
+    before = Restriction.objects.filter(account=account, source=STARTUP, lifted_at=None).exclude(reason=reason)
+    for restriction in before.order_by("pk"):
+        restrictions.lift(restriction=restriction, actor=actor, reason=reason)
+    return block_until_reconciled(account=account, reason=reason, actor=actor)
 
 
 @transaction.atomic
@@ -226,16 +237,18 @@ def note_missed(*, account: Account, missed: int, actor: Actor) -> None:
 
 @transaction.atomic
 def note_stalled(*, account: Account, last: Run | None, since: datetime, why: str, actor: Actor) -> None:
-    """Tell people that the account's run is overdue. Said once for each `last` look; `since` is wall time."""
-    lock_account(account.pk)
+    """Tell people that the account's run is overdue. Said once for each `last` look; `since` is wall time.
+
+    The account is not locked: the run that hangs may hold it. Of several who tell it at once the key lets one.
+    """
     key = f"{STALLED}:{account.pk}:{last.pk if last is not None else 0}"
-    if Notification.objects.filter(key=key).exists():
-        return
     text = (
         f"{account.name} has not been compared with its broker since {since:%Y-%m-%d %H:%M:%S} UTC, though it is due. "
         f"{why} Until then differences with the broker are not seen; orders and exits go on. Look at the workers with "
         f"`manage.py health`, and run `manage.py reconcile --account {account.name}` if it lasts."
     )
+    if not _is_told_first(key, text, level="WARNING"):
+        return
     audit.record(
         kind="reconciliation.stalled",
         actor=actor,
@@ -245,7 +258,6 @@ def note_stalled(*, account: Account, last: Run | None, since: datetime, why: st
         after={"since": since.isoformat(), "last_run": last.pk if last is not None else None},
         reason=text,
     )
-    note(key=key, level="WARNING", text=text)
 
 
 def stalled_after(account: Account) -> int | None:
@@ -260,11 +272,10 @@ def stalled_after(account: Account) -> int | None:
 @transaction.atomic
 def note_resumed(*, account: Account, stalled: int, run: Run, actor: Actor) -> None:
     """Tell people, once, that the account is compared again, after it was overdue since the look `stalled`."""
-    lock_account(account.pk)
     key = f"{RESUMED}:{account.pk}:{stalled}"
-    if Notification.objects.filter(key=key).exists():
-        return
     text = f"{account.name} is compared with its broker again: run {run.pk} ended {run.status}."
+    if not _is_told_first(key, text):
+        return
     audit.record(
         kind="reconciliation.resumed",
         actor=actor,
@@ -273,12 +284,26 @@ def note_resumed(*, account: Account, stalled: int, run: Run, actor: Actor) -> N
         after={"run": run.pk},
         reason=text,
     )
-    note(key=key, text=text)
+
+
+def _is_told_first(key: str, text: str, level: str = "INFO") -> bool:
+    """Tell people; False where it was told under that key before."""
+    row = {"text": text, "level": level, "at": wall_now()}
+    return Notification.objects.get_or_create(key=key, defaults=row)[1]
 
 
 def slot_is_taken(account: Account, trigger: str, scheduled_for: datetime) -> bool:
     """True when a run of that slot is stored already."""
     return Run.objects.filter(account=account, trigger=trigger, scheduled_for=scheduled_for).exists()
+
+
+def keep_entries_waiting(account: Account) -> QuerySet[Discrepancy]:
+    """The cases that let no entry begin after a start: grave ones that no lock of an instrument covers.
+
+    What only a statement tells of is about the past, and no look at the broker could ever end it.
+    """
+    grave = blocking(account).exclude(instrument__isnull=False, state__in=CONFIRMED)
+    return grave.exclude(evidence__evidence__has_key=STATEMENT)
 
 
 def _lift_startup(account: Account, actor: Actor) -> None:
@@ -287,7 +312,7 @@ def _lift_startup(account: Account, actor: Actor) -> None:
     While the opening balance of an account waits they are blocked, whether or not a start has blocked them.
     """
     standing = list(Restriction.objects.filter(account=account, source=STARTUP, lifted_at=None).order_by("pk"))
-    grave = blocking(account).exclude(instrument__isnull=False, state__in=CONFIRMED).order_by("pk").first()
+    grave = keep_entries_waiting(account).order_by("pk").first()
     if grave is None:
         reason = "a complete reconciliation found no difference of high or critical severity that is not locked"
     else:

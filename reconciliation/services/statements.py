@@ -20,7 +20,8 @@ from reconciliation.domain.kinds import Kind
 from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.domain.rules import RULES_VERSION
 from reconciliation.models import Discrepancy, Run, Snapshot, Statement, StatementLine
-from reconciliation.selectors.statements import LEDGERS, Sides, books_mark, series
+from reconciliation.selectors.statements import LEDGERS, Sides, books_mark, period, series
+from reconciliation.statements.compare import end_of
 from reconciliation.statements.document import BadStatement, Document, Line
 from trading.clock import now
 from trading.domain.broker import Completeness
@@ -130,7 +131,7 @@ def record_statement_run(
     account = statement.account
     lock_account(account.pk)
     at = now(account)
-    new, left = _without_known(account, findings.findings)
+    new, left = _without_known(statement, findings.findings)
     notes = (*findings.notes, *left)
     findings = replace(findings, findings=new, notes=notes)
 
@@ -156,7 +157,7 @@ def record_statement_run(
         broker_snapshot=theirs,
         books_snapshot=ours,
         policy_id=account.policy_id,
-        counts=_counts(findings, observed, policy, books_mark(account)),
+        counts=_counts(findings, observed, policy, books_mark(statement)),
         findings=stored([finding.recorded() for finding in new]),
         proof=stored(findings.proof_recorded()),
         sha256=sha256_hex(
@@ -225,19 +226,49 @@ def _replaced(account: Account, document: Document, until: datetime) -> Statemen
     return same.defer("body").order_by("-id").first()
 
 
-def _without_known(account: Account, findings: tuple[Finding, ...]) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-    """The findings that no case of a look at the broker stands for already; and a sentence for each of the others."""
-    identity = account_identity(account)
-    names = {fingerprint(account=identity, kind=found.kind, key=found.key): found for found in findings}
+def _without_known(statement: Statement, findings: tuple[Finding, ...]) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """The findings that no case of a look at the broker stands for already; and a sentence for each of the others.
+
+    Such a case stands for the same difference only: another one is a case of the statement's own, whatever a look finds
+    or people accept of today. Raises ValueError when two findings have one name.
+    """
+    account = statement.account
+    asked = [(found, [_named(account, found, key) for key in _looked_for(statement, found)]) for found in findings]
+    if len({names[0] for _, names in asked}) != len(asked):
+        raise ValueError("two findings of a statement have one name")
+    known = _seen_at_the_broker(account, [name for _, names in asked for name in names])
+    new: list[Finding] = []
+    left: list[str] = []
+    for found, names in asked:
+        row = next((known[name] for name in names if name in known), None)
+        if row is None:
+            new.append(found)
+        elif found.difference is None or row.difference in (None, round(found.difference, 12)):
+            left.append(f"{row.kind} {row.key} is case {row.pk} already.")
+        else:
+            own = names[0] in known
+            new.append(replace(found, key=end_of(period(statement), found.key)) if own else found)
+    return tuple(new), tuple(left)
+
+
+def _looked_for(statement: Statement, found: Finding) -> list[str]:
+    """What the case is called: here and, of what is left over at the end of a statement, by a look at the broker."""
+    return [found.key, *([found.commodity] if found.key == end_of(period(statement), found.commodity) else [])]
+
+
+def _named(account: Account, found: Finding, key: str) -> str:
+    return fingerprint(account=account_identity(account), kind=found.kind, key=key)
+
+
+def _seen_at_the_broker(account: Account, names: Collection[str]) -> dict[str, Discrepancy]:
+    """The cases of these names that looks at the broker have found and that stand, or were accepted."""
     rows = Discrepancy.objects.filter(account=account, fingerprint__in=names).select_related("proposal")
-    known = {
+    return {
         row.fingerprint: row
         for row in rows.order_by("pk")
         if told_by(row) is None
         and (row.state in Discrepancy.LIVE or (row.proposal is not None and row.proposal.kind == ACCEPTED))
     }
-    left = tuple(found for name, found in names.items() if name not in known)
-    return left, tuple(f"{row.kind} {row.key} is case {row.pk} already." for row in known.values())
 
 
 def _books(sides: Sides) -> dict[str, object]:

@@ -8,15 +8,18 @@ is written here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
+
+from django.db.models import QuerySet
 
 from reconciliation.domain.kinds import UNGUARDED, Action, Kind
 from reconciliation.models import Discrepancy
 from trading.domain.broker import Side
 from trading.domain.ids import client_order_id
 from trading.domain.money import ZERO, parse_decimal, plain
-from trading.domain.orders import MAY_LIVE_AT_BROKER, OrderState, Tag
+from trading.domain.orders import MAY_LIVE_AT_BROKER, TERMINAL, OrderState, Tag
 from trading.models import Order, Trade
 from trading.services.errors import RuleBroken
 from trading.services.orders import intent_key
@@ -42,12 +45,21 @@ def told(payload: Mapping[str, Any]) -> list[str]:
     return [*(_sentence(stop) for stop in payload.get("stops", ())), *lost_orders.told(payload)]
 
 
-def is_under_way(payload: Mapping[str, Any]) -> bool:
-    """Whether stops of a payload that was applied are still on their way to the broker, or from it."""
+def is_under_way(payload: Mapping[str, Any], *, since: datetime) -> bool:
+    """Whether stops of a payload that was applied are still on their way to the broker, or from it.
+
+    What has had no news after `since` is on its way no more: it waits for a person.
+    """
     named = {stop["client_id"]: stop["do"] for stop in payload.get("stops", ())}
-    states = Order.objects.filter(client_order_id__in=named).values_list("client_order_id", "state")
     waits = {PLACE: _NOT_THERE_YET, CANCEL: (OrderState.CANCELLING,), RESIZE: ()}
-    return any(state in waits[named[client_id]] for client_id, state in states)
+    orders = Order.objects.filter(client_order_id__in=named, events__at__gt=since).distinct()
+    return any(order.state in waits[named[order.client_order_id]] for order in orders)
+
+
+def closing_is_under_way(orders: QuerySet[Order], *, since: datetime) -> bool:
+    """Whether a resolution's closing orders are still on their way, as above, or the broker works on them."""
+    works = orders.exclude(state__in=[*TERMINAL, *_NOT_THERE_YET])
+    return works.exists() or orders.filter(state__in=_NOT_THERE_YET, events__at__gt=since).exists()
 
 
 def _cancel(row: Discrepancy) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 What always holds here: pure; the statement is the broker's side; only what it covers counts as absent, and only of the
 sort that it is a whole account of; what the broker's history told us and waits for a decision is told of by the runs
-that look at the broker, under their own case, and is no finding here; each fact is in at most one finding.
+that look at the broker, under their own case, and is no finding here; each fact is in at most one finding, and no two
+findings have one name. A line with the broker's id is matched by it alone, and so is what we booked outside of the
+statement's time.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -17,7 +19,7 @@ from typing import Any, Protocol
 from reconciliation.domain.facts import Fact, Matched
 from reconciliation.domain.fees import fee_findings
 from reconciliation.domain.findings import Finding, Findings, ProofLine
-from reconciliation.domain.kinds import Action, Confidence, Kind
+from reconciliation.domain.kinds import Action, Confidence, Kind, family
 from reconciliation.domain.matching import match
 from reconciliation.domain.severity import severity_of
 from reconciliation.domain.snapshots import InstrumentRule
@@ -54,7 +56,10 @@ class Matcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The statement's side. `words` is what its rows call their movements of cash, by the fact's ref."""
+    """The statement's side. `words` is what its rows call their movements of cash, by the fact's ref.
+
+    `period` names the statement's series and last day: what it says of a balance or position is a difference of then.
+    """
 
     statement: int
     covers: Covers
@@ -63,6 +68,7 @@ class Told:
     words: Mapping[int, str] = field(default_factory=dict)
     positions: Mapping[str, Decimal] = field(default_factory=dict)
     unmapped: Mapping[str, int] = field(default_factory=dict)
+    period: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +90,13 @@ def compare(told: Told, booked: Booked, steps: Mapping[str, InstrumentRule], *, 
     waits = [fact for fact in told.facts if fact.external_id and fact.external_id in booked.waiting]
     waiting = {fact.ref for fact in waits}
     theirs = [fact for fact in told.facts if fact.ref not in waiting]
-    matched = matcher(theirs, booked.facts, steps=steps)
-    sides = _Sides(told, booked, {fact.ref: fact for fact in theirs}, {fact.ref: fact for fact in booked.facts})
+    ours = _covered(theirs, booked)
+    matched = _matched(theirs, ours, steps, matcher)
+    sides = _Sides(told, booked, {fact.ref: fact for fact in theirs}, {fact.ref: fact for fact in ours})
     fees = fee_findings(matched, sides.theirs, sides.ours, steps, {STATEMENT: told.statement})
     findings = [*sides.findings(matched), *fees, *_positions(told, booked), *_unmapped(told)]
     return Findings(
-        findings=tuple(sorted(findings, key=lambda found: (found.kind, found.key))),
+        findings=_apart(findings),
         proof=tuple(sides.proof(matched, findings)) + tuple(_proof_of_positions(told, booked, findings)),
         completeness=Completeness.COMPLETE,
         notes=_notes(waits, matched),
@@ -97,6 +104,42 @@ def compare(told: Told, booked: Booked, steps: Mapping[str, InstrumentRule], *, 
         books_positions=len(booked.positions),
         linked=len(matched.matches),
     )
+
+
+def end_of(period: str, commodity: str) -> str:
+    """The name of what is left over at the end of a statement: another one's is another difference."""
+    return f"{STATEMENT}:{period}:{commodity}"
+
+
+def _covered(theirs: Sequence[Fact], booked: Booked) -> list[Fact]:
+    """What we booked in the statement's time, or outside of it under the id of a line."""
+    named = {_identity(fact) for fact in theirs if fact.external_id}
+    return [fact for fact in booked.facts if fact.ref not in booked.outside or _identity(fact) in named]
+
+
+def _matched(
+    theirs: Sequence[Fact], ours: Sequence[Fact], steps: Mapping[str, InstrumentRule], matcher: Matcher
+) -> Matched:
+    """The ladder's answer, of lines whose id our books do not know left alone: other terms never explain an id."""
+    known = {_identity(fact) for fact in ours}
+    alone = {fact.ref for fact in theirs if fact.external_id and _identity(fact) not in known}
+    found = matcher([fact for fact in theirs if fact.ref not in alone], ours, steps=steps)
+    return replace(found, only_broker=tuple(sorted({*found.only_broker, *alone})))
+
+
+def _identity(fact: Fact) -> tuple[tuple[str, str, str, str], str]:
+    return fact.key, fact.external_id
+
+
+def _apart(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """In the order of their names, the second and later ones of a name with a number."""
+    seen: Counter[tuple[str, str]] = Counter()
+    made = []
+    for found in sorted(findings, key=lambda each: (each.kind, each.key)):
+        name = (family(found.kind), found.key)
+        seen[name] += 1
+        made.append(found if seen[name] == 1 else replace(found, key=f"{found.key}#{seen[name]}"))
+    return tuple(made)
 
 
 def signed(fact: Fact) -> Decimal:
@@ -120,11 +163,10 @@ class _Sides:
         names: Counter[str] = Counter()
         for fact in alone:
             if fact.ref not in theirs:
-                found.append(self._missing(fact, _name(fact, names)))
-        names.clear()
+                found.append(self._missing(fact, _name(fact, names, "missing")))
         for fact in absent:
             if fact.ref not in ours:
-                found.append(self._extra(fact, _name(fact, names)))
+                found.append(self._extra(fact, _name(fact, names, "extra")))
         return found
 
     def proof(self, matched: Matched, findings: Sequence[Finding]) -> list[ProofLine]:
@@ -266,7 +308,7 @@ def _positions(told: Told, booked: Booked) -> list[Finding]:
             finding(
                 told.statement,
                 kind,
-                key=symbol,
+                key=end_of(told.period, symbol),
                 cause=cause,
                 instrument=symbol,
                 commodity=symbol,
@@ -313,11 +355,13 @@ def _notes(waits: Sequence[Fact], matched: Matched) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _name(fact: Fact, names: Counter[str]) -> str:
-    """The name of a fact for ever: the broker's id, or its terms with a number among equal ones."""
+def _name(fact: Fact, names: Counter[str], what: str) -> str:
+    """The name of a fact for ever: the broker's id, or what it is and its terms, with a number among equal ones."""
     if fact.external_id:
         return fact.external_id
-    terms = f"{fact.day}:{fact.instrument}:{fact.side}:{plain(fact.quantity)}@{plain(fact.price)}:{plain(fact.amount)}"
+    moved = f"{plain(fact.quantity)}@{plain(fact.price)}:{plain(fact.amount)}"
+    words = (what, f"{fact.day}", fact.instrument, fact.side, fact.product, moved, fact.currency)
+    terms = ":".join(word for word in words if word)
     names[terms] += 1
     return f"{terms}:{names[terms]}"
 

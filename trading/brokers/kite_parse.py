@@ -202,14 +202,13 @@ def positions(net: Iterable[Row], holdings: Iterable[Row]) -> tuple[tuple[Broker
     known, and they have its market price instead.
     """
     problems: list[str] = []
-    market: dict[tuple[str, str], Decimal | None] = {}
+    market: dict[tuple[str, str], Row] = {}
     held: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
     for listed, read in ((holdings, _holding), (net, _net)):
         told: set[tuple[str, str]] = set()
         for row in listed:
             try:
                 key, quantity, price = read(row)
-                market[key] = optional_number(row, "last_price")
             except BadData as error:
                 problems.append(str(error))
                 continue
@@ -217,12 +216,18 @@ def positions(net: Iterable[Row], holdings: Iterable[Row]) -> tuple[tuple[Broker
                 problems.append(f"{key[0]}: one list names it twice as {key[1]}")
                 continue
             told.add(key)
+            if row.get("last_price") is not None:
+                market[key] = row
             held[key] = _joined(held.get(key, (_ZERO, _ZERO)), (quantity, price))
     found = []
     for (name, product), (quantity, price) in held.items():
         if quantity == 0:
             continue
-        last = None if price else market[name, product]
+        try:  # only what has no price of its own needs the market's
+            last = None if price else optional_number(market.get((name, product), {}), "last_price")
+        except BadData as error:
+            problems.append(str(error))
+            continue
         if price < 0 or (price == 0 and (last is None or last <= 0)):
             problems.append(f"{name}: its average price is {price}")
             continue

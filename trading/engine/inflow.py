@@ -11,9 +11,9 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from trading.domain.broker import BrokerEvent, BrokerUnreachable, BrokerWentBack, Completeness, OrderPort
 from trading.failpoints import failpoint
@@ -103,7 +103,17 @@ def _only_reader(account: Account, wait_seconds: float) -> Iterator[Callable[[],
     try:
         yield go_on
     finally:
+        _give_back(key, token)
+
+
+def _give_back(key: str, token: int) -> None:
+    """Release the lease, on a new connection where ours is lost: the others need not wait until it has run out."""
+    try:
         leases.release(key=key, token=token)
+    except (OperationalError, InterfaceError):
+        connection.close()
+        with suppress(DatabaseError):  # nobody answers: it runs out by itself
+            leases.release(key=key, token=token)
 
 
 def _read_on(account: Account, broker: OrderPort, go_on: Callable[[], None]) -> Received:

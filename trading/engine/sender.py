@@ -2,7 +2,8 @@
 
 What always holds: nothing is sent before its intent is committed, nor inside a transaction; only the holder of the
 current token sends, and never once its lease is about to end; an outcome that is not a real refusal or an acceptance
-is UNKNOWN and is never resent from here; an order that kills its worker again and again is left alone and reported.
+is UNKNOWN and is never resent from here; an order that kills its worker again and again is left alone and reported;
+until an account was compared after a start, the broker's history is read before an exit leaves.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
 from django.db.models import Q
 
@@ -28,7 +31,7 @@ from trading.domain.broker import (
 )
 from trading.domain.orders import OrderState, Tag
 from trading.failpoints import failpoint
-from trading.models import Account, Instrument, Order
+from trading.models import Account, Instrument, Order, Restriction
 from trading.selectors.instruments import UnmappedInstrument, broker_symbol
 from trading.services import attempts, orders
 
@@ -42,6 +45,10 @@ log = logging.getLogger(__name__)
 
 # So many of an account are taken on together: at a slow broker, the last of them still leaves within the lease.
 AT_ONCE = 16
+STARTUP = "startup"
+"""What blocks entries from the start of the desk until a complete reconciliation."""
+# So long at most after a start do the exits of before it wait for a history that cannot be read.
+LONGEST_HOLD = timedelta(minutes=2)
 _FACTS = ("account__policy", "account__mirror_of", "instrument", "exit_intent", "decision__signal")
 
 
@@ -92,6 +99,7 @@ def _send(account: Account, planned: Sequence[Order], broker: OrderPort) -> int:
     Storing comes after all: an order must not wait for the bookkeeping of the one before it. Whoever dies between the
     two leaves orders that are looked up, as after any lost answer.
     """
+    planned = _known(account, planned, broker)
     traded = {order.instrument_id: order.instrument for order in planned}
     symbols = {number: _symbol(account, instrument) for number, instrument in traded.items()}
     ready = [order for order in planned if symbols[order.instrument_id] and make_room(order, broker)]
@@ -119,6 +127,39 @@ def _send(account: Account, planned: Sequence[Order], broker: OrderPort) -> int:
         with suppress(BrokerUnreachable):  # the orders are stored as accepted; the watcher fetches their events
             catch_up(account=account, broker=broker)
     return len(answers)
+
+
+def _known(account: Account, planned: Sequence[Order], broker: OrderPort) -> list[Order]:
+    """Those that may leave for all that the broker tells; others than exits wait for a reconciliation by themselves.
+
+    The books of an account that was not compared since the desk started may have come back from a backup, and the
+    broker may have had an exit of theirs long ago: its history says so. While that cannot be read, exits that were
+    planned before the start are held, but not for ever, and later ones leave.
+    """
+    leaving = [order for order in planned if order.tag != Tag.ENTRY]
+    if not leaving or account.is_paper_book:
+        return list(planned)
+    standing = Restriction.objects.filter(account=account, source=STARTUP, lifted_at=None).order_by("-pk").first()
+    if standing is None:
+        return list(planned)
+    try:
+        catch_up(account=account, broker=broker)
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception as error:  # whatever the trouble is, it must neither send these exits nor keep the others
+        log.warning("%s: the history could not be read before its exits leave: %s", account.name, error, exc_info=True)
+        if wall_now() - standing.recorded_at >= LONGEST_HOLD:
+            return list(planned)
+        held = {order.pk for order in leaving if order.recorded_at < standing.recorded_at}
+        return [order for order in planned if order.pk not in held]
+    return _still_planned(planned)
+
+
+def _still_planned(known: Sequence[Order]) -> list[Order]:
+    """Of these, those that are still to be sent."""
+    rows = Order.objects.filter(pk__in=[order.pk for order in known], state=OrderState.PLANNED)
+    still = set(rows.values_list("pk", flat=True))
+    return [order for order in known if order.pk in still]
 
 
 def _symbol(account: Account, instrument: Instrument) -> str:

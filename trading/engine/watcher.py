@@ -8,16 +8,16 @@ and the round goes on, and a broker that does not answer is asked once a round.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from celery.exceptions import SoftTimeLimitExceeded
 
 from trading.brokers.registry import MissingCredentials
 from trading.domain.broker import BrokerNeedsLogin, BrokerUnreachable
-from trading.domain.orders import OrderState, Tag
+from trading.domain.orders import OrderState
 from trading.failpoints import failpoint
-from trading.models import Account, Order, Restriction
+from trading.models import Account, Order
 from trading.selectors.orders import has_unfinished_orders
 from trading.services import leases, logins
 
@@ -33,9 +33,6 @@ from .sender import send_order
 
 log = logging.getLogger(__name__)
 
-STARTUP = "startup"
-"""What blocks entries from the start of the desk until a complete reconciliation."""
-
 
 def watch_once() -> dict[str, int]:
     """Send what is unsent, resolve what is unknown, fetch events of accounts with unfinished orders.
@@ -44,11 +41,7 @@ def watch_once() -> dict[str, int]:
     """
     done = {"sent": 0, "expired": 0, "resolved": 0, "cancelled": 0, "polled": 0}
     silent = _locked_out()
-    unsent = needing_work()
-    for account in _read_first(unsent):
-        if account.pk not in silent:
-            done["polled"] += _do(f"events of {account.name}", _poll(account), account.pk, silent)
-    for order in unsent:
+    for order in needing_work():
         kind, work = _work_on(order)
         if kind == "expired" or order.account_id not in silent:
             done[kind] += _do(f"order {order.client_order_id}", work, order.account_id, silent)
@@ -64,16 +57,6 @@ def watch_once() -> dict[str, int]:
             _do(f"chase of {account.name}", partial(chase, account), account.pk, silent)
         _do(f"protection of {account.name}", partial(mind, account), account.pk, silent)
     return done
-
-
-def _read_first(unsent: Sequence[Order]) -> list[Account]:
-    """The accounts with an exit to send that were not compared since the desk started.
-
-    Their books may have come back from a backup, and the broker may have had that exit long ago: its history says so.
-    """
-    leaving = {order.account_id for order in unsent if order.state == OrderState.PLANNED and order.tag != Tag.ENTRY}
-    started = Restriction.objects.filter(account__in=leaving, source=STARTUP, lifted_at=None).values("account")
-    return list(Account.objects.filter(pk__in=started).order_by("pk"))
 
 
 def _locked_out() -> set[int]:

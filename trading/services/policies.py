@@ -3,7 +3,8 @@
 What always holds: a policy is a config version that never changes, so a change is another version and the account
 points to it; it happens in the transaction of the approval, under an application that names both versions; a proposal
 is bound to the policy that stood when it was made, and is refused when another stands by then; a setting out of its
-bounds is refused by name before anything is proposed.
+bounds is refused by name before anything is proposed; what loosens the limit above which two people must approve needs
+two approvals itself.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from .setup import ensure_version
 
 KIND = "POLICY"
 SUBJECT = "trading.Account"
+TO_LOOSEN = 2
+"""So many approvals it takes to let more be decided by one."""
 
 
 @transaction.atomic
@@ -59,7 +62,9 @@ def propose(*, account: Account, text: str, reason: str, proposer: User, actor: 
             "to": wanted.sha256,
             "changes": [{"setting": each.setting.path, "from": each.before, "to": each.after} for each in told],
             "policy": json.loads(wanted.canonical),
+            **({"approvals": TO_LOOSEN} if _loosens(before, wanted) else {}),
         },
+        approvals_required=TO_LOOSEN if _loosens(before, wanted) else 1,
         reason=reason,
         proposer=proposer,
         actor=actor,
@@ -140,6 +145,12 @@ def _put_in_force(proposal: Proposal, account: Account, person: User, actor: Act
         after={"policy": str(account.policy)},
         reason=f"proposal {application.proposal_id}: {proposal.reason}",
     )
+
+
+def _loosens(before: AccountPolicy, wanted: AccountPolicy) -> bool:
+    """Whether less would need two approvals: else one approval could do away with the second one."""
+    limit = wanted.materiality
+    return before.materiality > 0 and (limit == 0 or limit > before.materiality)
 
 
 def _read(text: str) -> AccountPolicy:

@@ -93,6 +93,15 @@ def test_a_channel_that_is_configured_later_is_not_told_the_past(webhook: Webhoo
     assert deliver(os.environ) == {"log": 0, "discord": 0}
 
 
+def test_what_was_to_be_told_before_a_long_standstill_is_told_after_it(webhook: Webhook) -> None:
+    tell(1)
+    deliver(os.environ)
+    tell(2, "CRITICAL")
+    Notification.objects.filter(key="thing:2").update(at=Notification.objects.latest("pk").at - timedelta(days=3))
+    assert deliver(os.environ) == {"log": 1, "discord": 1}
+    assert said(webhook)[1:] == [["CRITICAL: thing 2"]]
+
+
 def test_account_numbers_stay_at_home(webhook: Webhook, mail_server: MailServer) -> None:
     account = ensure_account(
         name="live",

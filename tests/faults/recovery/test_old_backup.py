@@ -17,6 +17,7 @@ from tests.faults.test_survivors import exit_of
 from tests.faults.world import World
 from tests.reconciliation.conftest import TEST, People
 from tests.servers import DatabaseServer
+from trading.engine.oco import send_and_cover
 from trading.engine.sender import send_order
 from trading.engine.watcher import watch_once
 from trading.models import Fill, Order
@@ -116,8 +117,9 @@ def test_orders_of_after_an_old_backup_are_found_and_neither_sent_again_nor_adop
     assert final.ok and final.live == 0, list(Discrepancy.objects.values_list("kind", "key", "state", "cause"))
 
 
+@pytest.mark.parametrize("sent_by", ["round", "task"])
 def test_an_exit_that_had_left_after_an_old_backup_does_not_leave_again(
-    make_world: Callable[..., World], backup: tuple[Callable[[], None], Callable[[], None]]
+    make_world: Callable[..., World], backup: tuple[Callable[[], None], Callable[[], None]], sent_by: str
 ) -> None:
     keep, restore = backup
     world = make_world(scope="")
@@ -132,7 +134,10 @@ def test_an_exit_that_had_left_after_an_old_backup_does_not_leave_again(
     restore()
     leaving.refresh_from_db()
     assert leaving.state == "PLANNED" and block_entries_until_reconciled() == 1
-    watch_once()
+    if sent_by == "task":
+        send_and_cover(account_id=world.account.pk)
+    else:
+        watch_once()
     assert posts(world) == sent and world.truth()["positions"] == []
     for trigger in (Run.Trigger.STARTUP, Run.Trigger.MANUAL):
         assert reconcile(world, trigger).live == 0

@@ -100,8 +100,10 @@ def test_a_position_without_a_cost_is_taken_over_at_the_market_and_said_to_be_an
     assert adopted(found) == [("AAPL", "5", "123.4", True)] and "estimate" in found.cause
 
 
-def test_a_position_without_any_price_stays_bad_data() -> None:
-    findings = looked_at(position("AAPL", "5", "0"), position())
+@pytest.mark.parametrize("market", [None, "0", "-3"])
+def test_a_position_without_any_price_stays_bad_data(market: str | None) -> None:
+    priceless = replace(position("AAPL", "5", "0"), market_price=D(market) if market is not None else None)
+    findings = looked_at(priceless, position())
     assert sorted(found.kind for found in findings.findings) == [Kind.BAD_DATA, Kind.OPENING_BALANCE]
 
 
@@ -116,6 +118,13 @@ def test_an_answer_that_is_not_whole_opens_no_books(part: str, how: Any) -> None
     shown = broker(position(), cash="100250", **{part: how})
     found = reconcile(shown, books(opening=True), POLICY).findings
     assert Kind.OPENING_BALANCE not in {each.kind for each in found}
+    past = [each for each in found if each.kind in (Kind.EXTERNAL_POSITION, Kind.CASH_UNEXPLAINED)]
+    assert bool(past) and {(each.actions, each.suggestion) for each in past} == {((), None)}, "a whole answer first"
+
+
+def test_once_the_books_have_begun_an_answer_that_is_not_whole_leaves_what_it_shows_to_be_decided_on() -> None:
+    found = reconcile(broker(position(), orders_part=PARTIAL), books(), POLICY).findings
+    assert Action.ADOPT_POSITION in next(each for each in found if each.kind is Kind.EXTERNAL_POSITION).actions
 
 
 def test_cash_alone_is_no_opening() -> None:

@@ -92,6 +92,30 @@ def test_a_stop_that_hangs_on_a_trade_there_covers_it_whoever_it_belongs_to(trad
     assert [finding.kind for finding in protection(theirs, ours)] == found
 
 
+def two_trades(theirs: BrokerSnapshot) -> list[Finding]:
+    """The findings about two trades of 1000 each, of which each has a stop for 400."""
+    ours = books(
+        held(quantity="2000"),
+        orders=(stop(quantity=D(400)), stop("its", decision=8, quantity=D(400))),
+        holdings=(holding(), BooksHolding(8, "EURUSD", "BUY", D(1000), ("its",), True)),
+    )
+    return protection(theirs, ours)
+
+
+@pytest.mark.parametrize(("units", "found"), [("600", 1), ("1200", 0), ("500", 2)])
+def test_a_stop_of_somebody_else_covers_its_units_once_and_not_for_every_trade(units: str, found: int) -> None:
+    other = working("31", "", quantity=D(units), type="STOP_LOSS", trade_id="71")
+    theirs = broker(position(quantity="2000"), orders=[shown(quantity="400"), shown("its", "400"), other])
+    assert len(two_trades(theirs)) == found
+
+
+@pytest.mark.parametrize(("there", "found"), [("1400", 1), ("800", 0), ("1500", 2)])
+def test_units_that_the_broker_does_not_hold_excuse_one_trade_and_not_every_one(there: str, found: int) -> None:
+    theirs = broker(position(quantity=there), orders=[shown(quantity="400"), shown("its", "400")])
+    missing = [f for f in two_trades(theirs) if f.kind is Kind.PARTIAL_PROTECTION]
+    assert len(missing) == found
+
+
 def test_a_stop_of_another_decision_covers_nothing_here() -> None:
     theirs = broker(position(), orders=[shown("other")])
     found = protection(theirs, books(held(), orders=(stop("other", decision=9),), holdings=(holding(),)))

@@ -6,15 +6,20 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciliation.domain.lifecycle import State
 from reconciliation.engine import due as due_module
+from reconciliation.engine import overdue
 from reconciliation.engine.due import due, reconcilable, run_if_due, slot_of
 from reconciliation.engine.startup import block_entries_until_reconciled
 from reconciliation.models import Run
+from reconciliation.services import discrepancies
 from reconciliation.tasks import tick
-from tests.reconciliation.conftest import EURUSD, Desk, People
+from tests.reconciliation.conftest import EURUSD, TEST, Desk, People
 from trading.clock import store_broker_clock
 from trading.models import Account, AuditEvent, Restriction
 from trading.services import leases
@@ -141,3 +146,82 @@ def test_a_start_beside_something_grave_about_the_account_says_what_it_waits_for
     desk.external("silent_cash", currency="USD", amount="37.5")
     desk.reconcile()
     assert not Restriction.objects.filter(source="startup", lifted_at=None).exists()
+
+
+def due_after(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is due once a run may be tried again; the slot of the schedule is taken."""
+    monkeypatch.setattr(due_module, "AGAIN_AFTER", timedelta(0))
+    wanted = due(desk.account)
+    return wanted.trigger if wanted is not None else ""
+
+
+def test_a_start_waits_for_people_and_not_for_ever_more_runs(
+    desk: Desk, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(desk, "2026-03-02T10:00:00+00:00")
+    run_if_due(desk.account)
+    desk.external("silent_cash", currency="USD", amount="-37.5")
+    block_entries_until_reconciled()
+    for _ in range(2):
+        assert due_after(desk, monkeypatch) == "STARTUP", "what it found may be gone by itself"
+        desk.reconcile("STARTUP")
+    assert due_after(desk, monkeypatch) == "", "it is confirmed: another look says nothing new"
+    desk.resolve(desk.case(state="OPEN"), "adjust", people)
+    assert due_after(desk, monkeypatch) == "STARTUP", "what was carried out may lift the block"
+    desk.reconcile("STARTUP")
+    assert not Restriction.objects.filter(source="startup", lifted_at=None).exists()
+
+
+def test_a_start_beside_a_block_that_stands_from_before_begins_anew(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(desk, "2026-03-02T10:00:00+00:00")
+    run_if_due(desk.account)
+    desk.external("silent_cash", currency="USD", amount="-37.5")
+    block_entries_until_reconciled()
+    for _ in range(3):
+        desk.reconcile("STARTUP")
+    assert due_after(desk, monkeypatch) == ""
+    for _ in range(2):
+        block_entries_until_reconciled()
+        (standing,) = Restriction.objects.filter(source="startup", lifted_at=None)
+        assert "has just started" in standing.reason
+    assert due_after(desk, monkeypatch) == "STARTUP"
+
+
+def test_a_start_waits_for_no_case_that_only_a_statement_tells_of(desk: Desk) -> None:
+    desk.reconcile()
+    desk.external("silent_cash", currency="USD", amount="-37.5")
+    for _ in range(2):
+        desk.reconcile()
+    case = desk.case(state="OPEN")
+    case.key, case.fingerprint = "statement:USD", "f" * 64
+    case.evidence = {**case.evidence, "evidence": {"statement": 1}}
+    with transaction.atomic():
+        discrepancies.move(case, State.PROPOSED, kind="PROPOSED", actor=TEST, proposal=None)
+    desk.external("silent_cash", currency="USD", amount="37.5")
+    block_entries_until_reconciled()
+    desk.reconcile("STARTUP")
+    assert not Restriction.objects.filter(source="startup", lifted_at=None).exists()
+
+
+def test_missed_slots_are_noticed_beside_a_run_that_was_taken_up_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(due_module, "OVERDUE_AFTER", timedelta(0))
+    at(desk, "2026-03-02T10:00:00+00:00")
+    run_if_due(desk.account)
+    desk.reconcile("PERIODIC")
+    at(desk, "2026-03-02T10:20:00+00:00")
+    wanted = due(desk.account)
+    assert wanted is not None and wanted.missed == 3
+
+
+def test_what_is_due_is_found_without_reading_what_runs_have_found(desk: Desk) -> None:
+    at(desk, "2026-03-02T10:00:00+00:00")
+    run_if_due(desk.account)
+    block_entries_until_reconciled()
+    with CaptureQueriesContext(connection) as asked:
+        due(desk.account)
+        overdue.watch(desk.account)
+    assert asked.captured_queries and not [query for query in asked.captured_queries if '"findings"' in query["sql"]]

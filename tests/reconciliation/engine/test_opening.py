@@ -16,10 +16,12 @@ from reconciliation.services.payloads import preview
 from reconciliation.services.preview import draft
 from tests.reconciliation.conftest import EURUSD, Desk, People
 from tests.reconciliation.engine.share_desk import AAPL, ShareDesk, books_hold, verified
+from tests.reconciliation.services.test_booked_once import planned
 from tests.servers import Simulator
 from trading.brokers.registry import SIMULATOR_KITE_ACCOUNT
 from trading.clock import store_broker_clock
 from trading.engine.connections import broker_for
+from trading.engine.inflow import catch_up
 from trading.models import Account, Application, Entry, Fill, Proposal
 from trading.selectors import books
 from trading.services.errors import RuleBroken
@@ -124,6 +126,36 @@ def test_what_changes_before_the_decision_makes_it_void(desk: Desk, people: Peop
     assert (case.kind, case.state, case.version) == ("OPENING_BALANCE", "OPEN", 2)
     desk.resolve(case, "adopt_position", people)
     closed(desk)
+    assert desk.agrees()
+
+
+def approved(desk: Desk, people: People) -> None:
+    """500 EURUSD and 250 USD of before our books, and two people who want them taken over."""
+    desk.external("silent_position", instrument=EURUSD, quantity="500")
+    desk.external("silent_cash", currency="USD", amount="250")
+    desk.approve(desk.propose(opening(desk), "adopt_position", people.ada), people.bob)
+
+
+def refused(desk: Desk) -> str:
+    """Nothing is posted: why."""
+    assert sweep(desk.account) == 0 and not Application.objects.exists()
+    return str(desk.case(kind="OPENING_BALANCE").events.filter(kind="NOT_APPLIED").latest("sequence").reason)
+
+
+def test_it_is_not_applied_once_the_books_have_begun_otherwise(desk: Desk, people: People) -> None:
+    approved(desk, people)
+    planned(desk, "1")
+    assert "have begun" in refused(desk)
+
+
+def test_cash_that_came_into_the_books_since_is_not_taken_over_as_well(desk: Desk, people: People) -> None:
+    approved(desk, people)
+    desk.external("transfer", currency="USD", amount="250")
+    desk.external("silent_cash", currency="USD", amount="-250")
+    catch_up(account=desk.account, broker=desk.broker)
+    assert "by now" in refused(desk)
+    desk.reconcile()
+    desk.resolve(desk.case(kind="OPENING_BALANCE"), "adopt_position", people)
     assert desk.agrees()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
+import pytest
 from django.db import transaction
 
 from reconciliation.engine.applications import apply_proposal, sweep
@@ -19,9 +21,11 @@ from trading.engine.canceller import half_cancelled
 from trading.engine.inflow import catch_up
 from trading.engine.sender import send_order
 from trading.engine.watcher import watch_once
-from trading.models import BrokerMessage, Order, Trade
+from trading.models import BrokerMessage, Order, Restriction, Trade
+from trading.selectors.policies import policy_of
 from trading.services import orders
 from trading.services.orders import plan_order
+from trading.services.setup import ensure_version
 
 D = Decimal
 
@@ -238,3 +242,76 @@ def test_a_filled_bracket_and_its_own_end_give_no_case(desk: Desk) -> None:
     assert found(desk) == []
     desk.simulator.post("/prices", {"instrument": EURUSD, "bid": "1.12100", "ask": "1.12110"})
     assert found(desk) == [] and resting(desk) == {}
+
+
+def _without_patience(desk: Desk) -> None:
+    """From now on nothing that was applied counts as being on its way any more."""
+    policy = replace(policy_of(desk.account), race_window_seconds=0)
+    desk.account.policy = ensure_version(kind="POLICY", name="at once", body=policy.canonical)
+    desk.account.save()
+
+
+def _try_to_send(desk: Desk, order: Order, expected: str) -> None:
+    """Nobody sends it, or nothing is heard of it."""
+    if expected == "UNKNOWN":
+        fault = {"broker": "oanda", "route": "POST *", "when": "before", "action": "drop", "times": 1}
+        desk.simulator.post("/faults", fault)
+        order = send_order(order_id=order.pk, broker=desk.broker)
+    assert order.state == expected
+
+
+def _looked_at(desk: Desk, case: Discrepancy) -> tuple[str, str]:
+    desk.reconcile()
+    case.refresh_from_db()
+    return case.state, case.events.latest("sequence").kind
+
+
+@pytest.mark.parametrize("state", ["PLANNED", "UNKNOWN"])
+def test_a_placed_stop_that_never_reaches_the_broker_opens_its_case_again(
+    desk: Desk, people: People, state: str
+) -> None:
+    naked(desk)
+    case = opened(desk, "UNPROTECTED_POSITION")
+    desk.resolve(case, "resize_stop", people)
+    order = Order.objects.get(tag="STOP", state="PLANNED")
+    _try_to_send(desk, order, state)
+    assert _looked_at(desk, case) == ("APPLIED", "APPLIED"), "it may still be on its way"
+    _without_patience(desk)
+    assert _looked_at(desk, case) == ("OPEN", "NOT_CURED")
+
+
+@pytest.mark.parametrize("state", ["PLANNED", "UNKNOWN"])
+def test_a_closing_order_that_never_reaches_the_broker_is_told(desk: Desk, people: People, state: str) -> None:
+    desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
+    case = opened(desk, "EXTERNAL_POSITION")
+    desk.resolve(case, "flatten", people)
+    order = Order.objects.get(tag="FLATTEN")
+    _try_to_send(desk, order, state)
+    assert _looked_at(desk, case) == ("APPLIED", "APPLIED"), "it may still be on its way"
+    _without_patience(desk)
+    assert _looked_at(desk, case) == ("CLOSED", "NOT_FLATTENED")
+
+
+def test_a_closing_order_that_the_broker_works_on_is_waited_for(desk: Desk, people: People) -> None:
+    desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
+    case = opened(desk, "EXTERNAL_POSITION")
+    desk.resolve(case, "flatten", people)
+    with transaction.atomic():
+        order = orders.locked(Order.objects.get(tag="FLATTEN").pk)
+        for to in (OrderState.SENDING, OrderState.WORKING):
+            orders.move(order, to, at=now(desk.account), reason="a test")
+    _without_patience(desk)
+    assert _looked_at(desk, case) == ("APPLIED", "APPLIED")
+
+
+def test_the_lock_of_an_instrument_names_a_case_that_stands_and_keeps_its_time(desk: Desk) -> None:
+    naked(desk)
+    opened(desk, "UNPROTECTED_POSITION")
+    first = Restriction.objects.get(account=desk.account, instrument__symbol="EURUSD", lifted_at=None)
+    assert first.reason.startswith("UNPROTECTED_POSITION ")
+    desk.external("trade", instrument=EURUSD, quantity="700", price="1.1")
+    opened(desk, "QUANTITY_MISMATCH")
+    second = Restriction.objects.get(account=desk.account, instrument__symbol="EURUSD", lifted_at=None)
+    assert second.reason.startswith("QUANTITY_MISMATCH ") and second.at == first.at
+    desk.reconcile()
+    assert Restriction.objects.get(account=desk.account, instrument__symbol="EURUSD", lifted_at=None) == second

@@ -7,16 +7,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from reconciliation.domain.compare import reconcile
 from reconciliation.domain.findings import Finding, Findings
 from reconciliation.domain.kinds import Confidence, Kind, Severity
+from reconciliation.domain.lifecycle import State
 from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.domain.snapshots import InstrumentRule, UnmappedTrade
 from reconciliation.models import Discrepancy, DiscrepancyEvent, Run
-from reconciliation.services import mass
+from reconciliation.services import discrepancies, mass
 from reconciliation.services.runs import Reading, record_failure, record_run
 from tests.reconciliation.domain.sides import books, broker, held, position
 from trading.clock import wall_now
@@ -204,6 +205,69 @@ def test_many_late_cases_are_one_message(account: Account) -> None:
     assert look(account, *many) == []
 
 
+def test_a_case_that_is_late_when_it_becomes_graver_is_told_as_late(account: Account) -> None:
+    look(account, a_finding(severity=Severity.MEDIUM))
+    later(account, hours=5)
+    assert look(account, a_finding(severity=Severity.MEDIUM)) == []
+    graver, late = look(account, a_finding(severity=Severity.HIGH))
+    assert "is graver than before (HIGH)" in graver[1] and "is open since 2026-03-02 10:00" in late[1]
+    assert look(account, a_finding(severity=Severity.HIGH)) == []
+
+
+def test_late_cases_are_told_whatever_the_runs_before_and_anew_in_a_graver_severity(account: Account) -> None:
+    look(account, a_finding())
+    Discrepancy.objects.update(state=Q.APPROVED)
+    later(account, hours=5)
+    assert look(account, a_finding()) == [], "two people have decided"
+    Discrepancy.objects.update(state=Q.OPEN)
+    [(_, text)] = look(account, a_finding())
+    assert "should be within 4 h" in text, "it was late before it came back"
+    told_now = look(account, a_finding(severity=Severity.CRITICAL))
+    assert [level for level, _ in told_now] == ["CRITICAL", "CRITICAL"] and "within 15 min" in told_now[1][1]
+    assert look(account, a_finding(severity=Severity.CRITICAL)) == []
+
+
+def test_one_more_late_case_after_many_is_told_by_name(account: Account) -> None:
+    many = [a_finding(number) for number in range(12)]
+    look(account, *many)
+    later(account, hours=1)
+    look(account, *many, a_finding(20))
+    later(account, hours=3, minutes=1)
+    [(_, text)] = look(account, *many, a_finding(20))
+    assert text.startswith("12 differences wait")
+    later(account, hours=1)
+    [(_, text)] = look(account, *many, a_finding(20))
+    assert text.startswith("MISSING_FILL fill:20 is open since")
+    assert look(account, *many, a_finding(20)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("NOT_APPLIED", "was approved and could not be carried out"), ("EXPIRED", "could not be carried out")],
+)
+def test_an_approved_resolution_that_was_not_carried_out_is_told_once(account: Account, kind: str, said: str) -> None:
+    both = a_finding(1, Severity.LOW), a_finding(2, Severity.LOW)
+    look(account, *both)
+    for number, states in ((1, (State.PROPOSED, State.APPROVED)), (2, (State.PROPOSED,))):
+        case = Discrepancy.objects.get(key=f"fill:{number}")
+        with transaction.atomic():
+            for state in states:
+                discrepancies.move(case, state, kind=state, actor=ENGINE, proposal=None, reason="as two people say")
+            discrepancies.move(case, State.OPEN, kind=kind, actor=ENGINE, proposal=None, reason="Nothing was posted.")
+    [(level, text)] = look(account, *both)
+    assert level == "WARNING" and text.startswith("MISSING_FILL fill:1") and said in text
+    assert text.endswith("Nothing was posted.")
+    assert look(account, *both) == []
+
+
+def test_the_end_of_a_case_that_was_told_only_while_it_was_graver_is_told(account: Account) -> None:
+    look(account, a_finding(severity=Severity.MEDIUM))
+    assert len(look(account, a_finding(severity=Severity.HIGH))) == 1
+    assert look(account, a_finding(severity=Severity.MEDIUM)) == []
+    [(_, over)] = look(account)
+    assert over.startswith("over: MISSING_FILL fill:1")
+
+
 def standing(account: Account) -> Restriction | None:
     return Restriction.objects.filter(account=account, source=mass.SOURCE, lifted_at=None).first()
 
@@ -234,6 +298,17 @@ def test_a_few_new_cases_are_told_by_name_even_during_a_mass(account: Account) -
     look(account, *many, policy=few)
     [(level, text)] = look(account, *many, a_finding(9, Severity.CRITICAL), policy=few)
     assert level == "CRITICAL" and text.startswith("MISSING_FILL fill:9.")
+
+
+def test_many_new_cases_during_a_mass_are_one_message_and_those_of_its_beginning_none(account: Account) -> None:
+    few = replace(POLICY, mass_difference_at=5, alert_cap=2, confirm_runs=2, race_window_seconds=600)
+    many = [a_finding(number) for number in range(5)]
+    assert [level for level, _ in look(account, *many, policy=few)] == ["CRITICAL"], "the mass begins"
+    new = [a_finding(number, Severity.CRITICAL) for number in range(10, 14)]
+    assert look(account, *many, *new, policy=few) == [], "the first five are confirmed: told with the mass"
+    [(level, text)] = look(account, *many, *new, policy=few)
+    assert level == "CRITICAL" and text.startswith("4 differences are confirmed") and "4 MISSING_FILL" in text
+    assert look(account, *many, *new, policy=few) == []
 
 
 def test_what_two_people_accepted_is_no_mass(account: Account) -> None:

@@ -87,6 +87,30 @@ def test_what_cannot_be_valued_is_material_once_there_is_a_limit(
     assert needed(case, payload) == 2
 
 
+@pytest.mark.parametrize(
+    ("entry", "stake"),
+    [
+        ({"entry": "ADOPTION", "price": "0.01"}, "1100"),
+        ({"entry": "ADOPTION", "price": "1.2"}, "1200"),
+        ({"entry": "ESTIMATE", "price": "0.01", "realised": "-500"}, "1600"),
+        ({"entry": "FILL", "price": "1.1", "realised": "7", "financing": "-2", "commission": "-1"}, "1110"),
+    ],
+)
+def test_a_low_price_makes_nothing_immaterial_and_the_cash_beside_the_units_counts(
+    desk: Desk, case: Discrepancy, entry: dict[str, Any], stake: str
+) -> None:
+    payload = {"action": "x", "entries": [{"instrument": "EURUSD", "quantity": "1000", **entry}], "orders": []}
+    assert at_stake(case, payload) == Decimal(stake)
+
+
+def test_accepting_what_has_units_at_stake_and_no_number_is_material(desk: Desk, case: Discrepancy) -> None:
+    payload = {"action": "accept", "entries": [], "orders": []}
+    case.difference = None
+    assert at_stake(case, payload) is None
+    case.instrument = None
+    assert at_stake(case, payload) == 0
+
+
 def test_two_other_people_approve_each_is_told_who_is_missing_and_then_it_is_applied_once(
     desk: Desk, people: People, case: Discrepancy, carol: User
 ) -> None:

@@ -52,7 +52,8 @@ def long_sides(many: int) -> tuple[list[Fact], list[Fact]]:
             4 * number, f"id{number}", f"c{number}", f"o{number}", "ONE", "BUY", "", Decimal(4 * number + 4),
             Decimal(1), "USD", Decimal(0), at, at.date(),
         )  # fmt: skip
-        other, nameless = one, replace(one, external_id="")
+        line, other = one, one
+        nameless = replace(one, external_id="")
         match number % 1000:
             case 0:
                 theirs.append(one)
@@ -65,16 +66,16 @@ def long_sides(many: int) -> tuple[list[Fact], list[Fact]]:
             case 3:
                 other = replace(one, amount=Decimal(-1))
             case 4:
-                other = nameless
+                line = nameless
             case 5:
-                other = replace(nameless, client_id="")
+                line = replace(nameless, client_id="")
             case 6:
-                other = replace(nameless, client_id="", price=Decimal("1.01"))
+                line = replace(nameless, client_id="", price=Decimal("1.01"))
             case 7:
-                half = replace(nameless, client_id="", quantity=one.quantity / 2)
-                ours.append(replace(half, ref=one.ref + 1))
-                other = half
-        theirs.append(one)
+                line = replace(nameless, client_id="")
+                other = replace(one, quantity=one.quantity / 2)
+                ours.append(replace(other, ref=one.ref + 1, external_id=f"more{number}"))
+        theirs.append(line)
         ours.append(other)
     return theirs, ours
 
@@ -82,6 +83,7 @@ def long_sides(many: int) -> tuple[list[Fact], list[Fact]]:
 def test_a_run_of_a_long_statement_is_the_run_of_a_short_one(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    desk.reconcile()
     for quantity in ("1000", "2000", "-1000"):
         desk.external("trade", instrument=EURUSD, quantity=quantity, price="1.1")
     desk.external("transfer", amount="250")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciliation.domain.facts import Fact
+from reconciliation.domain.kinds import family
 from reconciliation.domain.snapshots import InstrumentRule
 from reconciliation.statements.compare import STATEMENT, Booked, Told, compare
 from reconciliation.statements.continuity import Part, gaps
@@ -115,3 +116,53 @@ def test_an_opening_that_is_not_the_closing_before_is_a_gap_and_an_overlap_is_no
     assert (gap.key, gap.difference, gap.before.statement) == ("2026-01-06", 1, 2)
     assert gaps([first, replace(later, opening=D(10))], busy=()) == []
     assert gaps([first, replace(later, covers_from=first.covers_from)], busy=()) == []
+
+
+def test_an_execution_outside_of_the_statements_time_is_found_by_its_id_and_by_nothing_else() -> None:
+    line, ours = fact(1, "", "ONE", "BUY", 2, 100, 0, 0), fact(9, "b", "ONE", "BUY", 2, 100, 0, 1)
+    assert compare(told([line]), Booked((ours,), {}), STEPS).findings == (), "within its time the terms are enough"
+    (found,) = compare(told([line]), Booked((ours,), {}, frozenset({9})), STEPS).findings
+    assert found.kind == "MISSING_FILL"
+    named = replace(line, external_id="b")
+    assert compare(told([named]), Booked((ours,), {}, frozenset({9})), STEPS).findings == ()
+
+
+def test_two_executions_whose_ids_are_known_and_differ_are_two_whatever_their_terms() -> None:
+    line, ours = fact(1, "a", "ONE", "BUY", 2, 100, 0, 0), fact(9, "b", "ONE", "BUY", 2, 100, 0, 0)
+    found = compare(told([line]), Booked((ours,), {}), STEPS)
+    assert [(one.kind, one.key) for one in found.findings] == [("EXTRA_FILL", "fill:b"), ("MISSING_FILL", "fill:a")]
+    assert all(each.unexplained == 0 for each in found.proof)
+
+
+@given(sides(), sides(), st.sets(st.integers(1, 12)))
+def test_no_two_findings_are_one_case(theirs: list[Fact], ours: list[Fact], outside: set[int]) -> None:
+    found = compare(told(theirs), Booked(tuple(ours), {}, frozenset(outside)), STEPS).findings
+    assert len({(family(one.kind), one.key) for one in found}) == len(found)
+
+
+def test_an_execution_missing_and_one_too_many_of_the_same_terms_are_two_cases() -> None:
+    line = fact(1, "", "ONE", "BUY", 2, 100, 0, 0)
+    ours = replace(line, ref=9, product="MIS")
+    found = compare(told([line]), Booked((ours,), {}), STEPS).findings
+    assert {one.kind for one in found} == {"MISSING_FILL", "EXTRA_FILL"}
+    assert len({(family(one.kind), one.key) for one in found}) == 2
+
+
+def test_the_rest_of_a_day_that_no_statement_covers_is_a_gap_where_our_books_hold_something_of_it() -> None:
+    day = date(2026, 1, 5)
+    first = replace(part(1, day, day), covers_until=START)
+    later = part(2, date(2026, 1, 6), date(2026, 1, 6))
+    assert gaps([first, later], busy=()) == []
+    asked: list[tuple[datetime, datetime]] = []
+
+    def held(begin: datetime, end: datetime) -> bool:
+        asked.append((begin, end))
+        return True
+
+    (gap,) = gaps([first, later], busy=(), held=held)
+    assert asked == [(START, later.covers_from)]
+    assert (gap.key, gap.before.statement) == ("2026-01-05T12:00:00", 2)
+    between = replace(part(3, day, day), covers_from=START, covers_until=later.covers_from)
+    assert gaps([first, between, later], busy=(), held=held) == []
+    chained = [replace(first, closing=D(4)), replace(later, opening=D(4))]
+    assert gaps(chained, busy=(), held=held) == [], "the balances say that nothing was moved between them"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciliation.engine.statements import Outcome, import_file, look_again
+from reconciliation.engine import statements
+from reconciliation.engine.statements import Outcome, import_file, look_again, run_statement
 from reconciliation.models import Discrepancy, Run, Statement, StatementLine
 from reconciliation.statements.document import BadStatement
 from tests.reconciliation.conftest import EURUSD, TEST, Desk, People
@@ -278,7 +279,7 @@ def test_the_value_of_an_account_that_holds_nothing_is_its_cash(desk: Desk, tmp_
     import_file(account=desk.account, path=save(tmp_path / "good.csv", value(desk, "100000")), actor=TEST)
     assert statement_cases() == []
     import_file(account=desk.account, path=save(tmp_path / "bad.csv", value(desk, "99990.5")), actor=TEST)
-    assert statement_cases() == [("CASH_UNEXPLAINED", "USD")]
+    assert statement_cases() == [("CASH_UNEXPLAINED", f"statement:NAV:{now(desk.account).date()}:USD")]
     assert Discrepancy.objects.get(kind="CASH_UNEXPLAINED").difference == Decimal("-9.5")
 
 
@@ -299,5 +300,77 @@ def test_positions_at_the_end_of_a_day_are_compared_by_their_net(traded: Desk, t
     good = save(tmp_path / "good.csv", f"{notes}{at},EURUSD,long,2000\n")
     assert import_file(account=traded.account, path=good, actor=TEST).result.ok and statement_cases() == []
     import_file(account=traded.account, path=save(tmp_path / "bad.csv", f"{notes}{at},EURUSD,long,1500\n"), actor=TEST)
-    assert statement_cases() == [("QUANTITY_MISMATCH", "EURUSD")]
+    assert statement_cases() == [("QUANTITY_MISMATCH", f"statement:POSITIONS:{day}:EURUSD")]
     assert traded.case(kind="QUANTITY_MISMATCH").difference == -500
+
+
+def test_a_statements_difference_is_a_case_beside_the_one_of_a_look_unless_it_is_the_same(
+    desk: Desk, people: People, tmp_path: Path
+) -> None:
+    desk.reconcile()
+    desk.external("silent_cash", currency="USD", amount="7")
+    desk.reconcile()
+    desk.reconcile()
+    look = desk.case(kind="CASH_UNEXPLAINED")
+    import_file(account=desk.account, path=save(tmp_path / "same.csv", value(desk, "100007")), actor=TEST)
+    assert [row.pk for row in Discrepancy.objects.all()] == [look.pk], "one difference is one case"
+    desk.resolve(look, "accept", people)
+    desk.reconcile()
+    look.refresh_from_db()
+    assert look.state == "CLOSED"
+    import_file(account=desk.account, path=save(tmp_path / "other.csv", value(desk, "100090")), actor=TEST)
+    (key,) = [key for _, key in statement_cases()]
+    assert key.startswith("statement:NAV:") and Discrepancy.objects.get(key=key).difference == 90
+    assert Discrepancy.objects.get(pk=look.pk).state == "CLOSED", "what was accepted of today stays accepted"
+
+
+def test_balances_of_two_statements_are_two_cases(desk: Desk, tmp_path: Path) -> None:
+    for day, closing in (("2024-01-02", "5"), ("2024-01-03", "5")):
+        text = generic(desk, day, day, opening=closing, closing=closing)
+        import_file(account=desk.account, path=save(tmp_path / f"{day}.csv", text), actor=TEST)
+    assert statement_cases() == [("CASH_UNEXPLAINED", f"statement:CASH:2024-01-0{n}:USD") for n in (2, 3)]
+
+
+def test_what_is_booked_after_its_days_does_not_have_a_statement_compared_again(desk: Desk, tmp_path: Path) -> None:
+    desk.reconcile()
+    text = generic(desk, "2024-01-02", "2024-01-02", opening="5", closing="5")
+    import_file(account=desk.account, path=save(tmp_path / "a.csv", text), actor=TEST)
+    assert [kind for kind, _ in statement_cases()] == ["CASH_UNEXPLAINED"]
+    desk.external("transfer", amount="250")
+    desk.reconcile()
+    assert desk.agrees() and look_again(desk.account) == []
+
+
+def test_a_decision_about_a_later_difference_is_no_part_of_an_earlier_closing_balance(
+    desk: Desk, people: People, tmp_path: Path
+) -> None:
+    desk.reconcile()
+    text = generic(desk, "2024-01-02", "2024-01-02", opening="0", closing="0")
+    early = import_file(account=desk.account, path=save(tmp_path / "a.csv", text), actor=TEST)
+    desk.external("silent_cash", currency="USD", amount="7")
+    desk.reconcile()
+    during = import_file(account=desk.account, path=save(tmp_path / "b.csv", value(desk, "100007")), actor=TEST)
+    desk.reconcile()
+    desk.resolve(desk.case(kind="CASH_UNEXPLAINED"), "adjust", people)
+    desk.reconcile()
+    assert desk.agrees()
+    for outcome in (during, early):
+        found = run_statement(outcome.imported.statement).findings
+        assert found is not None and found.findings == (), outcome.imported.statement.file_name
+
+
+def test_a_correction_that_comes_while_a_comparison_waits_is_what_is_compared(
+    traded: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = fills(oanda_rows(traded.simulator))[1]["id"]
+    first = imported(traded, tmp_path, lambda rows: [row for row in rows if row["id"] != gone]).imported.statement
+    lock = statements.lock_account
+
+    def corrected_first(pk: int) -> None:
+        monkeypatch.setattr(statements, "lock_account", lock)
+        imported(traded, tmp_path, name="corrected.json")
+        lock(pk)
+
+    monkeypatch.setattr(statements, "lock_account", corrected_first)
+    result = statements.run_statement(first)
+    assert result.findings is not None and result.findings.findings == () and statement_cases() == []

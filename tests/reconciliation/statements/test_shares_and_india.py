@@ -145,4 +145,4 @@ def test_of_a_ledger_the_settled_balance_is_compared(india: ShareDesk, tmp_path:
             [] if name == "a" else [("CASH_UNEXPLAINED", -1000)]
         )
     give(india, tmp_path / "tradebook.csv", kite_tradebook(india.trades))  # type: ignore[attr-defined]
-    assert standing() == [("CASH_UNEXPLAINED", "INR")], "the other statement says nothing about it"
+    assert standing() == [("CASH_UNEXPLAINED", f"statement:SETTLED:{day}:INR")], "the other one says nothing of it"

@@ -144,6 +144,26 @@ def test_a_policy_changed_past_the_two_people_is_found(world: World) -> None:
     assert "stands under mine" in problem and "in force" in problem
 
 
+def test_an_account_of_which_nobody_recorded_the_opening_is_found(world: World) -> None:
+    [rule] = [each for each in INVARIANTS if each.id == "I-43"]
+    by_hand = Account.objects.get(pk=world.account.pk)
+    by_hand.pk, by_hand.name, by_hand.external_id = None, "by-hand", "by-hand"
+    by_hand.save(force_insert=True)
+    with connection.cursor() as cursor:
+        [problem] = [row.problem for row in check(cursor, rule).rows if row.id == str(by_hand.pk)]
+    assert "none that is on record" in problem
+
+
+@pytest.mark.parametrize(("before", "wanted", "needed"), [(0, 100, 1), (100, 50, 1), (100, 200, 2), (100, 0, 2)])
+def test_letting_more_be_decided_by_one_person_takes_two(world: World, before: int, wanted: int, needed: int) -> None:
+    if before:
+        decide(propose(world, materiality=before), world.people["bob"])
+    proposal = propose(world, materiality=wanted)
+    assert proposal.approvals_required == needed
+    decide(proposal, world.people["bob"])
+    assert (policy_of(Account.objects.get(pk=world.account.pk)).materiality == wanted) is (needed == 1)
+
+
 def test_the_page_says_the_policy_in_words_and_what_would_change(world: World, signed_in: SignIn) -> None:
     ada, bob, charlie = signed_in("ada"), signed_in("bob"), signed_in("charlie")
     shown = ada.get(page(world.account)).content.decode()

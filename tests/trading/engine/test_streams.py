@@ -8,13 +8,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import OperationalError
 
 from tests.conftest import CommittedDatabase
 from tests.faults.places import ALPACA, OANDA, PLACES, Place
 from tests.servers import Simulator
 from tests.trading.engine.stream_desk import StreamDesk, wait
 from trading.engine import stream_events, stream_listener, streams
-from trading.engine.inflow import take
+from trading.engine.inflow import _only_reader, take
 from trading.engine.streams import LOOK_SECONDS, Streams, events_name
 from trading.models import Account, BrokerEvent, Fill, Heartbeat, Order
 from trading.services import cursors, leases
@@ -177,6 +178,20 @@ def test_lost_database_connections_are_opened_again(desk: StreamDesk, committed_
     desk.trade_elsewhere()
     wait(desk.is_current, FOUND_WITHIN, "everything is found")
     assert desk.problems() == []
+
+
+def test_a_reader_that_loses_its_connection_keeps_nobody_waiting(
+    desk: StreamDesk, committed_db: CommittedDatabase
+) -> None:
+    """Otherwise all others waited until its lease had run out."""
+    from django.db import connection
+
+    with pytest.raises(OperationalError), _only_reader(desk.account, 0.0) as go_on:
+        with psycopg.connect(committed_db.superuser_url, autocommit=True) as superuser:
+            superuser.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+        go_on()
+    with _only_reader(desk.account, 0.0):
+        pass
 
 
 def test_events_are_taken_only_when_they_follow_the_cursor(desk: StreamDesk) -> None:

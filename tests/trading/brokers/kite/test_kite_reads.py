@@ -283,6 +283,21 @@ def test_shares_that_came_from_elsewhere_have_no_cost_and_the_price_of_the_marke
         assert broker_at(server.url).snapshot().positions_part.completeness is Completeness.PARTIAL
 
 
+def test_a_price_of_the_market_that_nobody_needs_is_not_read() -> None:
+    with serving(SmallKite(holdings=[holding_row(10) | {"last_price": "?"}])) as server:
+        shown = broker_at(server.url).snapshot()
+    assert shown.positions_part.completeness is Completeness.COMPLETE
+    assert [(held.quantity, held.average_price) for held in shown.positions] == [(10, 1400)]
+
+
+def test_a_position_without_a_price_of_the_market_keeps_the_one_of_the_holding() -> None:
+    gift = holding_row(10, price=0) | {"last_price": 1490.5}
+    with serving(SmallKite(net=[position_row(5)], holdings=[gift])) as server:
+        shown = broker_at(server.url).snapshot()
+    assert shown.positions_part.completeness is Completeness.COMPLETE
+    assert [held.market_price for held in shown.positions] == [Decimal("1490.5")]
+
+
 def test_what_cannot_be_read_makes_its_part_incomplete() -> None:
     kite = SmallKite(orders=[order_row(status=None)], routes={"GET /portfolio/holdings": (500, "no")})
     kite.margins = {"equity": {"available": {"cash": "1"}}}
