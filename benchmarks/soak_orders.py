@@ -16,6 +16,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,7 @@ CHORES_SECONDS = 15.0
 LEAVE_SECONDS = 20.0
 # Of the entries, at least this share must have reached its broker: what is never sent proves nothing.
 LEAST_SENT = 0.8
+BEAT_SECONDS = 2.0
 WIDTH = 40
 # What the broker does to the next answers: the action, when, and its arguments.
 ANSWERS: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -86,11 +88,17 @@ class Soak:
         self._names, self._decisions = count(1), count(1)
         self._workers: list[Worker] = []
         self._verify_at = self._chores_at = time.monotonic()
+        self._over = threading.Event()
         self.tally = Tally()
+
+    def end(self) -> None:
+        """Nobody asks for anything any more."""
+        self._over.set()
 
     def run(self, orders: int, seconds: float, show: Callable[[int], None]) -> None:
         """So many orders at the brokers, or as many as the time allows; every batch meets at most one new fault."""
         self._staff()
+        threading.Thread(target=self._beat, daemon=True).start()
         for worker in self._workers:
             self._worlds[0].wait_for_worker(worker)
         began, done = time.monotonic(), 0
@@ -106,7 +114,6 @@ class Soak:
         """No more faults: whether everything unfinished is finished within the time for that."""
         end = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < end:
-            self._sweep()
             self._chores()
             if self._again(self._unfinished) == 0:
                 for world in self._worlds:
@@ -152,7 +159,6 @@ class Soak:
                 self.tally.entries += 1
         with suppress(OSError, *_queue_errors()):
             layer.deliver()
-        self._sweep()
 
     def _fault(self) -> None:
         roll = self._random.random()
@@ -181,7 +187,6 @@ class Soak:
             pair, up = self._random.choice(self._pairs), self._random.random() < 0.5
             end = time.monotonic() + LEAVE_SECONDS
             while self._again(pair.has_unsent) and time.monotonic() < end:
-                self._sweep()
                 time.sleep(0.2)
             self._at(pair, lambda: pair.jump(up))
             self.tally.faults["market jumped over all stops or targets"] += 1
@@ -199,7 +204,6 @@ class Soak:
     def _breathe(self) -> None:
         """Let the workers get along, and look at the books now and then."""
         while self._again(self._unfinished) > MOST_UNFINISHED:
-            self._sweep()
             self._chores()
             time.sleep(0.2)
         if time.monotonic() > self._verify_at:
@@ -228,11 +232,13 @@ class Soak:
         while len(self._workers) < WORKERS:
             self._workers.append(self._worlds[0].start_worker(name=f"worker-{next(self._names)}"))
 
-    def _sweep(self) -> None:
+    def _beat(self) -> None:
+        """As the desk's beat does: rounds of the watcher are asked for, whatever the run is busy with."""
         world = self._worlds[0]
         world.sweeps_in = "orders"
-        with suppress(OSError, *_queue_errors()):
-            world.sweep()
+        while not self._over.wait(BEAT_SECONDS):
+            with suppress(OSError, *_queue_errors()):
+                world.sweep()
 
     def _at(self, pair: Pair, what: Callable[[], Given]) -> Given:
         """What it gives; interrupted by the database, it goes on with a paper book made anew from the facts."""
@@ -324,7 +330,9 @@ def own_soak(seed: int) -> Iterator[tuple[Soak, Sequence[World]]]:
             world = World(simulator, redis.url, environment, own.directory, scope=scope, place=place, name=scope)
             stack.callback(world.close)
             worlds.append(world)
-        yield Soak(own, redis, worlds, seed), worlds
+        soak = Soak(own, redis, worlds, seed)
+        stack.callback(soak.end)
+        yield soak, worlds
 
 
 def run(orders: int, minutes: float, seed: int) -> dict[str, Any]:

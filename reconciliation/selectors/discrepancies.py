@@ -11,13 +11,16 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Q, QuerySet
 
-from reconciliation.domain.kinds import Severity
+from reconciliation.domain.kinds import Kind, Severity
 from reconciliation.domain.severity import SLA, due_at
 from reconciliation.models import Discrepancy, Run
 from trading.clock import now
 from trading.models import Account, Application
 
 BLOCKING = [Discrepancy.Severity.HIGH, Discrepancy.Severity.CRITICAL]
+ADDS_NOTHING = [str(Kind.UNMAPPED_TRADE)]
+"""Kinds that tell of a trade which the account does not hold: no entry makes them worse, and each one that a block
+turned away would be one more of them."""
 UNDECIDED = [Discrepancy.State.OPEN, Discrepancy.State.PROPOSED]
 """States in which a case waits for people."""
 
@@ -40,8 +43,8 @@ def live(account: Account | None = None) -> QuerySet[Discrepancy]:
 
 
 def blocking(account: Account) -> QuerySet[Discrepancy]:
-    """Live cases of high or critical severity: entries stay blocked after a start while there is one."""
-    return live(account).filter(severity__in=BLOCKING)
+    """Live cases of high or critical severity that stand in the way of entries."""
+    return live(account).filter(severity__in=BLOCKING).exclude(kind__in=ADDS_NOTHING)
 
 
 def by_state(account: Account) -> dict[str, int]:

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Max, Q
+from django.db.models import BooleanField, ExpressionWrapper, Max, Q
 
 from reconciliation.domain.findings import Finding
 from reconciliation.domain.fingerprint import fingerprint
-from reconciliation.domain.kinds import Action, Confidence
+from reconciliation.domain.kinds import Action, Confidence, Kind
 from reconciliation.domain.lifecycle import ENDED, EVERY_PART, Case, State, Step, StepKind, plan
 from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.models import Discrepancy, DiscrepancyEvent, Run
-from reconciliation.selectors.discrepancies import BLOCKING, application_of
+from reconciliation.selectors.discrepancies import BLOCKING, application_of, blocking
 from reconciliation.statements.compare import STATEMENT
 from trading.clock import now
 from trading.domain.canonical import simple
@@ -313,11 +313,12 @@ def audit_of(
 
 def lock_instruments(account: Account, actor: Actor) -> None:
     """Entries on an instrument stop while a confirmed, grave case about it is alive."""
-    grave = Discrepancy.objects.filter(
-        account=account, state__in=CONFIRMED, severity__in=BLOCKING, instrument__isnull=False
-    ).select_related("instrument")
-    # Of each instrument the last one: there may be thousands of the others.
-    wanted = {row.instrument_id: row for row in grave.order_by("instrument_id", "-pk").distinct("instrument_id")}
+    grave = blocking(account).filter(state__in=CONFIRMED, instrument__isnull=False).select_related("instrument")
+    # Of each instrument one, as there may be thousands: the oldest that lets no order pass, which goes on for longest.
+    first = grave.annotate(lets_one_pass=ExpressionWrapper(Q(kind=Kind.ORDER_UNCONFIRMED), BooleanField())).order_by(
+        "instrument_id", "lets_one_pass", "first_seen_at", "kind", "key"
+    )
+    wanted = {row.instrument_id: row for row in first.distinct("instrument_id")}
     standing = Restriction.objects.filter(
         account=account, source=LOCK_SOURCE, lifted_at=None, instrument__isnull=False
     ).order_by("pk")

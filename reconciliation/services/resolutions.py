@@ -116,14 +116,10 @@ def release_expired(*, account_id: int, actor: Actor) -> int:
     return released
 
 
-def _give_back(
-    proposal: Proposal, row: Discrepancy, person: User, verdict: str, reason: str, actor: Actor
-) -> Approval:
+def _give_back(proposal: Proposal, row: Discrepancy, person: User, verdict: str, reason: str, actor: Actor) -> Approval:
     if len(reason.strip()) < 5:
         raise RuleBroken("Say why, in at least five characters: whoever proposes next reads it.")
-    approval = _decide(
-        proposal, person, verdict, proposal.payload_sha256, proposal.subject_version, reason, actor
-    )
+    approval = _decide(proposal, person, verdict, proposal.payload_sha256, proposal.subject_version, reason, actor)
     if row.proposal_id == proposal.pk and row.state in (State.PROPOSED, State.APPROVED):
         kind = {"REJECT": "REJECTED", "WITHDRAW": "WITHDRAWN"}[verdict]
         discrepancies.move(row, State.OPEN, kind=kind, actor=actor, proposal=None, reason=reason)

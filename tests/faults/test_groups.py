@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 
 from reconciliation.engine.run import run_reconciliation
 from reconciliation.models import Discrepancy, Run
@@ -23,15 +24,16 @@ from trading.brokers.registry import Connection
 from trading.clock import now
 from trading.domain.broker import Broker, OrderRequest, OrderType, SubmitOutcome
 from trading.domain.money import plain
-from trading.engine import connections
+from trading.engine import connections, watcher
 from trading.engine import protection as retrying
 from trading.engine.connections import broker_for
 from trading.engine.oco import look_after
 from trading.engine.sender import send_order
 from trading.engine.watcher import watch_once
 from trading.models import AuditEvent, Notification, Order, OrderGroup, RiskEvent, Trade
-from trading.services import protection
+from trading.services import groups, protection
 from trading.services.exits import plan_exit
+from trading.services.groups import Manner, Step
 
 pytestmark = pytest.mark.faults
 
@@ -85,6 +87,41 @@ def test_what_fills_at_once_is_covered_by_whoever_sent_it_and_waits_for_no_round
     assert Trade.objects.get(decision=entry.decision).open_quantity == entry.quantity
     stop = Order.objects.get(decision=entry.decision, tag="STOP", state="WORKING")
     assert stop.quantity == entry.quantity and len(world.posts(stop)) == 1
+
+
+def test_what_a_round_sends_is_covered_before_the_round_is_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = world.plan()
+
+    def over(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(watcher, "has_unfinished_orders", over)
+    with world.no_sweep(), pytest.raises(SoftTimeLimitExceeded):
+        watcher.watch_once()
+    assert Order.objects.get(decision=entry.decision, tag="STOP", state="WORKING").quantity == entry.quantity
+
+
+def test_a_trade_whose_look_fails_keeps_no_other_without_its_stop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = world.plan(), world.plan()
+    monkeypatch.setattr(groups, "is_settled", lambda *_: True)
+    for entry in (first, second):
+        send_order(order_id=entry.pk)
+        world.catch_up()
+    broken = OrderGroup.objects.get(account=world.account, decision=first.decision).pk
+    real = groups.next_step
+
+    def fails(*, group_id: int, manner: Manner) -> list[Step]:
+        if group_id == broken:
+            raise ArithmeticError("a fault of ours")
+        return real(group_id=group_id, manner=manner)
+
+    monkeypatch.setattr(groups, "next_step", fails)
+    with pytest.raises(ArithmeticError):
+        look_after(world.account)
+    covered = Order.objects.filter(account=world.account, tag="STOP", state="WORKING")
+    assert [stop.decision for stop in covered] == [second.decision]
 
 
 def look(world: World) -> None:

@@ -122,4 +122,3 @@ def desk(committed_db: object, simulator: Simulator, monkeypatch: pytest.MonkeyP
     broker = broker_for(account)
     yield Desk(account, simulator, broker)
     broker.close()
-

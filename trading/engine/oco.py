@@ -8,8 +8,10 @@ the look, and the next round comes again. Accounts whose broker makes the legs i
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
 
 from trading.clock import now
@@ -44,7 +46,7 @@ def look_after(account: Account, broker: OrderPort | None = None) -> int:
     with connected(account, broker) as port:
         if port.capabilities.native_bracket:
             return 0
-        return sum(_settle(group_id, port) for group_id in wanted)
+        return _settle_all(wanted, port)
 
 
 def send_and_cover(*, account_id: int) -> int:
@@ -58,6 +60,22 @@ def send_and_cover(*, account_id: int) -> int:
         with suppress(BrokerUnreachable):  # the watcher goes on
             look_after(Account.objects.get(pk=account_id))
     return sent
+
+
+def _settle_all(wanted: Sequence[int], broker: OrderPort) -> int:
+    """Settle each group. The trouble of one keeps no other without its stop: it is raised once all were looked at."""
+    done, trouble = 0, None
+    for group_id in wanted:
+        try:
+            done += _settle(group_id, broker)
+        except (SoftTimeLimitExceeded, BrokerUnreachable):
+            raise
+        except Exception as error:
+            log.warning("group %s: its look failed: %s", group_id, error)
+            trouble = trouble or error
+    if trouble is not None:
+        raise trouble
+    return done
 
 
 def _settle(group_id: int, broker: OrderPort) -> int:

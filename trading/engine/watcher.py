@@ -77,10 +77,17 @@ def _locked_out() -> set[int]:
 def _work_on(order: Order) -> tuple[str, Callable[[], object]]:
     """What an order needs, by the name it is counted under."""
     if order.state == OrderState.PLANNED:
-        return "sent", lambda: send_order(order_id=order.pk)
+        return "sent", partial(_send, order)
     if order.state == OrderState.SENDING:
         return "expired", lambda: expire_lease(order_id=order.pk)
     return "resolved", lambda: resolve_unknown(order_id=order.pk)
+
+
+def _send(order: Order) -> None:
+    """Send it and cover what filled at once: the round may end before it comes to the account's groups."""
+    with connected(order.account) as broker:
+        if send_order(order_id=order.pk, broker=broker).attempt > order.attempt:
+            look_after(order.account, broker)
 
 
 def _cancel(order: Order) -> None:

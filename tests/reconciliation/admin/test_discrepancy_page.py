@@ -231,11 +231,12 @@ def test_an_estimate_takes_a_price_from_the_form_and_shows_it_in_the_payload(db:
     page = ada.get(url(case)).content.decode()
     assert 'name="close_at_estimate-price"' in page and 'name="close_at_estimate-realised"' in page
     numbers = {"close_at_estimate-price": "1.0875", "close_at_estimate-realised": "-15.72"}
-    answer = propose(ada, case, action="close_at_estimate", **numbers)
-    assert "Proposed as" in told(answer)
+    assert "more than the 0 USD" in told(propose(ada, case, action="close_at_estimate", **numbers))
+    numbers["close_at_estimate-realised"] = "0"
+    assert "Proposed as" in told(propose(ada, case, action="close_at_estimate", **numbers))
     case.refresh_from_db()
     entries = json.loads(case.proposal.payload)["entries"]
-    assert (entries[0]["price"], entries[0]["realised"]) == ("1.0875", "-15.72")
+    assert (entries[0]["price"], entries[0]["realised"]) == ("1.0875", "0")
     assert "1.0875" in ada.get(url(case)).content.decode()
 
 

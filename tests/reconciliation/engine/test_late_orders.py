@@ -13,7 +13,7 @@ from tests.reconciliation.engine.test_own_orders import bracket, oanda
 from trading.clock import now, store_broker_clock
 from trading.domain.orders import Tag
 from trading.engine.sender import send_order
-from trading.models import Order
+from trading.models import Order, Restriction
 from trading.services.orders import plan_order
 
 D = Decimal
@@ -145,3 +145,19 @@ def test_a_decision_with_an_open_trade_and_an_order_that_never_left_is_unmapped(
     assert found(desk) == []
     case.refresh_from_db()
     assert case.state == "CLEARED"
+
+
+def test_decisions_that_never_left_are_told_and_keep_no_entry_from_leaving(desk: Desk) -> None:
+    stands(desk)
+    orders = []
+    for _ in range(4):
+        orders.append(limit_entry(desk))
+        passes(desk, seconds=61)
+    for _ in range(2):
+        assert desk.reconcile().ok
+    cases = Discrepancy.objects.filter(kind="UNMAPPED_TRADE", state="OPEN", severity="HIGH")
+    assert cases.count() == 4
+    assert not Restriction.objects.filter(account=desk.account, lifted_at=None).exists()
+    for order in orders:
+        assert send_order(order_id=order.pk, broker=desk.broker).state == "WORKING", "a lock would end it for good"
+    assert found(desk) == []

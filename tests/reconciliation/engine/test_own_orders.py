@@ -131,9 +131,7 @@ def test_somebody_elses_units_are_not_flattened_beside_a_trade_of_ours(desk: Des
     assert desk.agrees() and desk.case(kind="QUANTITY_MISMATCH").state == "CLOSED"
 
 
-def test_a_resting_order_of_somebody_else_is_an_external_order_that_may_be_accepted(
-    desk: Desk, people: People
-) -> None:
+def test_a_resting_order_of_somebody_else_is_an_external_order_that_may_be_accepted(desk: Desk, people: People) -> None:
     oanda(
         desk,
         "POST",

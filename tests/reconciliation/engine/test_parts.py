@@ -24,6 +24,7 @@ def without_positions(shown: BrokerSnapshot) -> BrokerSnapshot:
 
 
 def test_a_position_is_decided_and_closed_on_a_day_whose_cash_is_not_known(desk: Desk, people: People) -> None:
+    assert desk.reconcile().ok, "a look at an account that begins wants a whole answer"
     shows(desk, without_cash)
     desk.external("trade", instrument=EURUSD, quantity="1000", price="1.1")
     for state in ("SUSPECTED", "OPEN"):

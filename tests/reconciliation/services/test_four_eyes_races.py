@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
@@ -22,14 +23,13 @@ from trading.services.errors import RuleBroken
 RACES = int(os.environ.get("FOUR_EYES_RACES", "25"))
 
 
-def copies(case: Discrepancy, number: int) -> list[Discrepancy]:
-    """So many more cases like it: each is about the same dollar."""
-    made = []
+def copies(case: Discrepancy, number: int) -> Iterator[Discrepancy]:
+    """So many more cases like it, one after the other: each is about the next dollar."""
     for copy in range(number):
         case.pk, case.fingerprint, case.key = None, f"{copy:064d}", f"USD {copy}"
+        case.broker_value = None if case.broker_value is None else case.broker_value + (1 if copy else 0)
         case.save(force_insert=True)
-        made.append(Discrepancy.objects.get(pk=case.pk))
-    return made
+        yield Discrepancy.objects.get(pk=case.pk)
 
 
 @pytest.mark.scenario("S-76")
@@ -39,15 +39,15 @@ def test_two_approvers_at_the_same_moment_have_one_effect(desk: Desk, people: Pe
     desk.external("silent_cash", currency="USD", amount="1")
     desk.reconcile()
     desk.reconcile()
-    proposals = [desk.propose(case, "adjust", people.ada) for case in copies(desk.case(state="OPEN"), RACES)]
-    outcomes: Counter[str] = Counter()
-    together = threading.Barrier(2, timeout=30)
+    cases, outcomes = copies(desk.case(state="OPEN"), RACES), Counter[str]()
+    proposals: list[Proposal] = []
+    together = threading.Barrier(2, timeout=30, action=lambda: proposals.append(_next(desk, cases, people.ada)))
 
     def decide(approver: User) -> None:
         try:
-            for proposal in proposals:
+            for _ in range(RACES):
                 together.wait()
-                outcomes[_approve(desk, proposal, approver)] += 1
+                outcomes[_approve(desk, proposals[-1], approver)] += 1
         finally:
             connections.close_all()
 
@@ -60,6 +60,10 @@ def test_two_approvers_at_the_same_moment_have_one_effect(desk: Desk, people: Pe
     assert Application.objects.count() == Entry.objects.filter(kind="ADJUSTMENT").count() == RACES
     assert books.balances(desk.account, "SUSPENSE") == {"USD": Decimal(-RACES)}
     assert Approval.objects.filter(verdict="APPROVE").count() <= 2 * RACES
+
+
+def _next(desk: Desk, cases: Iterator[Discrepancy], proposer: User) -> Proposal:
+    return desk.propose(next(cases), "adjust", proposer)
 
 
 def _approve(desk: Desk, proposal: Proposal, approver: User) -> str:
