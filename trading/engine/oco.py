@@ -71,7 +71,7 @@ def _settle_all(wanted: Sequence[int], broker: OrderPort) -> int:
         except (SoftTimeLimitExceeded, BrokerUnreachable):
             raise
         except Exception as error:
-            log.warning("group %s: its look failed: %s", group_id, error)
+            log.warning("group %s: its look failed", group_id, exc_info=True)
             trouble = trouble or error
     if trouble is not None:
         raise trouble
