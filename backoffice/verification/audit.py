@@ -59,7 +59,7 @@ _AUDITED_TABLES: dict[str, tuple[str, str, str]] = {
     "reconciliation_statementline": (
         "line of a statement",
         "x.account_id",
-        "JOIN reconciliation_statement x ON x.id = r.statement_id",
+        "LEFT JOIN reconciliation_statement x ON x.id = r.statement_id OR x.batch = r.batch",
     ),
     "reconciliation_signoff": ("sign-off", "x.account_id", "JOIN reconciliation_run x ON x.id = r.run_id"),
     "reconciliation_discrepancyevent": (

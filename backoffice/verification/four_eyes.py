@@ -26,7 +26,7 @@ _GOOD = """
       AND u.person_id <> w.person_id AND v.recorded_at < p.expires_at
 """
 
-# A stop that was placed is a leg of its decision; its size may have changed with its trade since.
+# A stop that is placed, resized or cancelled is a leg of its decision; its size may have changed with its trade since.
 _STOPS = """
     SELECT o.client_order_id, o.tag, i.symbol, o.side FROM trading_order o
     JOIN trading_instrument i ON i.id = o.instrument_id WHERE o.client_order_id = ANY(%s) AND o.account_id = %s
@@ -69,14 +69,20 @@ def _applied_as_approved(cursor: CursorWrapper) -> Iterator[Offence]:
     for application, *order in cursor.fetchall():
         done[application][_entry("ORDER", *order)] += 1
     cursor.execute("""
+        SELECT v.application_id, o.client_order_id FROM trading_orderevent v JOIN trading_order o ON o.id = v.order_id
+        WHERE v.application_id IS NOT NULL
+    """)
+    for application, client_id in cursor.fetchall():
+        done[application][_entry("END", client_id)] += 1
+    cursor.execute("""
         SELECT a.id, p.account_id, p.payload FROM trading_application a JOIN trading_proposal p ON p.id = a.proposal_id
     """)
     for application, account_id, payload in cursor.fetchall():
         told = json.loads(payload)
         approved = _approved(told)
-        placed = [stop["client_id"] for stop in told.get("stops", []) if stop["do"] == "place"]
-        if placed:
-            cursor.execute(_STOPS, [placed, account_id])
+        stops = [stop["client_id"] for stop in told.get("stops", [])]
+        if stops:
+            cursor.execute(_STOPS, [stops, account_id])
             done[application].update(_entry("STOP", *stop) for stop in cursor.fetchall())
         missing, extra = approved - done[application], done[application] - approved
         if missing:
@@ -112,9 +118,10 @@ def _approved(payload: dict[str, Any]) -> Counter[str]:
         quantity = parse_decimal(order["quantity"])
         leg = (order["tag"], order["instrument"], order["side"], quantity, order["type"], order["reduce_only"])
         wanted[_entry("ORDER", *leg)] += 1
+    for client_id in payload.get("ends", []):
+        wanted[_entry("END", client_id)] += 1
     for stop in payload.get("stops", []):
-        if stop["do"] == "place":
-            wanted[_entry("STOP", stop["client_id"], stop["tag"], stop["instrument"], stop["side"])] += 1
+        wanted[_entry("STOP", stop["client_id"], stop["tag"], stop["instrument"], stop["side"])] += 1
     return wanted
 
 
@@ -202,7 +209,9 @@ INVARIANTS = (
     Invariant(
         id="I-41",
         title="What was applied is what was approved",
-        rule="The entries and orders of an application are exactly those of the payload that people saw.",
+        rule="The entries, the orders and the ends of orders of an application are exactly those of the payload that "
+        "people saw, and the stops that it places, resizes or cancels are orders of the account as they were named. "
+        "What its broker then made of a resize or a cancel is proved by the next complete run, not here.",
         means="the books or the broker got something else than two people decided",
         todo="stop applying; compare payload and entries on the proposal's page; undo the difference with four eyes",
         looks_at="SELECT p.account_id FROM trading_application a JOIN trading_proposal p ON p.id = a.proposal_id",

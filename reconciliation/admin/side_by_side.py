@@ -13,6 +13,7 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
+from reconciliation.domain.kinds import Kind
 from reconciliation.models import Discrepancy, Snapshot
 from trading.admin import values
 from trading.domain.money import ZERO, BadNumber, parse_decimal
@@ -136,6 +137,7 @@ def _signed(position: dict[str, Any]) -> Decimal:
 
 def _cash_rows(case: Discrepancy, ours: dict[str, Any], theirs: dict[str, Any]) -> list[Row]:
     currencies = sorted(set(ours.get("cash", {})) | set(theirs.get("cash", {})))
+    own = case.commodity if case.kind == Kind.CASH_UNEXPLAINED else ""  # the first row, whatever the case is called
     return [
         Row(
             f"Cash {currency}",
@@ -146,7 +148,7 @@ def _cash_rows(case: Discrepancy, ours: dict[str, Any], theirs: dict[str, Any]) 
             is_money=True,
         )
         for currency in currencies
-        if currency != case.key
+        if currency != own
     ]
 
 

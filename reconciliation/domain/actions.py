@@ -40,13 +40,15 @@ def actions_for_position(
     has_fills: bool,
     unexplained: Decimal,
     priced: bool,
+    estimable: bool,
     stored: bool,
     net_is_all: bool,
     policy: ReconciliationPolicy,
 ) -> tuple[tuple[Action, ...], Action | None]:
     """The actions for a position's case, and the suggestion.
 
-    `unexplained` is what no fill explains; `priced` says that the broker named an average price; `stored` that every
+    `unexplained` is what no fill explains; `priced` says that the broker named an average price, `estimable`
+    that it does not but the market's price is known, at which units may be taken over, not closed; `stored` that every
     fill is a stored event (a report-only comparison stores none); `net_is_all` that no side hides behind the net.
     """
     actions: list[Action] = []
@@ -55,7 +57,7 @@ def actions_for_position(
         actions.append(Action.BOOK_FILLS)
     if kind in POSITION_KINDS and broker is not None and net_is_all:
         beyond_our_books = can_flatten(books=books, broker=broker)
-        if not has_fills and priced and beyond_our_books and kind is not Kind.OVERSIZE:
+        if not has_fills and (priced or estimable) and beyond_our_books and kind is not Kind.OVERSIZE:
             actions.append(Action.ADOPT_POSITION)
         if not has_fills and estimated_close(books=books, broker=broker) != 0 and policy.mark_unknown_closed:
             actions.append(Action.CLOSE_AT_ESTIMATE)

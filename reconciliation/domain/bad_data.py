@@ -29,13 +29,15 @@ class Inspection:
     `quantities` and `prices` are the broker's net positions by our symbol; `rules` the instruments by our symbol;
     `bad_symbols`, `bad_currencies` and `bad_orders` are left out of everything else. `shown_is_whole` says that a
     position shown is the whole position: in an incomplete answer the other side, or another product, may be missing.
-    `both_ways` is what the broker holds long and short of each symbol, which a net may hide.
+    `both_ways` is what the broker holds long and short of each symbol, which a net may hide. `markets` are the market's
+    prices of units of which the broker does not say what they cost.
     """
 
     findings: tuple[Finding, ...]
     rules: Mapping[str, InstrumentRule]
     quantities: Mapping[str, Decimal]
     prices: Mapping[str, Decimal]
+    markets: Mapping[str, Decimal]
     bad_symbols: frozenset[str]
     bad_currencies: frozenset[str]
     bad_orders: frozenset[str]
@@ -76,6 +78,7 @@ def inspect(broker: BrokerSnapshot, books: BooksSnapshot) -> Inspection:
     bad_symbols: set[str] = set()
     quantities: dict[str, Decimal] = {}
     prices: dict[str, Decimal] = {}
+    markets: dict[str, Decimal] = {}
     both_ways: dict[str, tuple[Decimal, Decimal]] = {}
     shown = broker.positions if broker.positions_part.completeness is not Completeness.FAILED else ()
     sides = Counter((p.instrument, p.product, p.side if books.hedging else "") for p in shown)
@@ -92,6 +95,8 @@ def inspect(broker: BrokerSnapshot, books: BooksSnapshot) -> Inspection:
         quantities[name] = quantities.get(name, ZERO) + position.side.sign * position.quantity
         if position.average_price > 0:
             prices[name] = position.average_price
+        elif position.market_price is not None:
+            markets[name] = position.market_price
         long, short = both_ways.get(name, (ZERO, ZERO))
         bought = position.side.sign > 0
         both_ways[name] = (long + position.quantity, short) if bought else (long, short + position.quantity)
@@ -116,6 +121,7 @@ def inspect(broker: BrokerSnapshot, books: BooksSnapshot) -> Inspection:
         rules={rule.symbol: rule for rule in books.instruments.values()},
         quantities=quantities,
         prices=prices,
+        markets=markets,
         bad_symbols=frozenset(bad_symbols),
         bad_currencies=frozenset(bad_currencies),
         bad_orders=bad_orders,

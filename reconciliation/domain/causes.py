@@ -73,6 +73,14 @@ def position_cause(
     return f"{shape} The broker's history has no fill that explains it."
 
 
+def estimated_cause(symbol: str) -> str:
+    """What taking units over means whose cost the broker does not name."""
+    return (
+        f" The broker does not say what its {symbol} cost: taken over, they would stand in our books at the market's "
+        "price, which is an estimate."
+    )
+
+
 def corporate_cause(told: Sequence[CorporateEvent]) -> str:
     """What the history says happened to the shares themselves, beside the cause of a position that differs."""
     named = [

@@ -27,7 +27,7 @@ from decimal import Decimal
 from reconciliation.domain.bad_data import Inspection, inspect
 from reconciliation.domain.cash import compare_cash
 from reconciliation.domain.findings import Finding, Findings, ProofLine
-from reconciliation.domain.flags import compare_flags
+from reconciliation.domain.flags import are_known, compare_flags
 from reconciliation.domain.history import compare_history
 from reconciliation.domain.kinds import Confidence
 from reconciliation.domain.late import compare_late
@@ -92,6 +92,8 @@ def _complete_parts(broker: BrokerSnapshot) -> frozenset[Confidence]:
         (Confidence.ORDERS, broker.orders_part),
     )
     complete = {name for name, part in parts if part.completeness is Completeness.COMPLETE}
+    if are_known(broker):
+        complete.add(Confidence.FLAGS)
     if {Confidence.POSITIONS, Confidence.ORDERS} <= complete:
         complete.add(Confidence.PROTECTION)
     return frozenset({*complete, Confidence.HISTORY})

@@ -77,6 +77,8 @@ class Action(StrEnum):
 class Confidence(StrEnum):
     """Which part of the broker's answer a finding rests on; protection rests on orders and positions together.
 
+    FLAGS is what the broker says it has blocked: known when it names something, or when its account could be read.
+
     What rests on EVERYTHING is known only from an answer that is complete in every part; ANSWER is what came of asking
     at all, known after every run, also of one that nobody answered.
     """
@@ -84,6 +86,7 @@ class Confidence(StrEnum):
     POSITIONS = "positions"
     CASH = "cash"
     ORDERS = "orders"
+    FLAGS = "flags"
     PROTECTION = "protection"
     HISTORY = "history"
     EVERYTHING = "everything"

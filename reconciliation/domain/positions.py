@@ -21,13 +21,14 @@ from reconciliation.domain.causes import (
     both_ways_cause,
     corporate_cause,
     cost_cause,
+    estimated_cause,
     oversize_cause,
     own_fill_cause,
     position_cause,
     split_cause,
 )
 from reconciliation.domain.findings import Finding, told
-from reconciliation.domain.kinds import Confidence, Kind
+from reconciliation.domain.kinds import Action, Confidence, Kind
 from reconciliation.domain.policy import ReconciliationPolicy
 from reconciliation.domain.renames import with_renames
 from reconciliation.domain.severity import severity_of
@@ -160,6 +161,7 @@ def _position_case(
         has_fills=bool(external),
         unexplained=unexplained,
         priced=symbol in seen.prices,
+        estimable=symbol in seen.markets,
         stored=stored and not pending,
         net_is_all=min(seen.both_ways.get(symbol, (ZERO, ZERO))) == 0 and hidden is None,
         policy=policy,
@@ -174,6 +176,9 @@ def _position_case(
         evidence["corporate"] = [event.external_id for event in corporate]
     if symbol in seen.prices:
         evidence["broker_average_price"] = plain(seen.prices[symbol])
+    elif symbol in seen.markets:
+        evidence["market_price"] = plain(seen.markets[symbol])
+        cause += estimated_cause(symbol) if Action.ADOPT_POSITION in actions else ""
     if position.average_price is not None:
         evidence["books_average_price"] = plain(position.average_price)
     return Finding(

@@ -2,13 +2,15 @@
 
 What always holds: the broker is not asked; a file that cannot be used changes nothing; a statement is compared with the
 books that there are now, and what it shows becomes a case like any other, closed only by a later comparison with it.
+Comparing holds no lock: both sides are read at one moment, and what was found is recorded, under the account's lock,
+only while the books are still those of that moment.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -30,17 +32,19 @@ from reconciliation.selectors.statements import (
     held_between,
     parts,
     period,
+    read_mark,
     replaced_by,
     series,
     sides,
     standing_statements,
 )
 from reconciliation.services.discrepancies import told_by
+from reconciliation.services.runs import Recorded
 from reconciliation.services.statements import (
     MARK,
     Imported,
     Progress,
-    already,
+    books_text,
     record_statement_run,
     store,
 )
@@ -55,6 +59,9 @@ from trading.locks import lock_account
 from trading.models import Account
 from trading.selectors.chain import PATIENCE
 from trading.services.audit import Actor
+
+ATTEMPTS = 2
+"""How often a comparison is made while the books may go on, before it is made while they may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +87,17 @@ def import_file(
     """
     body = _bytes(path)
     sha256 = hashlib.sha256(body).hexdigest()
-    known = already(account, sha256)
-    if known is None:
-        text = decoded(body)
-        document = formats.read(text, _about(account, days), named)
-        imported = store(
-            account=account,
-            document=document,
-            body=text,
-            sha256=sha256,
-            file_name=path.name,
-            actor=actor,
-            progress=progress,
-        )
-    else:
-        imported = Imported(known, False)
+    text = decoded(body)
+    imported = store(
+        account=account,
+        document=formats.read(text, _about(account, days), named),
+        body=text,
+        sha256=sha256,
+        file_name=path.name,
+        actor=actor,
+        days_named=any(days),
+        progress=progress,
+    )
     if progress is not None:
         progress("Comparing", 0, 0)
     return Outcome(imported, run_statement(imported.statement))
@@ -105,27 +108,9 @@ def run_statement(statement: Statement) -> RunResult:
     account = statement.account
     policy = reconciliation_policy(account)
     started_at = wall_now()
-    with transaction.atomic():
-        lock_account(account.pk)
-        statement = _standing(statement)  # a corrected one may have come while this waited
-        if statement.line_count >= LARGE:  # it takes longer than other work may
-            with connection.cursor() as cursor:
-                cursor.execute(PATIENCE)
-        read_at = wall_now()
-        both = sides(statement)
-        found = compare(both.told, both.booked, both.steps, matcher=match_by_size)
-        findings = _with_balances(statement, both, found)
-        findings = _with_gaps(statement, findings)
-        recorded = record_statement_run(
-            statement=statement,
-            sides=both,
-            findings=findings,
-            concerned=replaced_by(statement),
-            started_at=started_at,
-            read_at=read_at,
-            policy=_confirmed(policy, statement),
-            actor=ACTOR,
-        )
+    tries = (_record(account, _compared_apart(statement), policy, started_at) for _ in range(ATTEMPTS))
+    done = next((each for each in tries if each is not None), None)
+    findings, recorded = done or _record_held(statement, policy, started_at)
     waiting = [Discrepancy.State.PROPOSED, Discrepancy.State.APPROVED]
     return RunResult(
         account=account.name,
@@ -137,6 +122,74 @@ def run_statement(statement: Statement) -> RunResult:
         live=live(account).count(),
         proposals=live(account).filter(state__in=waiting).count(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What a comparison saw: `mark` is how far everything that it read had come."""
+
+    statement: Statement
+    mark: tuple[int, ...]
+    findings: Findings
+    books: str
+    read_at: datetime
+
+
+def _compared_apart(statement: Statement) -> _Compared:
+    """Both sides as of one moment, while everybody goes on. Raises RuntimeError inside of a transaction."""
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        return _compared(statement)
+
+
+def _compared(statement: Statement) -> _Compared:
+    statement = _standing(statement)  # a corrected one may have come
+    _take_time(statement)
+    mark = read_mark(statement)
+    read_at = wall_now()
+    both = sides(statement)
+    found = compare(both.told, both.booked, both.steps, matcher=match_by_size)
+    findings = _with_gaps(statement, _with_balances(statement, both, found))
+    return _Compared(statement, mark, findings, books_text(both), read_at)
+
+
+@transaction.atomic
+def _record(
+    account: Account, seen: _Compared, policy: ReconciliationPolicy, started_at: datetime
+) -> tuple[Findings, Recorded] | None:
+    """Record what a comparison saw; None when it is no longer so."""
+    lock_account(account.pk)
+    _take_time(seen.statement)
+    return _stored(seen, policy, started_at) if read_mark(seen.statement) == seen.mark else None
+
+
+@transaction.atomic
+def _record_held(statement: Statement, policy: ReconciliationPolicy, started_at: datetime) -> tuple[Findings, Recorded]:
+    """Compare while nothing can change: the books have gone on faster than they could be compared."""
+    lock_account(statement.account_id)
+    return _stored(_compared(statement), policy, started_at)
+
+
+def _take_time(statement: Statement) -> None:
+    """A long statement takes longer than other work may."""
+    if statement.line_count >= LARGE:
+        with connection.cursor() as cursor:
+            cursor.execute(PATIENCE)
+
+
+def _stored(seen: _Compared, policy: ReconciliationPolicy, started_at: datetime) -> tuple[Findings, Recorded]:
+    recorded = record_statement_run(
+        statement=seen.statement,
+        books=seen.books,
+        findings=seen.findings,
+        concerned=replaced_by(seen.statement),
+        started_at=started_at,
+        read_at=seen.read_at,
+        policy=_confirmed(policy, seen.statement),
+        actor=ACTOR,
+    )
+    return seen.findings, recorded
 
 
 def look_again(account: Account) -> list[RunResult]:

@@ -27,36 +27,56 @@ from trading.domain.money import parse_decimal
 from trading.domain.orders import TERMINAL, OrderState
 from trading.engine.canceller import cancel_order
 from trading.engine.connections import connected
-from trading.engine.inflow import catch_up
+from trading.engine.inflow import catch_up, holder
 from trading.engine.messages import keep
 from trading.models import Account, Application, BrokerMessage, Order, Trade
-from trading.services import groups, orders
+from trading.services import groups, leases, orders
 
 log = logging.getLogger(__name__)
 
 KIND = KIND_PREFIX + Action.RESIZE_STOP
 # What each is kept as, once it was asked for.
 PURPOSE = {RESIZE: "replace", CANCEL: "cancel"}
+# Longer than one question and the reading after it take: it is renewed between them.
+LEASE_SECONDS = 60
 
 
 def ask_for(account: Account) -> int:
-    """Ask the broker for what applied resolutions of the account still want of resting stops; returns how many."""
+    """Ask the broker for what applied resolutions of the account still want of resting stops; returns how many.
+
+    One process at a time: whoever comes while another asks leaves it to that one, and to the next sweep.
+    """
+    if not _wanted(account):
+        return 0
+    key = f"stops:{account.pk}"
+    token = leases.acquire(key=key, holder=holder(), seconds=LEASE_SECONDS)
+    if token is None:
+        return 0
+    try:
+        with connected(account) as broker:
+            asked = 0
+            for stop in _wanted(account):  # read again: whoever held the lease before may have asked
+                if not leases.renew(key=key, token=token, seconds=LEASE_SECONDS):
+                    break
+                asked += _ask(stop, broker)
+            return asked
+    except (BrokerUnreachable, MissingCredentials, BadConnection) as error:
+        log.warning("%s: stops that two people decided on could not be asked for: %s", account.name, error)
+        return 0
+    finally:
+        leases.release(key=key, token=token)
+
+
+def _wanted(account: Account) -> list[Mapping[str, Any]]:
+    """What is still to be asked for, by the rows."""
     applied = Discrepancy.objects.filter(account=account, state=State.APPLIED, proposal__kind=KIND)
     applications = Application.objects.filter(proposal__in=applied.values("proposal")).select_related("proposal")
-    wanted = [
+    return [
         stop
         for application in applications.order_by("pk")
         for stop in json.loads(application.proposal.payload).get("stops", ())
         if stop["do"] in PURPOSE and not _was_asked(stop, application)
     ]
-    if not wanted:
-        return 0
-    try:
-        with connected(account) as broker:
-            return sum(_ask(stop, broker) for stop in wanted)
-    except (BrokerUnreachable, MissingCredentials, BadConnection) as error:
-        log.warning("%s: stops that two people decided on could not be asked for: %s", account.name, error)
-        return 0
 
 
 def _was_asked(stop: Mapping[str, Any], application: Application) -> bool:

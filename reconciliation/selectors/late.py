@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from reconciliation.domain.snapshots import LateOrder, UnmappedTrade
 from trading.domain.orders import TERMINAL, OrderState, Tag
@@ -25,15 +25,19 @@ def last_events(orders: Sequence[Order]) -> dict[int, OrderEvent]:
 
 def late_orders(account: Account) -> list[LateOrder]:
     """Orders of which something filled after they had ended here, each with the last time that this happened."""
+    return [_late(event) for event in late_events(account)]
+
+
+def late_events(account: Account) -> QuerySet[OrderEvent]:
+    """The last such event of each order; asked in every run, so they have an index of their own (`late_fills`)."""
     approved = Fill.objects.filter(order=OuterRef("order"), broker_event=OuterRef("broker_event"))
-    late = (
+    return (
         OrderEvent.objects.filter(order__account=account, from_state__in=_GIVEN_UP, to_state__in=_FILLED)
         .exclude(Exists(approved.filter(application__isnull=False)))
         .select_related("order__instrument")
         .order_by("order_id", "-sequence")
         .distinct("order_id")
     )
-    return [_late(event) for event in late]
 
 
 def _late(event: OrderEvent) -> LateOrder:

@@ -1,7 +1,8 @@
 """Both sides of a statement's comparison, read at one moment; and which statements of an account stand.
 
-What always holds: call it inside a transaction that holds the account's lock; nothing is written; of our books only
-what came from the broker's events is compared (adjustments, estimates and adopted positions are in no statement).
+What always holds: call it inside a transaction that sees one moment, or holds the account's lock; nothing is written;
+of our books only what came from the broker's events is compared (adjustments, estimates and adopted positions are in
+no statement).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from trading.clock import day_bounds, trading_day
 from trading.domain.broker import Side
 from trading.domain.money import ZERO
 from trading.domain.settlement import payment
-from trading.models import Account, CashEvent, Entry, Fill, LedgerAccount
+from trading.models import Account, BrokerEvent, CashEvent, Entry, Fill, LedgerAccount
 from trading.selectors import books
 from trading.selectors.inbox import reversed_cash, unposted
 from trading.services.trades import standing
@@ -144,6 +145,16 @@ def books_mark(statement: Statement) -> int:
     end = day_bounds(statement.account, statement.last_day)[1]
     found = entries.filter(Q(at__lt=end) | Q(kind__in=Entry.NEEDS_APPROVAL))
     return found.order_by("-id").values_list("id", flat=True).first() or 0
+
+
+def read_mark(statement: Statement) -> tuple[int, ...]:
+    """How far everything that its comparison reads has come: the books, what waits to be booked, the statements."""
+    events = BrokerEvent.objects.filter(
+        account=statement.account, at__lt=day_bounds(statement.account, statement.last_day)[1]
+    )
+    statements = Statement.objects.filter(account=statement.account)
+    newest = (rows.order_by("-id").values_list("id", flat=True).first() or 0 for rows in (events, statements))
+    return books_mark(statement), *newest
 
 
 def _told(

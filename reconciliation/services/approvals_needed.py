@@ -1,7 +1,8 @@
 """How many people must approve a resolution: one, or two where the account's policy calls what is at stake material.
 
 What always holds: what is at stake is told from the payload and its case, and compared with the policy of now, again
-when it is carried out; what cannot be valued in the account's currency is material; without a limit one is enough.
+when it is carried out; what cannot be valued in the account's currency is material, as is a cost that nobody knows and
+that is only estimated; without a limit one is enough.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def told(payload: Mapping[str, Any]) -> list[str]:
 def at_stake(row: Discrepancy, payload: Mapping[str, Any]) -> Decimal | None:
     """What a payload moves, in the account's currency: cash and units at their prices, all taken as positive.
 
-    None where a part of it has no price, or no rate to the account's currency is known.
+    None where a part of it has no price, or its cost is only estimated, or no rate to the account's currency is known.
     """
     parts = [part for entry in payload["entries"] for part in _parts(row, entry)]
     parts += [_units(row.account, s["instrument"], s["quantity"], s.get("price")) for s in payload.get("stops", ())]
@@ -78,6 +79,8 @@ def _accepted(row: Discrepancy) -> Decimal | None:
 def _parts(row: Discrepancy, entry: Mapping[str, Any]) -> list[Decimal | None]:
     """What an entry moves: its units or its amount, and the cash that goes with a fill or an estimate."""
     account = row.account
+    if entry.get("estimated"):
+        return [None]
     if entry["entry"] in ("ADOPTION", "ESTIMATE"):
         entry = {**entry, "price": _dearest(row, entry)}
     elif entry["entry"] == "REVERSAL":

@@ -37,6 +37,8 @@ FILLS = {
 }
 """The entries that book an execution of the broker's, and whose it is."""
 FLATTEN_TAG = "FLATTEN"
+MARKET_PRICE = "market_price"
+"""The evidence of a case about units of which the broker does not say what they cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,7 @@ def _adoption(row: Discrepancy, parameters: Mapping[str, str]) -> dict[str, Any]
         "instrument": row.instrument.symbol if row.instrument else "",
         "quantity": _difference(row),
         "price": parameters["price"],
+        **({"estimated": True} if MARKET_PRICE in row.evidence.get("evidence", {}) else {}),
     }
 
 
@@ -281,8 +284,10 @@ def _closing_order(row: Discrepancy) -> dict[str, Any]:
 
 
 def _adoption_price(row: Discrepancy) -> Decimal:
-    """The price of the adopted units that makes our average the broker's."""
+    """The price of the adopted units that makes our average the broker's; the market's where it names no cost."""
     evidence = row.evidence.get("evidence", {})
+    if MARKET_PRICE in evidence:
+        return parse_decimal(evidence[MARKET_PRICE])
     if "broker_average_price" not in evidence:
         raise RuleBroken("The broker named no average price: give the price at which the position is taken over.")
     theirs = parse_decimal(evidence["broker_average_price"])

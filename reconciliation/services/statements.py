@@ -1,16 +1,19 @@
-"""Storing a statement, and the run that compared it: each in one transaction.
+"""Storing a statement, and the run that compared it.
 
-What always holds: a statement is stored whole, with its lines and its audit, or not at all; the same bytes are stored
-once per account; a corrected one replaces the one of the same days, whose rows stay. A statement's run moves only the
+What always holds: a statement counts whole or not at all: its lines are committed in batches, so that neither the
+account nor the append lock waits for all of them, and the statement, which alone makes them count, is stored with the
+last; the same bytes are stored once for the same time of an account; a corrected one replaces the one of the same
+days, and the same bytes with other days the wrongly labelled ones; replaced rows stay. A run moves only the
 cases that statements have told of: one that a look at the broker has found stays as it is, and is not told twice; it
 lifts no block and counts as no look at the broker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID, uuid4
 
 from django.db import transaction
 
@@ -50,12 +53,6 @@ class Imported:
     is_new: bool
 
 
-def already(account: Account, sha256: str) -> Statement | None:
-    """The statement that was made of these bytes before."""
-    return Statement.objects.filter(account=account, sha256=sha256).defer("body").first()
-
-
-@transaction.atomic
 def store(
     *,
     account: Account,
@@ -64,16 +61,64 @@ def store(
     sha256: str,
     file_name: str,
     actor: Actor,
+    days_named: bool = False,
     progress: Progress | None = None,
 ) -> Imported:
-    """Store a statement. Raises `BadStatement` when it is of days to come."""
-    lock_account(account.pk)
-    known = already(account, sha256)
+    """Store a statement. `days_named`: people said which days it covers, so that these count, not those of before.
+
+    Raises `BadStatement` when it is of days to come; then nothing is stored.
+    """
+    known = _known(account, document, sha256, _until(document, now(account)), days_named=days_named)
     if known is not None:
         return Imported(known, False)
+    batch, many = uuid4(), len(document.lines)
+    stored_lines = 0
+    while many - stored_lines > BATCH:
+        rows = [_row(batch, line) for line in document.lines[stored_lines : stored_lines + BATCH]]
+        _store_lines(account, rows, sha256, file_name, actor)
+        stored_lines += BATCH
+        if progress is not None:
+            progress("Storing lines", stored_lines, many)
+    rows = [_row(batch, line) for line in document.lines[stored_lines:]]
+    imported = _seal(account, document, rows, batch, body, sha256, file_name, actor, days_named=days_named)
+    if progress is not None:
+        progress("Storing lines", many, many)
+    return imported
+
+
+@transaction.atomic
+def _store_lines(account: Account, rows: Sequence[StatementLine], sha256: str, file_name: str, actor: Actor) -> None:
+    """Store lines that count for nothing until a statement names their batch."""
+    at = now(account)
+    StatementLine.objects.bulk_create(rows)
+    after = {"rows": len(rows), "sha256": sha256}
+    audit.record(
+        kind="statement.lines_stored", actor=actor, account=account, after=after, reason=file_name[-200:], at=at
+    )
+
+
+@transaction.atomic
+def _seal(
+    account: Account,
+    document: Document,
+    rows: Sequence[StatementLine],
+    batch: UUID,
+    body: str,
+    sha256: str,
+    file_name: str,
+    actor: Actor,
+    *,
+    days_named: bool,
+) -> Imported:
+    """Store the last lines and the statement, unless somebody else has imported the same meanwhile."""
+    lock_account(account.pk)
     at = now(account)
     until = _until(document, at)
-    earlier = _replaced(account, document, until)
+    known = _known(account, document, sha256, until, days_named=days_named)
+    if known is not None:
+        return Imported(known, False)
+    earlier = _replaced(account, document, sha256, until)
+    StatementLine.objects.bulk_create(rows)
     row = Statement.objects.create(
         at=at,
         account=account,
@@ -91,12 +136,8 @@ def store(
         body=body,
         sha256=sha256,
         replaces=earlier,
+        batch=batch,
     )
-    for start in range(0, len(document.lines), BATCH):
-        part = document.lines[start : start + BATCH]
-        StatementLine.objects.bulk_create(_row(row, line) for line in part)
-        if progress is not None:
-            progress("Storing lines", start + len(part), len(document.lines))
     audit.record(
         kind="statement.imported",
         actor=actor,
@@ -119,7 +160,7 @@ def store(
 def record_statement_run(
     *,
     statement: Statement,
-    sides: Sides,
+    books: str,
     findings: Findings,
     concerned: Collection[int],
     started_at: datetime,
@@ -127,7 +168,11 @@ def record_statement_run(
     policy: ReconciliationPolicy,
     actor: Actor,
 ) -> Recorded:
-    """Store a comparison with a statement. `concerned` are the statement and those it has replaced."""
+    """Store a comparison with a statement. `concerned` are the statement and those it has replaced.
+
+    `books` is our side as `books_text` has it, made beforehand. Whoever calls this holds the account's lock and knows
+    that the books are still those.
+    """
     account = statement.account
     lock_account(account.pk)
     at = now(account)
@@ -145,8 +190,15 @@ def record_statement_run(
     )
     observed = tally(steps, rows)
     stood = alerts.stood_before(rows)
-    theirs = _snapshot(account, Snapshot.Side.BROKER, at, {"statement": statement.sha256, "kind": statement.kind})
-    ours = _snapshot(account, Snapshot.Side.BOOKS, at, _books(sides))
+    said = canonical_json({"statement": statement.sha256, "kind": statement.kind})
+    theirs = _snapshot(account, Snapshot.Side.BROKER, at, said)
+    ours = _snapshot(account, Snapshot.Side.BOOKS, at, books)
+    counts = _counts(findings, observed, policy, books_mark(statement))
+    recorded = stored([finding.recorded() for finding in new])
+    proof = stored(findings.proof_recorded())
+    sha256 = sha256_hex(canonical_json([theirs.sha256, ours.sha256, RULES_VERSION, policy.recorded(), findings.text()]))
+    theirs.save(force_insert=True)  # from here on everybody's facts wait for ours
+    ours.save(force_insert=True)
     run = Run.objects.create(
         at=at,
         account=account,
@@ -157,12 +209,10 @@ def record_statement_run(
         broker_snapshot=theirs,
         books_snapshot=ours,
         policy_id=account.policy_id,
-        counts=_counts(findings, observed, policy, books_mark(statement)),
-        findings=stored([finding.recorded() for finding in new]),
-        proof=stored(findings.proof_recorded()),
-        sha256=sha256_hex(
-            canonical_json([theirs.sha256, ours.sha256, RULES_VERSION, policy.recorded(), findings.text()])
-        ),
+        counts=counts,
+        findings=recorded,
+        proof=proof,
+        sha256=sha256,
         statement=statement,
         rules_version=RULES_VERSION,
     )
@@ -179,10 +229,18 @@ def record_statement_run(
     return Recorded(run, observed)
 
 
-def _row(statement: Statement, line: Line) -> StatementLine:
+def books_text(sides: Sides) -> str:
+    """Our side by its hash: the facts themselves are rows that never change, and there may be very many of them."""
+    facts = sides.booked.facts
+    return canonical_json(
+        {"facts": len(facts), "sha256": sha256_hex(canonical_json(facts)), "held": sides.booked.positions}
+    )
+
+
+def _row(batch: UUID, line: Line) -> StatementLine:
     return StatementLine(
         at=line.at,
-        statement=statement,
+        batch=batch,
         number=line.number,
         external_id=line.external_id,
         order_id=line.order_id,
@@ -210,8 +268,27 @@ def _until(document: Document, at: datetime) -> datetime:
     return last
 
 
-def _replaced(account: Account, document: Document, until: datetime) -> Statement | None:
-    """The statement that this one corrects: of the same kind and days, and with nothing that this one leaves out."""
+def _known(account: Account, document: Document, sha256: str, until: datetime, *, days_named: bool) -> Statement | None:
+    """The statement that was made of these bytes before: of the same time or, where nobody names days, of more."""
+    same = Statement.objects.filter(account=account, sha256=sha256).defer("body").order_by("-id")
+    exactly = same.filter(covers_from=document.covers_from, covers_until=until).first()
+    if exactly is not None or days_named:
+        return exactly
+    return same.filter(covers_from__lte=document.covers_from, covers_until__gte=until).first()
+
+
+def _replaced(account: Account, document: Document, sha256: str, until: datetime) -> Statement | None:
+    """The statement that this one corrects: the same lines under other days, or else one of the same kind and days.
+
+    Such a one has nothing that this one leaves out. Of a file without lines every stretch of days is one of its own.
+    """
+    if document.lines:
+        label = Statement.objects.filter(
+            account=account, kind=document.covers, format=document.format, sha256=sha256, replaced_by=None
+        )
+        mislabelled = label.defer("body").order_by("-id").first()
+        if mislabelled is not None:
+            return mislabelled
     same = Statement.objects.filter(
         account=account,
         kind=document.covers,
@@ -271,15 +348,8 @@ def _seen_at_the_broker(account: Account, names: Collection[str]) -> dict[str, D
     }
 
 
-def _books(sides: Sides) -> dict[str, object]:
-    """Our side by its hash: the facts themselves are rows that never change, and there may be very many of them."""
-    facts = sides.booked.facts
-    return {"facts": len(facts), "sha256": sha256_hex(canonical_json(facts)), "held": sides.booked.positions}
-
-
-def _snapshot(account: Account, side: str, at: datetime, content: object) -> Snapshot:
-    body = canonical_json(content)
-    return Snapshot.objects.create(
+def _snapshot(account: Account, side: str, at: datetime, body: str) -> Snapshot:
+    return Snapshot(
         at=at, account=account, side=side, completeness=Completeness.COMPLETE, body=body, sha256=sha256_hex(body)
     )
 

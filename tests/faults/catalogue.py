@@ -73,6 +73,7 @@ BEHAVIOUR = {
     "F-057": "a broker that shows an older state than before",
 }
 BOOKS = {
+    "F-094": "books of an old backup under a broker that has gone on",
     "F-103": "amounts off by almost nothing or by everything, another sign, two errors that cancel out",
     "F-104": "a balance below zero, interest on it, a remainder below one step",
     "F-105": "another base currency, and one without places",

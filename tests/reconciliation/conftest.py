@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import pytest
@@ -14,6 +15,7 @@ from reconciliation.engine.run import RunResult, run_reconciliation
 from reconciliation.models import Discrepancy, Run
 from reconciliation.services import resolutions
 from tests.servers import Simulator
+from trading.brokers.registry import Connection, open_broker, simulator_url
 from trading.domain.broker import Broker
 from trading.engine.connections import broker_for
 from trading.models import Account, Approval, Person, Proposal, User
@@ -76,6 +78,27 @@ class Desk:
             name: str(_signed(p).normalize()) for name, p in theirs.items()
         }
         return same_positions and books.cash_balances(self.account)["USD"] == Decimal(truth["cash"]["USD"])
+
+
+@contextmanager
+def opened(simulator: Simulator, broker: str, currency: str, cash: str = "1000000") -> Iterator[Desk]:
+    """A new account at the simulator's broker, and ours of the same number; neither has been read."""
+    made = simulator.post("/accounts", {"broker": broker, "currency": currency, "cash": cash})
+    keys = {"key" if name == "api_key" else name: value for name, value in made["credentials"].items()}
+    url = simulator_url(simulator.control_url, broker)
+    account = ensure_account(
+        name=f"new-{broker}-{made['id']}",
+        broker=broker.upper(),
+        environment=Account.Environment.SIMULATOR,
+        external_id=made["id"],
+        currency=currency,
+        endpoint=url,
+    )
+    port = open_broker(Connection(broker, "simulator", url, made["id"], keys))
+    try:
+        yield Desk(account, replace(simulator, account=made["id"]), port)
+    finally:
+        port.close()
 
 
 def _signed(position: dict[str, str]) -> Decimal:

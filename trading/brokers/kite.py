@@ -259,13 +259,14 @@ class KiteBroker:
         return shown, same
 
     def _cash(self, today: Today) -> tuple[dict[str, Decimal], Part, Row]:
+        margins: Row = {}
         try:
             margins = self._client.read_object(lambda kite: kite.margins(), "the balances")
             found = kite_history.cash_of(margins, today)
         except BrokerNeedsLogin:
             raise
         except (BadData, BrokerUnreachable) as error:
-            return {}, Part(Completeness.FAILED, str(error)), {}
+            return {}, Part(Completeness.FAILED, str(error)), margins
         completeness = Completeness.PARTIAL if found.doubt else Completeness.COMPLETE
         return {CURRENCY: found.now}, Part(completeness, found.doubt), margins
 

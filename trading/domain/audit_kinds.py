@@ -127,6 +127,7 @@ _ALL = (
     _kind("reconciliation.stalled", "{reason}", "since last_run", _W),
     _kind("reconciliation.resumed", "{reason}", "run"),
     _kind("reconciliation.requested", "{who} asked for a run of {about}"),
+    _kind("statement.lines_stored", "{who} stored lines of a statement ahead of it: {reason}", "rows sha256"),
     _kind("statement.imported", "{who} imported {about}: {reason}", "kind format rows sha256 replaces"),
     _kind("discrepancy.seen", "{about} was seen for the first time", _CASE),
     _kind("discrepancy.opened", "{about} was confirmed: {reason}", _CASE),

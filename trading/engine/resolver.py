@@ -135,11 +135,14 @@ def _postpone(order_id: int) -> None:
 
 
 def needing_work(account: Account | None = None) -> list[Order]:
-    """Orders at brokers that a sweep must look at now: unsent, with an expired lease, or UNKNOWN and due."""
+    """Orders at brokers that a sweep must look at now: unsent, with an expired lease, or UNKNOWN and due.
+
+    Those of an account that was retired stay as they are: nothing is asked of its broker any more.
+    """
     moment = wall_now()
-    rows = Order.objects.filter(state__in=["PLANNED", "SENDING", "UNKNOWN"], rides_on=None).exclude(
-        account__broker=Account.Broker.PAPER
-    )
+    rows = Order.objects.filter(
+        state__in=["PLANNED", "SENDING", "UNKNOWN"], rides_on=None, account__is_active=True
+    ).exclude(account__broker=Account.Broker.PAPER)
     if account is not None:
         rows = rows.filter(account=account)
     return [

@@ -192,6 +192,13 @@ class OrderEvent(Fact):
     class Meta:
         ordering = ["order", "sequence"]
         constraints = [models.UniqueConstraint(fields=["order", "sequence"], name="order_events_are_numbered")]
+        indexes = [
+            models.Index(
+                fields=["order"],
+                condition=Q(from_state__in=["CANCELLED", "REJECTED", "EXPIRED"], to_state__in=["PARTIAL", "FILLED"]),
+                name="late_fills",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.from_state or '·'} → {self.to_state}"

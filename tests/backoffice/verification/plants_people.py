@@ -59,6 +59,13 @@ PEOPLE: dict[str, dict[str, str]] = {
         "an order too many": "UPDATE trading_order SET application_id = "
         f"{_APPLICATION}, decision_id = NULL WHERE id = (SELECT min(id) FROM trading_order)",
         "another order": "UPDATE trading_order SET quantity = quantity + 1 WHERE tag = 'FLATTEN'",
+        "an order ended that nobody named": f"UPDATE trading_orderevent SET application_id = {_APPLICATION} "
+        "WHERE id = (SELECT max(id) FROM trading_orderevent)",
+        "an order that was not ended": "UPDATE trading_proposal SET payload = replace(payload, '\"orders\":', "
+        f"'\"ends\":[\"x\"],\"orders\":') WHERE id = {_APPLIED}",
+        "a stop resized that there is not": "UPDATE trading_proposal SET payload = replace(payload, '\"orders\":', "
+        "'\"stops\":[{\"client_id\":\"x\",\"do\":\"resize\",\"instrument\":\"EURUSD\",\"side\":\"SELL\","
+        f"\"tag\":\"STOP\"}}],\"orders\":') WHERE id = {_APPLIED}",
     },
     "I-43": {
         "another policy": "UPDATE trading_account SET policy_id = (SELECT id FROM trading_configversion c "

@@ -12,6 +12,7 @@ from reconciliation.engine.startup import block_entries_until_reconciled
 from reconciliation.models import Discrepancy, Run
 from reconciliation.services import resolutions
 from tests.conftest import CommittedDatabase
+from tests.faults.places import ALPACA, KITE, OANDA, Place
 from tests.faults.standing import state
 from tests.faults.test_survivors import exit_of
 from tests.faults.world import World
@@ -73,6 +74,7 @@ def decided(case: Discrepancy, action: str, people: People) -> None:
     sweep(case.account)
 
 
+@pytest.mark.fault("F-094", broker="oanda")
 def test_orders_of_after_an_old_backup_are_found_and_neither_sent_again_nor_adopted(
     people: People, make_world: Callable[..., World], backup: tuple[Callable[[], None], Callable[[], None]]
 ) -> None:
@@ -117,12 +119,15 @@ def test_orders_of_after_an_old_backup_are_found_and_neither_sent_again_nor_adop
     assert final.ok and final.live == 0, list(Discrepancy.objects.values_list("kind", "key", "state", "cause"))
 
 
-@pytest.mark.parametrize("sent_by", ["round", "task"])
+@pytest.mark.fault("F-094", broker="oanda")
+@pytest.mark.fault("F-094", broker="alpaca")
+@pytest.mark.fault("F-094", broker="kite")
+@pytest.mark.parametrize(("place", "sent_by"), [(OANDA, "round"), (OANDA, "task"), (ALPACA, "task"), (KITE, "round")])
 def test_an_exit_that_had_left_after_an_old_backup_does_not_leave_again(
-    make_world: Callable[..., World], backup: tuple[Callable[[], None], Callable[[], None]], sent_by: str
+    make_world: Callable[..., World], backup: tuple[Callable[[], None], Callable[[], None]], place: Place, sent_by: str
 ) -> None:
     keep, restore = backup
-    world = make_world(scope="")
+    world = make_world(scope="", place=place)
     entry = world.plan()
     send_order(order_id=entry.pk)
     leaving = exit_of(world, entry)

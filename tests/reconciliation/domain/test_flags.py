@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciliation.domain.compare import reconcile
-from reconciliation.domain.kinds import Kind, Severity
+from reconciliation.domain.kinds import Confidence, Kind, Severity
 from reconciliation.domain.snapshots import broker_text
 from tests.reconciliation.domain.sides import EXACT, FAILED, books, broker, kinds, one
 
@@ -22,7 +22,15 @@ def test_each_thing_that_the_broker_blocks_is_a_case_of_its_own() -> None:
 
 def test_a_broker_that_blocks_nothing_or_could_not_be_read_gives_no_case() -> None:
     assert kinds(broker(), books()) == []
-    assert kinds(broker(flags=("trading_blocked",), cash_part=FAILED), books()) == []
+    assert kinds(broker(cash_part=FAILED), books()) == []
+
+
+def test_what_the_broker_says_it_has_blocked_counts_without_its_cash_and_silence_does_not() -> None:
+    said = reconcile(broker(flags=("equity_disabled",), cash_part=FAILED), books(), EXACT)
+    assert [(found.key, found.relies_on) for found in said.findings] == [("flag:equity_disabled", Confidence.FLAGS)]
+    assert Confidence.FLAGS in said.complete_parts and Confidence.CASH not in said.complete_parts
+    assert Confidence.FLAGS in reconcile(broker(), books(), EXACT).complete_parts
+    assert Confidence.FLAGS not in reconcile(broker(cash_part=FAILED), books(), EXACT).complete_parts
 
 
 @pytest.mark.parametrize("flags", [(), ("a", "b"), ("b", "a")])

@@ -116,7 +116,9 @@ def test_a_comparison_says_which_parts_it_may_conclude_from(sides: tuple[BrokerS
     }
     complete = {name for name, part in shown.items() if part.completeness is Completeness.COMPLETE}
     guarded = {Confidence.PROTECTION} if {Confidence.POSITIONS, Confidence.ORDERS} <= complete else set()
-    assert found.complete_parts <= {*complete, *guarded, Confidence.HISTORY}
+    read = sides[0].flags or sides[0].cash_part.completeness is not Completeness.FAILED
+    flags = {Confidence.FLAGS} if read else set()
+    assert found.complete_parts <= {*complete, *guarded, *flags, Confidence.HISTORY}
     assert reconcile(replace(sides[0], last_event_id="10"), sides[1], POLICY).complete_parts == frozenset()
 
 

@@ -107,6 +107,19 @@ def test_a_position_without_any_price_stays_bad_data(market: str | None) -> None
     assert sorted(found.kind for found in findings.findings) == [Kind.BAD_DATA, Kind.OPENING_BALANCE]
 
 
+@pytest.mark.parametrize("before", [[], [held("AAPL", "3", "120")]])
+def test_units_without_a_cost_that_come_after_the_opening_may_be_taken_over_at_an_estimate(before: list[Any]) -> None:
+    gift = replace(position("AAPL", "5", "0"), market_price=D("123.4"))
+    (found,) = reconcile(broker(gift), books(*before), POLICY).findings
+    assert found.actions == (Action.ADOPT_POSITION, Action.ACCEPT), "nothing is closed whose cost nobody knows"
+    assert found.evidence["market_price"] == "123.4" and "broker_average_price" not in found.evidence
+    assert "an estimate" in found.cause
+    (later,) = reconcile(broker(replace(gift, market_price=D(99))), books(*before), POLICY).findings
+    assert later.substance == found.substance, "the market alone changes nothing that there is to decide"
+    (known,) = reconcile(broker(position("AAPL", "5", "100")), books(*before), POLICY).findings
+    assert "market_price" not in known.evidence and "estimate" not in known.cause
+
+
 def test_a_cost_that_the_broker_does_not_name_is_no_difference_of_cost_later() -> None:
     gift = replace(position("AAPL", "5", "0"), market_price=D("123.4"))
     assert reconcile(broker(gift), books(held("AAPL", "5", "120")), POLICY).findings == ()

@@ -9,6 +9,7 @@ from reconciliation.engine.applications import sweep
 from reconciliation.models import Discrepancy
 from reconciliation.services.payloads import preview
 from tests.reconciliation.conftest import Desk, People
+from tests.reconciliation.engine.share_desk import books_hold
 from tests.reconciliation.engine.test_own_orders import bracket
 from trading.clock import now
 from trading.domain.orders import OrderState
@@ -47,6 +48,7 @@ def test_two_people_end_it_and_it_is_never_sent_again(
     assert send_order(order_id=lost.pk, broker=desk.broker).state == "CANCELLED"
     assert set(Order.objects.filter(rides_on=lost).values_list("state", flat=True)) == {"CANCELLED"}
     assert desk.simulator.truth()["orders"] == [] and desk.agrees()
+    books_hold()
 
 
 def test_nothing_is_ended_that_was_found_before_the_approval(

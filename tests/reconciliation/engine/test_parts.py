@@ -31,7 +31,7 @@ def test_a_position_is_decided_and_closed_on_a_day_whose_cash_is_not_known(desk:
         assert desk.reconcile().status == "INCOMPLETE"
         assert (desk.case().kind, desk.case().state) == ("EXTERNAL_POSITION", state)
     assert Run.objects.latest("pk").counts["complete_parts"] == [
-        "answer", "history", "orders", "positions", "protection",
+        "answer", "flags", "history", "orders", "positions", "protection",
     ]  # fmt: skip
     desk.resolve(desk.case(), "book_fills", people)
     desk.reconcile()

@@ -10,10 +10,12 @@ import pytest
 from django.db import transaction
 
 from reconciliation.engine.applications import apply_proposal, sweep
+from reconciliation.engine.stops import ask_for
 from reconciliation.models import Discrepancy
 from reconciliation.services import applying
 from reconciliation.services.payloads import preview
 from tests.reconciliation.conftest import EURUSD, TEST, Desk, People
+from tests.reconciliation.engine.share_desk import books_hold
 from tests.reconciliation.engine.test_own_orders import bracket, oanda
 from trading.clock import now
 from trading.domain.orders import OrderState, Tag
@@ -23,7 +25,7 @@ from trading.engine.sender import send_order
 from trading.engine.watcher import watch_once
 from trading.models import BrokerMessage, Order, Restriction, Trade
 from trading.selectors.policies import policy_of
-from trading.services import orders
+from trading.services import leases, orders
 from trading.services.orders import plan_order
 from trading.services.setup import ensure_version
 
@@ -115,6 +117,7 @@ def test_a_stop_for_a_part_is_made_to_cover_all_in_its_place(desk: Desk, people:
     assert resting(desk)[stop.client_order_id] == 1000
     stop.refresh_from_db()
     assert (stop.state, stop.quantity) == ("WORKING", 1000)
+    books_hold()
     assert found(desk) == []
     case.refresh_from_db()
     assert case.state == "CLOSED"
@@ -148,6 +151,7 @@ def test_a_stop_that_outlives_its_trade_is_an_orphan_and_is_cancelled(desk: Desk
     desk.resolve(case, "resize_stop", people)
     stop.refresh_from_db()
     assert stop.state == "CANCELLED" and resting(desk) == {}
+    books_hold()
     assert found(desk) == []
     case.refresh_from_db()
     assert case.state == "CLOSED"
@@ -315,3 +319,18 @@ def test_the_lock_of_an_instrument_names_a_case_that_stands_and_keeps_its_time(d
     assert second.reason.startswith("QUANTITY_MISMATCH ") and second.at == first.at
     desk.reconcile()
     assert Restriction.objects.get(account=desk.account, instrument__symbol="EURUSD", lifted_at=None) == second
+
+
+def test_while_one_process_asks_a_broker_about_stops_no_other_does(desk: Desk, people: People) -> None:
+    stop = own_stop(desk, naked(desk), "400")
+    case = opened(desk, "PARTIAL_PROTECTION")
+    proposal = desk.propose(case, "resize_stop", people.ada)
+    desk.approve(proposal, people.bob)
+    key = f"stops:{desk.account.pk}"
+    token = leases.acquire(key=key, holder="another process", seconds=60)
+    assert token is not None
+    assert applying.apply(proposal_id=proposal.pk, actor=TEST).application is not None
+    assert ask_for(desk.account) == 0 and resting(desk)[stop.client_order_id] == 400
+    leases.release(key=key, token=token)
+    assert ask_for(desk.account) == 1 and resting(desk)[stop.client_order_id] == 1000
+    assert ask_for(desk.account) == 0 and not leases.held(key)

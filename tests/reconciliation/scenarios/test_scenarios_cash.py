@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from reconciliation.models import Discrepancy, Run
-from tests.reconciliation.conftest import Desk
+from tests.reconciliation.conftest import Desk, opened
 from tests.reconciliation.scenarios.showing import shows
 from tests.servers import Simulator
-from trading.brokers.registry import Connection, open_broker, simulator_url
 from trading.models import CashEvent, Entry, Notification
 from trading.selectors import books
-from trading.services.setup import ensure_account
 
 D = Decimal
-
-
-@contextmanager
-def opened(simulator: Simulator, broker: str, currency: str, cash: str) -> Iterator[Desk]:
-    """A new account at the simulator, and ours of the same number."""
-    made = simulator.post("/accounts", {"broker": broker, "currency": currency, "cash": cash})
-    keys = {"key" if name == "api_key" else name: value for name, value in made["credentials"].items()}
-    url = simulator_url(simulator.control_url, broker)
-    account = ensure_account(
-        name=f"new-{broker}",
-        broker=broker.upper(),
-        environment="SIMULATOR",
-        external_id=made["id"],
-        currency=currency,
-        endpoint=url,
-    )
-    port = open_broker(Connection(broker, "simulator", url, made["id"], keys))
-    yield Desk(account, replace(simulator, account=made["id"]), port)
-    port.close()
 
 
 @pytest.mark.scenario("S-54")

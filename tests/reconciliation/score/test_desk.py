@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from reconciliation.domain.kinds import Kind
 from reconciliation.models import Discrepancy
-from tests.reconciliation.conftest import Desk
+from tests.reconciliation.conftest import Desk, opened
 from tests.servers import Simulator
-from trading.brokers.registry import Connection, open_broker, simulator_url
 from trading.models import Application, CashEvent, Entry, Fill, Order, Proposal
-from trading.services.setup import ensure_account
 
 SEEDS = range(1, 3)
 MARKET = {
@@ -35,24 +32,6 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     process = Simulator.start(tmp_path_factory.mktemp("score"), ["--always-open", "--speed", "0"])
     yield process
     process.stop()
-
-
-def opened(simulator: Simulator, broker: str, seed: int) -> Desk:
-    """A new account at the simulator, and ours of the same number, read and reconciled."""
-    currency = MARKET[broker][0]
-    made = simulator.post("/accounts", {"broker": broker, "currency": currency, "cash": "1000000"})
-    keys = {"key" if name == "api_key" else name: value for name, value in made["credentials"].items()}
-    url = simulator_url(simulator.control_url, broker)
-    account = ensure_account(
-        name=f"score-{broker}-{seed}",
-        broker=broker.upper(),
-        environment="SIMULATOR",
-        external_id=made["id"],
-        currency=currency,
-        endpoint=url,
-    )
-    port = open_broker(Connection(broker, "simulator", url, made["id"], keys))
-    return Desk(account, replace(simulator, account=made["id"]), port)
 
 
 def planted(desk: Desk, broker: str, dice: random.Random) -> set[tuple[str, str]]:
@@ -97,13 +76,12 @@ def writes(desk: Desk) -> int:
 def test_what_is_planted_at_the_broker_is_what_the_desk_opens_and_nothing_is_changed(
     committed_db: object, lasting: Simulator, broker: str
 ) -> None:
-    _, first, _, second, _ = MARKET[broker]
+    currency, first, _, second, _ = MARKET[broker]
     around = {"oanda": ("1.10000", "1.30000"), "alpaca": ("200.00", "400.00"), "kite": ("1500.00", "2900.00")}[broker]
     for name, price in zip((first, second), around, strict=True):
         lasting.post("/prices", {"instrument": name, "bid": price, "ask": price})
     for seed in SEEDS:
-        desk = opened(lasting, broker, seed)
-        try:
+        with opened(lasting, broker, currency) as desk:
             desk.reconcile()
             assert standing(desk) == set()
             wanted = planted(desk, broker, random.Random(f"{broker} {seed}"))
@@ -115,5 +93,3 @@ def test_what_is_planted_at_the_broker_is_what_the_desk_opens_and_nothing_is_cha
             assert (rows_of(desk), writes(desk), desk.simulator.truth()) == before, (broker, seed)
             desk.reconcile()
             assert standing(desk) == wanted, (broker, seed)
-        finally:
-            desk.broker.close()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_a_clean_statement_is_stored_whole_and_opens_no_case(traded: Desk, tmp_p
     row = Statement.objects.get()
     assert outcome.result.findings is not None and outcome.result.findings.findings == ()
     assert (row.kind, row.format, row.closing, row.opening) == ("CASH", "oanda-json", 100250, 0)
-    assert StatementLine.objects.filter(statement=row).count() == row.line_count == 5
+    assert row.lines.count() == row.line_count == 5
     run = Run.objects.get(pk=outcome.result.run_id)
     assert (run.trigger, run.status, run.statement_id) == ("STATEMENT", "COMPLETE", row.pk)
     assert all(line["holds"] and line["unexplained"] == "0" for line in run.proof.values()), run.proof
@@ -364,13 +365,13 @@ def test_a_correction_that_comes_while_a_comparison_waits_is_what_is_compared(
 ) -> None:
     gone = fills(oanda_rows(traded.simulator))[1]["id"]
     first = imported(traded, tmp_path, lambda rows: [row for row in rows if row["id"] != gone]).imported.statement
-    lock = statements.lock_account
+    record = statements._record
 
-    def corrected_first(pk: int) -> None:
-        monkeypatch.setattr(statements, "lock_account", lock)
+    def corrected_first(*seen: Any) -> Any:
+        monkeypatch.setattr(statements, "_record", record)
         imported(traded, tmp_path, name="corrected.json")
-        lock(pk)
+        return record(*seen)
 
-    monkeypatch.setattr(statements, "lock_account", corrected_first)
+    monkeypatch.setattr(statements, "_record", corrected_first)
     result = statements.run_statement(first)
     assert result.findings is not None and result.findings.findings == () and statement_cases() == []

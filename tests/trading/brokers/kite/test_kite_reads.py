@@ -308,6 +308,17 @@ def test_what_cannot_be_read_makes_its_part_incomplete() -> None:
     assert shown.orders_part.completeness is Completeness.PARTIAL
 
 
+def test_a_segment_that_is_switched_off_is_told_although_its_cash_counts_for_nothing() -> None:
+    kite = SmallKite()
+    kite.margins["equity"]["enabled"] = False
+    with serving(kite) as server:
+        shown = broker_at(server.url).snapshot()
+    assert shown.flags == ("equity_disabled",) and shown.cash_part.completeness is Completeness.FAILED
+    kite.margins = margins(100000.5)
+    with serving(kite) as server:
+        assert broker_at(server.url).snapshot().flags == ()
+
+
 def test_trades_of_derivatives_leave_the_cash_uncertain() -> None:
     row = trade_row(exchange="NFO", tradingsymbol="NIFTY27DECFUT", product="NRML")
     with serving(SmallKite(orders=[complete()], trades=[row])) as server:
