@@ -14,7 +14,7 @@ _LATER = "interval '2 days'"
 _UNREAD = (
     "WITH a_case AS (UPDATE reconciliation_discrepancy SET kind = 'FETCH_FAILED', key = 'positions' WHERE id = "
     f"{_CLOSED} RETURNING id), its_steps AS (UPDATE reconciliation_discrepancyevent SET details = details || "
-    f"'{{\"relies_on\": \"answer\"}}' WHERE discrepancy_id = {_CLOSED} RETURNING id) UPDATE reconciliation_run SET "
+    f'\'{{"relies_on": "answer"}}\' WHERE discrepancy_id = {_CLOSED} RETURNING id) UPDATE reconciliation_run SET '
     "status = 'INCOMPLETE', completeness = 'PARTIAL', counts = counts || '{\"complete_parts\": [\"answer\", "
     "\"cash\"]}' WHERE id IN (SELECT run_id FROM reconciliation_discrepancyevent WHERE to_state = 'CLOSED')"
 )
@@ -36,7 +36,7 @@ PEOPLE: dict[str, dict[str, str]] = {
         "no approval": f"DELETE FROM trading_approval WHERE proposal_id = {_APPLIED}",
         "one where two were asked": f"UPDATE trading_proposal SET approvals_required = 2 WHERE id = {_APPLIED}",
         "one where the payload asks for two": "UPDATE trading_proposal SET payload = replace(payload, "
-        f"'\"difference\":', '\"approvals\":2,\"difference\":') WHERE id = {_APPLIED}",
+        f'\'"difference":\', \'"approvals":2,"difference":\') WHERE id = {_APPLIED}',
         "for another payload": f"UPDATE trading_approval SET payload_sha256 = 'x' WHERE proposal_id = {_APPLIED}",
         "for another version": f"UPDATE trading_approval SET subject_version = 99 WHERE proposal_id = {_APPLIED}",
         "after it was applied": f"UPDATE trading_approval SET recorded_at = recorded_at + interval '1 hour' "
@@ -62,10 +62,10 @@ PEOPLE: dict[str, dict[str, str]] = {
         "an order ended that nobody named": f"UPDATE trading_orderevent SET application_id = {_APPLICATION} "
         "WHERE id = (SELECT max(id) FROM trading_orderevent)",
         "an order that was not ended": "UPDATE trading_proposal SET payload = replace(payload, '\"orders\":', "
-        f"'\"ends\":[\"x\"],\"orders\":') WHERE id = {_APPLIED}",
+        f'\'"ends":["x"],"orders":\') WHERE id = {_APPLIED}',
         "a stop resized that there is not": "UPDATE trading_proposal SET payload = replace(payload, '\"orders\":', "
-        "'\"stops\":[{\"client_id\":\"x\",\"do\":\"resize\",\"instrument\":\"EURUSD\",\"side\":\"SELL\","
-        f"\"tag\":\"STOP\"}}],\"orders\":') WHERE id = {_APPLIED}",
+        '\'"stops":[{"client_id":"x","do":"resize","instrument":"EURUSD","side":"SELL",'
+        f'"tag":"STOP"}}],"orders":\') WHERE id = {_APPLIED}',
     },
     "I-43": {
         "another policy": "UPDATE trading_account SET policy_id = (SELECT id FROM trading_configversion c "
@@ -89,10 +89,10 @@ PEOPLE: dict[str, dict[str, str]] = {
         "'PARTIAL' "
         "WHERE id IN (SELECT run_id FROM reconciliation_discrepancyevent WHERE kind = 'OPENED')",
         "a case seen by a failed run": f"UPDATE reconciliation_discrepancy SET last_run_id = {_FAILED}",
-        "a failed run that has read something": "UPDATE reconciliation_run SET counts = '{\"complete_parts\": "
-        "[\"answer\", \"cash\"]}' WHERE status = 'FAILED'",
+        "a failed run that has read something": 'UPDATE reconciliation_run SET counts = \'{"complete_parts": '
+        '["answer", "cash"]}\' WHERE status = \'FAILED\'',
         "a difference that needs no answer": "UPDATE reconciliation_discrepancyevent SET details = details || "
-        "'{\"relies_on\": \"answer\"}'",
+        '\'{"relies_on": "answer"}\'',
     },
     "I-32": {
         "read again by a run that has not read it": _UNREAD,
@@ -156,9 +156,18 @@ PEOPLE: dict[str, dict[str, str]] = {
             f"a row of {table}": "UPDATE trading_chainblock SET transaction = -1 WHERE number = (SELECT max(number) "
             f"FROM trading_chainblock WHERE table_name = '{table}')"
             for table in (
-                "trading_signal", "trading_decision", "trading_orderevent", "trading_fill", "trading_cashevent",
-                "trading_entry", "trading_proposal", "trading_approval", "trading_application",
-                "trading_configversion", "reconciliation_run", "reconciliation_discrepancyevent",
+                "trading_signal",
+                "trading_decision",
+                "trading_orderevent",
+                "trading_fill",
+                "trading_cashevent",
+                "trading_entry",
+                "trading_proposal",
+                "trading_approval",
+                "trading_application",
+                "trading_configversion",
+                "reconciliation_run",
+                "reconciliation_discrepancyevent",
             )
         },
         "an event that is gone": "DELETE FROM trading_auditevent WHERE kind = 'order.moved'",

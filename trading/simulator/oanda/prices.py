@@ -115,9 +115,7 @@ class PriceCalls:
         for letter, key, shift in (("B", "bid", -half), ("M", "mid", half * 0), ("A", "ask", half)):
             if letter in kinds:
                 prices = zip("ohlc", (candle.open, candle.high, candle.low, candle.close), strict=True)
-                shown[key] = {
-                    short: price_text(name, FOREX[name].price(value + shift)) for short, value in prices
-                }
+                shown[key] = {short: price_text(name, FOREX[name].price(value + shift)) for short, value in prices}
         return shown
 
     def latest(self, account: Account, call: Call) -> Answer:
