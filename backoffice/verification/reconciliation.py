@@ -217,7 +217,8 @@ INVARIANTS = (
     Invariant(
         id="R-11",
         title="Restrictions stand until they are lifted for a reason",
-        rule="A confirmed case of high or critical severity about an instrument blocks entries on it; a lift says why.",
+        rule="A confirmed case of high or critical severity about an instrument blocks entries on it, unless it is "
+        "about a trade that the account does not hold; a lift says why.",
         means="new risk may be taken on top of a position that nobody can vouch for",
         todo="pause the account; run `reconcile`, which puts the restriction again",
         looks_at="SELECT account_id FROM trading_restriction",
@@ -228,7 +229,7 @@ INVARIANTS = (
                        AS problem
             FROM reconciliation_discrepancy d
             WHERE d.state IN ('OPEN', 'PROPOSED', 'APPROVED', 'APPLIED') AND d.severity IN ('HIGH', 'CRITICAL')
-              AND d.instrument_id IS NOT NULL
+              AND d.instrument_id IS NOT NULL AND d.kind <> 'UNMAPPED_TRADE'
               AND NOT EXISTS (SELECT 1 FROM trading_restriction r WHERE r.lifted_at IS NULL AND r.strategy = ''
                               AND (r.account_id IS NULL OR r.account_id = d.account_id)
                               AND (r.instrument_id IS NULL OR r.instrument_id = d.instrument_id))

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from backoffice.verification import run_all
 from reconciliation.models import Discrepancy
 from tests.reconciliation.conftest import EURUSD, TEST, Desk, People
 from tests.reconciliation.engine.test_own_orders import bracket, oanda
@@ -158,6 +159,7 @@ def test_decisions_that_never_left_are_told_and_keep_no_entry_from_leaving(desk:
     cases = Discrepancy.objects.filter(kind="UNMAPPED_TRADE", state="OPEN", severity="HIGH")
     assert cases.count() == 4
     assert not Restriction.objects.filter(account=desk.account, lifted_at=None).exists()
+    assert [row.problem for result in run_all().results for row in result.rows if result.invariant.id == "R-11"] == []
     for order in orders:
         assert send_order(order_id=order.pk, broker=desk.broker).state == "WORKING", "a lock would end it for good"
     assert found(desk) == []
