@@ -50,6 +50,7 @@ class Migration(migrations.Migration):
                 )
             ],
         ),
+        migrations.AlterModelOptions(name="statementline", options={"ordering": ["statement_id", "batch", "number"]}),
         migrations.AddConstraint(
             model_name="statementline",
             constraint=models.UniqueConstraint(fields=("batch", "number"), name="lines_of_a_batch_are_numbered"),

@@ -88,7 +88,7 @@ class StatementLine(Fact):
     batch = models.UUIDField(null=True, help_text="Counts once a statement names it")
 
     class Meta:
-        ordering = ["statement", "number"]
+        ordering = ["statement_id", "batch", "number"]
         constraints = [
             models.UniqueConstraint(fields=["statement", "number"], name="statement_lines_are_numbered"),
             models.UniqueConstraint(fields=["batch", "number"], name="lines_of_a_batch_are_numbered"),

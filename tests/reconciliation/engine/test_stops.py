@@ -308,17 +308,25 @@ def test_a_closing_order_that_the_broker_works_on_is_waited_for(desk: Desk, peop
     assert _looked_at(desk, case) == ("APPLIED", "APPLIED")
 
 
-def test_the_lock_of_an_instrument_names_a_case_that_stands_and_keeps_its_time(desk: Desk) -> None:
+def test_the_lock_of_an_instrument_names_the_oldest_case_that_stands_and_keeps_its_time(
+    desk: Desk, people: People
+) -> None:
+    def lock() -> Restriction:
+        return Restriction.objects.get(account=desk.account, instrument__symbol="EURUSD", lifted_at=None)
+
     naked(desk)
-    opened(desk, "UNPROTECTED_POSITION")
-    first = Restriction.objects.get(account=desk.account, instrument__symbol="EURUSD", lifted_at=None)
+    unprotected = opened(desk, "UNPROTECTED_POSITION")
+    first = lock()
     assert first.reason.startswith("UNPROTECTED_POSITION ")
     desk.external("trade", instrument=EURUSD, quantity="700", price="1.1")
     opened(desk, "QUANTITY_MISMATCH")
-    second = Restriction.objects.get(account=desk.account, instrument__symbol="EURUSD", lifted_at=None)
+    assert lock() == first, "its case stands"
+    desk.resolve(unprotected, "accept", people)
+    desk.reconcile()
+    second = lock()
     assert second.reason.startswith("QUANTITY_MISMATCH ") and second.at == first.at
     desk.reconcile()
-    assert Restriction.objects.get(account=desk.account, instrument__symbol="EURUSD", lifted_at=None) == second
+    assert lock() == second
 
 
 def test_while_one_process_asks_a_broker_about_stops_no_other_does(desk: Desk, people: People) -> None:
